@@ -1,0 +1,87 @@
+"""The contract of a model family that metatune can train itself."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from metatune.dataset import DataKind, Dataset
+from metatune.metric import Metric
+from metatune.space import Change, SearchSpace
+from metatune.trial import Configuration, ParamValue
+
+#: ``report(step, value)``: the metric, in its own unit, after ``step`` steps (1, 2, ...) of the fidelity.
+#: It may raise to stop the fit (``optuna.TrialPruned``, ``KeyboardInterrupt``); a fit lets that travel.
+Report: TypeAlias = Callable[[int, float], None]
+
+
+class FittedModel(ABC):
+    """A trained model with its preprocessing: it takes raw feature columns.
+
+    ``curve`` is the metric on the validation rows after each step, in the metric's own unit, empty where the
+    library has no steps. ``best_step`` is the step (1-based) that early stopping kept, ``None`` without one.
+    """
+
+    curve: tuple[float, ...] = ()
+    best_step: int | None = None
+
+    @abstractmethod
+    def predict(self, X: pd.DataFrame) -> np.ndarray:
+        """Class codes (``int64``) or values (``float64``) for the rows of ``X``, shape (n,)."""
+
+    @abstractmethod
+    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+        """Class probabilities, shape (n, k), rows summing to 1. Only for classification."""
+
+    @abstractmethod
+    def save(self, directory: Path) -> Path:
+        """Write the model into the existing folder ``directory`` without pickle; the main file's path."""
+
+
+class ModelFamily(ABC):
+    """One kind of model: its space, the library's default in it, and how it is trained.
+
+    Order of calls: ``space`` and ``default`` (cheap, import no host), then any number of ``fit``.
+    A family keeps no state between fits. A ``fit`` is reproducible for equal arguments on one machine.
+    """
+
+    name: ClassVar[str]
+    kinds: ClassVar[frozenset[DataKind]]
+    #: What one step of ``curve`` is ("boosting rounds", "epochs"); empty where there are none.
+    fidelity: ClassVar[str] = ""
+
+    @abstractmethod
+    def space(self) -> SearchSpace:
+        """Where to search. One and the same for all tasks, so that histories compare."""
+
+    @abstractmethod
+    def default(self) -> dict[str, ParamValue]:
+        """The library's own default as a configuration of ``space()``."""
+
+    def clamp(
+        self, configuration: Configuration, n_rows: int, n_columns: int
+    ) -> tuple[dict[str, ParamValue], tuple[Change, ...]]:
+        """``configuration`` with what cannot work on so few rows or columns reduced, and a report of it."""
+        return dict(configuration), ()
+
+    @abstractmethod
+    def fit(
+        self,
+        configuration: Configuration,
+        train: Dataset,
+        *,
+        valid: Dataset | None,
+        metric: Metric,
+        seed: int,
+        steps: int | None = None,
+        report: Report | None = None,
+        threads: int = 1,
+    ) -> FittedModel:
+        """Train on ``train``; with ``valid``, stop early by ``metric`` on it, fill the curve and call ``report``.
+
+        Without ``valid`` (the refit at the end of a search) train for exactly ``steps`` steps where given.
+        Raises whatever the library raises; the caller turns it into a failed trial.
+        """

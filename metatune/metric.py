@@ -1,0 +1,105 @@
+"""``Metric``: the name of what is optimised, and its direction; decided here and nowhere else."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from sklearn.metrics import get_scorer_names
+
+from metatune.errors import UnknownNameError, UsageError
+
+Direction: TypeAlias = Literal["maximize", "minimize"]
+Kind: TypeAlias = Literal["binary", "multiclass", "regression", "custom"]
+
+#: Losses by the name people use: (name of scikit-learn's negated scorer).
+_LOSSES = {
+    "log_loss": "neg_log_loss",
+    "brier": "neg_brier_score",
+    "rmse": "neg_root_mean_squared_error",
+    "mse": "neg_mean_squared_error",
+    "mae": "neg_mean_absolute_error",
+    "mape": "neg_mean_absolute_percentage_error",
+    "msle": "neg_mean_squared_log_error",
+    "rmsle": "neg_root_mean_squared_log_error",
+    "median_absolute_error": "neg_median_absolute_error",
+    "max_error": "neg_max_error",
+}
+_SCORES = {"auc": "roc_auc"}
+
+#: What is optimised when the user names nothing.
+DEFAULT_METRIC: dict[Kind, str] = {"binary": "roc_auc", "multiclass": "accuracy", "regression": "rmse"}
+
+_REGRESSION_SCORERS = (
+    frozenset({"r2", "explained_variance", "d2_absolute_error_score"})
+    | frozenset(name for name in _LOSSES.values() if name not in ("neg_log_loss", "neg_brier_score"))
+    | {"neg_mean_gamma_deviance", "neg_mean_poisson_deviance"}
+)
+_CLUSTERING_SCORERS = frozenset(
+    {"adjusted_mutual_info_score", "adjusted_rand_score", "completeness_score", "fowlkes_mallows_score",
+     "homogeneity_score", "mutual_info_score", "normalized_mutual_info_score", "rand_score", "v_measure_score"}
+)  # fmt: skip
+_MULTICLASS_NAME = {"roc_auc": "roc_auc_ovr", "f1": "f1_macro", "precision": "precision_macro",
+                    "recall": "recall_macro", "jaccard": "jaccard_macro",
+                    "average_precision": "average_precision"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric: the name the user reads, its direction, and scikit-learn's scorer for it.
+
+    ``scorer`` is ``None`` for a metric that the user measures himself. A scorer of scikit-learn is always
+    better when higher; ``value(scorer_result)`` turns it into the metric's own unit.
+    """
+
+    name: str
+    direction: Direction
+    scorer: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.direction not in ("maximize", "minimize"):
+            raise UsageError(
+                "a metric is maximised or minimised",
+                field="direction",
+                value=self.direction,
+                remedy="Use 'maximize' or 'minimize'.",
+            )
+        if not self.name:
+            raise UsageError("a metric needs a name", field="metric", value=self.name, remedy="Name it.")
+
+    def score(self, value: float) -> float:
+        """``value`` in the orientation that everything below the task uses: higher is better.
+
+        It is its own inverse: applied to such a score, it gives the value back.
+        """
+        return value if self.direction == "maximize" else -value
+
+    @classmethod
+    def of(cls, name: str | None, kind: Kind) -> "Metric":
+        """The metric called ``name`` for a task of ``kind``; the kind's default for ``None``.
+
+        Any scorer of scikit-learn, or a plain name such as ``rmse``, ``log_loss``, ``auc``. For several
+        classes, ``roc_auc``, ``f1``, ``precision`` and ``recall`` mean one-versus-rest or macro averages.
+        Raises ``UnknownNameError`` for an unknown name, ``UsageError`` for one that does not fit the kind.
+        """
+        name = DEFAULT_METRIC[kind] if name is None else name
+        known = _known(kind)
+        if name not in known:
+            everything = known | set(get_scorer_names()) | set(_LOSSES) | set(_SCORES)
+            if name in everything:
+                raise UsageError(
+                    f"this metric is not for {kind} tasks",
+                    field="metric",
+                    value=name,
+                    remedy=f"Use for example {DEFAULT_METRIC[kind]!r}, or set kind= if the target was misread.",
+                )
+            raise UnknownNameError.of("metric", name, known)
+        if name in _LOSSES:
+            return cls(name, "minimize", _LOSSES[name])
+        scorer = _SCORES.get(name, name)
+        return cls(name, "maximize", _MULTICLASS_NAME.get(scorer, scorer) if kind == "multiclass" else scorer)
+
+
+def _known(kind: Kind) -> set[str]:
+    scorers = set(get_scorer_names()) - _CLUSTERING_SCORERS
+    regression = {name for name in scorers if name in _REGRESSION_SCORERS}
+    fitting = regression if kind == "regression" else scorers - regression
+    return fitting | {n for n, s in (_LOSSES | _SCORES).items() if s in fitting}

@@ -1,0 +1,140 @@
+"""One parameter: what its Optuna distribution allows, and its place in [0, 1]."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from metatune.errors import SpaceError, UnknownNameError
+from metatune.trial import ParamValue
+
+#: What may stand for a distribution: Optuna's object, a sequence of choices, or a mapping such as
+#: ``{"low": 1e-4, "high": 1.0, "log": True}`` (``"type": "int"`` for whole numbers).
+ParameterSpec = BaseDistribution | Mapping[str, Any] | Sequence[Any]
+
+
+def same_value(a: object, b: object) -> bool:
+    """Equality that tells ``True`` from 1 and ``"1"``, but not 1 from 1.0."""
+    if isinstance(a, bool) or isinstance(b, bool):
+        return a is b
+    return a == b
+
+
+def in_distribution(distribution: BaseDistribution, value: object) -> bool:
+    """Whether ``value`` is allowed by ``distribution`` (numbers to a relative 1e-9, on the step grid)."""
+    if isinstance(distribution, CategoricalDistribution):
+        return any(same_value(value, choice) for choice in distribution.choices)
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
+    return math.isfinite(value) and math.isclose(
+        nearest(distribution, value), value, rel_tol=1e-9, abs_tol=1e-12
+    )  # type: ignore[arg-type]
+
+
+def nearest(distribution: BaseDistribution, value: object, fallback: object = ...) -> ParamValue:
+    """The allowed value nearest to ``value``; for a value that cannot be placed, ``fallback`` or the middle."""
+    if isinstance(distribution, CategoricalDistribution):
+        for wanted in (value, fallback):
+            for choice in distribution.choices:
+                if same_value(choice, wanted):
+                    return choice
+        return distribution.choices[0]
+    for wanted in (value, fallback):
+        if isinstance(wanted, int | float | np.integer | np.floating) and not isinstance(wanted, bool):
+            if math.isnan(wanted):
+                continue
+            return _on_grid(distribution, float(wanted))
+    return value_at(distribution, 0.5)
+
+
+def value_at(distribution: BaseDistribution, u: float) -> ParamValue:
+    """The value at quantile ``u`` in [0, 1] of the uniform (or log-uniform) distribution."""
+    u = min(max(u, 0.0), 1.0)
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[min(int(u * len(distribution.choices)), len(distribution.choices) - 1)]
+    low, high = _bounds(distribution)
+    if distribution.log:
+        return _on_grid(distribution, math.exp(math.log(low) + u * (math.log(high) - math.log(low))))
+    return _on_grid(distribution, low + u * (high - low))
+
+
+def unit_at(distribution: FloatDistribution | IntDistribution, value: float) -> float:
+    """The inverse of ``value_at`` for numbers: the quantile in [0, 1] at which ``value`` lies."""
+    low, high = _bounds(distribution)
+    if distribution.log:
+        low, high, value = math.log(low), math.log(high), math.log(max(value, low))
+    return min(max((value - low) / (high - low), 0.0), 1.0) if high > low else 0.5
+
+
+def _bounds(distribution: Any) -> tuple[float, float]:
+    """Bounds widened by half a step, so that each grid value owns an equal share of [0, 1]."""
+    low, high = float(distribution.low), float(distribution.high)
+    step = distribution.step or 0.0
+    if isinstance(distribution, IntDistribution) and distribution.log:
+        return max(low - 0.5, 0.5), high + 0.5
+    return low - step / 2, high + step / 2
+
+
+def _on_grid(distribution: Any, value: float) -> ParamValue:
+    low, high = distribution.low, distribution.high
+    value = min(max(value, float(low)), float(high))
+    if isinstance(distribution, IntDistribution):
+        steps = round((value - low) / distribution.step)
+        return int(min(low + steps * distribution.step, high))
+    if distribution.step is not None:
+        steps = round((value - low) / distribution.step)
+        return float(min(low + steps * distribution.step, high))
+    return float(value)
+
+
+def checked_name(name: object) -> str:
+    """``name`` if it can name a parameter. Raises ``SpaceError`` otherwise."""
+    if not isinstance(name, str) or not name:
+        raise SpaceError(
+            "a parameter's name is a non-empty string",
+            field="space",
+            value=name,
+            remedy="Rename the parameter.",
+        )
+    return name
+
+
+def distribution_of(name: str, spec: ParameterSpec) -> BaseDistribution:
+    """The distribution that ``spec`` stands for. Raises ``SpaceError`` naming the parameter."""
+    field = f"space[{name!r}]"
+    if isinstance(spec, BaseDistribution):
+        return spec
+    try:
+        if isinstance(spec, Mapping):
+            options = dict(spec)
+            default = "categorical" if "choices" in options else "float"
+            kind = options.pop("type", default)
+            makers = {
+                "float": FloatDistribution,
+                "int": IntDistribution,
+                "categorical": CategoricalDistribution,
+            }
+            if kind not in makers:
+                raise UnknownNameError.of(f"{field}['type']", kind, makers)
+            return makers[kind](**options)
+        if isinstance(spec, str):
+            raise TypeError("a single text is not a list of choices")
+        return CategoricalDistribution(tuple(spec))
+    except (ValueError, TypeError) as error:
+        raise SpaceError(
+            f"not a valid parameter: {error}",
+            field=field,
+            value=spec,
+            remedy="Give low <= high (low > 0 with log), or a non-empty list of choices.",
+        ) from error
+
+
+def describe(distribution: BaseDistribution) -> str:
+    """The allowed values as a person writes them."""
+    if isinstance(distribution, CategoricalDistribution):
+        return "{" + ", ".join(map(repr, distribution.choices)) + "}"
+    d: Any = distribution
+    grid = f", step {d.step}" if d.step not in (None, 1) else ""
+    return f"[{d.low}, {d.high}]{' log' if d.log else ''}{grid}"

@@ -1,0 +1,86 @@
+"""``Trial``: one configuration that was tried on one task, and what came of it."""
+
+import math
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal, TypeAlias, get_args
+
+from metatune.errors import UsageError
+
+ParamValue: TypeAlias = float | int | str | bool | None
+Configuration: TypeAlias = Mapping[str, ParamValue]
+Status: TypeAlias = Literal["complete", "pruned", "failed", "interrupted"]
+
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+
+def new_key() -> str:
+    """A key that no other trial has; by it a trial is recognised wherever it is stored."""
+    return uuid.uuid4().hex
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One ended trial.
+
+    ``value`` is the task's metric in its own unit and direction, finite, and ``None`` exactly when the trial
+    has no result (``failed``, ``interrupted``). ``curve`` holds the metric after each step of the fidelity
+    (epochs, boosting rounds), oldest first; NaN where a step had none. ``seconds`` is wall time of the whole
+    evaluation. ``fidelity`` is the share of the full budget that was used, in (0, 1]. ``origin`` says where
+    the proposal came from (``default``, ``portfolio``, ``model``, ``random``, ``user``, ...).
+    ``started`` is seconds since the epoch.
+
+    Raises ``UsageError`` for a value that contradicts the status.
+    """
+
+    configuration: Configuration
+    status: Status
+    value: float | None
+    number: int = 0
+    key: str = field(default_factory=new_key)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curve: tuple[float, ...] = ()
+    fidelity: float = 1.0
+    seconds: float = math.nan
+    origin: str = "unknown"
+    error: str | None = None
+    started: float = math.nan
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise UsageError(
+                "unknown status",
+                field="status",
+                value=self.status,
+                remedy=f"Use one of {', '.join(STATUSES)}.",
+            )
+        usable = self.value is not None and math.isfinite(self.value)
+        if self.status == "complete" and not usable:
+            raise UsageError(
+                "a complete trial needs a finite value",
+                field="value",
+                value=self.value,
+                remedy="Record a trial without a result with status 'failed'.",
+            )
+        if self.status in ("failed", "interrupted") and self.value is not None:
+            raise UsageError(
+                f"a trial that is {self.status} has no value",
+                field="value",
+                value=self.value,
+                remedy="Leave value=None, or use status 'complete'.",
+            )
+        object.__setattr__(self, "configuration", MappingProxyType(dict(self.configuration)))
+        object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Mapping proxies cannot be pickled, and trials travel between worker processes.
+        state = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        state["configuration"] = dict(self.configuration)
+        state["metrics"] = dict(self.metrics)
+        return _rebuild, (state,)
+
+
+def _rebuild(state: dict[str, object]) -> Trial:
+    return Trial(**state)  # type: ignore[arg-type]
