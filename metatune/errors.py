@@ -42,9 +42,7 @@ class MetatuneError(Exception):
         return _rebuild, (type(self), self.problem, self.field, self.value, self.remedy)
 
 
-def _rebuild(
-    kind: type[MetatuneError], problem: str, field: str, value: object, remedy: str
-) -> MetatuneError:
+def _rebuild(kind: type[MetatuneError], problem: str, field: str, value: object, remedy: str) -> MetatuneError:
     return kind(problem, field=field, value=value, remedy=remedy)
 
 
@@ -75,9 +73,7 @@ class UnknownNameError(UsageError):
         """The error for ``name`` given as ``field`` where only ``known`` are allowed."""
         names = sorted(known)
         close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
-        hint = (
-            f"Did you mean {' or '.join(repr(c) for c in close)}?" if close else f"Known: {', '.join(names)}."
-        )
+        hint = f"Did you mean {' or '.join(repr(c) for c in close)}?" if close else f"Known: {', '.join(names)}."
         return cls("unknown name", field=field, value=name, remedy=hint)
 
 

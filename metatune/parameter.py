@@ -28,9 +28,9 @@ def in_distribution(distribution: BaseDistribution, value: object) -> bool:
         return any(same_value(value, choice) for choice in distribution.choices)
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         return False
-    return math.isfinite(value) and math.isclose(
-        nearest(distribution, value), value, rel_tol=1e-9, abs_tol=1e-12
-    )  # type: ignore[arg-type]
+    number = float(value)
+    allowed = float(nearest(distribution, number))  # type: ignore[arg-type]
+    return math.isfinite(number) and math.isclose(allowed, number, rel_tol=1e-9, abs_tol=1e-12)
 
 
 def nearest(distribution: BaseDistribution, value: object, fallback: object = ...) -> ParamValue:
@@ -55,7 +55,7 @@ def value_at(distribution: BaseDistribution, u: float) -> ParamValue:
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[min(int(u * len(distribution.choices)), len(distribution.choices) - 1)]
     low, high = _bounds(distribution)
-    if distribution.log:
+    if getattr(distribution, "log", False):
         return _on_grid(distribution, math.exp(math.log(low) + u * (math.log(high) - math.log(low))))
     return _on_grid(distribution, low + u * (high - low))
 
@@ -111,7 +111,7 @@ def distribution_of(name: str, spec: ParameterSpec) -> BaseDistribution:
             options = dict(spec)
             default = "categorical" if "choices" in options else "float"
             kind = options.pop("type", default)
-            makers = {
+            makers: dict[str, type[BaseDistribution]] = {
                 "float": FloatDistribution,
                 "int": IntDistribution,
                 "categorical": CategoricalDistribution,

@@ -72,9 +72,7 @@ class SearchSpace:
         self, parameters: Mapping[str, ParameterSpec], conditions: Mapping[str, Condition] | None = None
     ) -> None:
         if not parameters:
-            raise SpaceError(
-                "no parameters", field="space", value=dict(parameters), remedy="Give at least one."
-            )
+            raise SpaceError("no parameters", field="space", value=dict(parameters), remedy="Give at least one.")
         built = {checked_name(name): distribution_of(name, spec) for name, spec in parameters.items()}
         object.__setattr__(self, "parameters", MappingProxyType(built))
         object.__setattr__(self, "conditions", MappingProxyType(dict(conditions or {})))
@@ -160,9 +158,7 @@ class SearchSpace:
         violation = self._violation(configuration)
         if violation:
             name, problem, remedy = violation
-            raise ConfigurationError(
-                problem, field=f"{field}[{name!r}]", value=configuration.get(name), remedy=remedy
-            )
+            raise ConfigurationError(problem, field=f"{field}[{name!r}]", value=configuration.get(name), remedy=remedy)
 
     def _violation(self, configuration: Configuration) -> tuple[str, str, str] | None:
         for name in configuration:
@@ -228,9 +224,7 @@ class SearchSpace:
             if before is ... or not same_value(before, kept[name]):
                 reason = "missing" if before is ... else "out of range"
                 changes.append(Change(name, before, kept[name], reason))
-        changes += [
-            Change(n, v, ..., "unknown") for n, v in configuration.items() if n not in self.parameters
-        ]
+        changes += [Change(n, v, ..., "unknown") for n, v in configuration.items() if n not in self.parameters]
         return kept, tuple(changes)
 
     def to_json(self) -> str:
@@ -238,9 +232,7 @@ class SearchSpace:
         return json.dumps(
             {
                 "parameters": {n: json.loads(distribution_to_json(d)) for n, d in self.parameters.items()},
-                "conditions": {
-                    n: {"parent": c.parent, "values": list(c.values)} for n, c in self.conditions.items()
-                },
+                "conditions": {n: {"parent": c.parent, "values": list(c.values)} for n, c in self.conditions.items()},
             },
             sort_keys=False,
         )
