@@ -1,14 +1,21 @@
 """``Dataset``: a checked table of features with its target, in the one form that everything else reads."""
 
+from collections.abc import Sized
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
+from metatune.columns import column_names, dense, normal_columns
+from metatune.errors import DataError
+from metatune.repair import Inspector, Repair
+from metatune.target import DataKind, read_target
+
+__all__ = ["DataKind", "Dataset", "Target", "dataset_from_frame"]
+
 Target: TypeAlias = np.ndarray
-DataKind: TypeAlias = Literal["binary", "multiclass", "regression"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,3 +63,75 @@ class Dataset:
         """The rows at positions ``rows`` (classes and categories stay as they are)."""
         part = self.X.iloc[rows].reset_index(drop=True)
         return Dataset(part, self.y[rows], self.kind, self.classes, self.target)
+
+
+def dataset_from_frame(
+    X: Any,
+    y: Any,
+    *,
+    kind: str | None = None,
+    target: str = "target",
+    rows_per_class: int = 2,
+    repair: bool = False,
+) -> tuple[Dataset, tuple[Repair, ...]]:
+    """The normal form of ``X`` and ``y``, and the repairs that it took (none unless ``repair``).
+
+    ``X``: a DataFrame, or anything of shape (n, d) that NumPy or SciPy knows, whose columns are then called x0, x1,
+    ... ``y``: n values, matched by position. Booleans and numbers become ``float64``; texts and categories become
+    categories of strings. Neither is changed; columns that are ``float64`` already are shared, not copied.
+    ``kind`` is inferred as ``metatune.target.read_target`` describes; a class needs ``rows_per_class`` rows.
+
+    Raises ``DataError`` naming the columns and the remedy for data that cannot be learnt from; where a mechanical
+    repair exists, ``repair=True`` makes it instead. ``UsageError`` for an unknown or unfitting ``kind``.
+    """
+    inspector = Inspector(repair=repair)
+    frame = _frame(dense(X, inspector))
+    series = as_series(y)
+    _check_shape(frame, series)
+    names = column_names(frame.columns, inspector)
+    read = read_target(series, target, kind=kind, rows_per_class=rows_per_class, inspector=inspector)
+    if len(read.rows) < len(frame):
+        frame = frame.iloc[read.rows]
+    features = normal_columns(frame, names, inspector)
+    return Dataset(features, read.y, read.kind, read.classes, target), tuple(inspector.repairs)
+
+
+def _frame(X: Any) -> pd.DataFrame:
+    if isinstance(X, pd.DataFrame):
+        return X
+    array = np.asarray(X)
+    if array.ndim != 2 or array.dtype.names:
+        raise DataError(
+            "not a table of rows and columns", field="X", value=array.shape, remedy="Give an array of shape (n, d)."
+        )
+    return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])], copy=False)
+
+
+def as_series(y: Any) -> "pd.Series[Any]":
+    """The target ``y`` as a Series; raises ``DataError`` if it is not one value a row."""
+    if isinstance(y, pd.Series):
+        return y.reset_index(drop=True)
+    array = np.asarray(y)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise DataError(
+            "not one value a row", field="y", value=array.shape, remedy="Give an array of shape (n,), one target."
+        )
+    return pd.Series(array, copy=False)
+
+
+def _check_shape(X: pd.DataFrame, y: Sized) -> None:
+    if len(X) != len(y):
+        raise DataError(
+            "X and y of unequal length",
+            field="y",
+            value=f"{len(X)} rows of X, {len(y)} values of y",
+            remedy="Pass one target value for each row.",
+        )
+    if len(X) < 2:
+        raise DataError(
+            "no rows" if len(X) == 0 else "only one row", field="X", value=X.shape, remedy="Give more rows."
+        )
+    if X.shape[1] == 0:
+        raise DataError("no feature columns", field="X", value=X.shape, remedy="Give columns besides the target.")

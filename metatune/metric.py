@@ -37,9 +37,14 @@ _CLUSTERING_SCORERS = frozenset(
     {"adjusted_mutual_info_score", "adjusted_rand_score", "completeness_score", "fowlkes_mallows_score",
      "homogeneity_score", "mutual_info_score", "normalized_mutual_info_score", "rand_score", "v_measure_score"}
 )  # fmt: skip
+#: Scorers that cannot judge a kind: likelihood ratios need two classes, two guesses out of two are always right.
+_UNFIT: dict[Kind, frozenset[str]] = {
+    "binary": frozenset({"top_k_accuracy"}),
+    "multiclass": frozenset({"positive_likelihood_ratio", "neg_negative_likelihood_ratio"}),
+    "regression": frozenset(),
+}
 _MULTICLASS_NAME = {"roc_auc": "roc_auc_ovr", "f1": "f1_macro", "precision": "precision_macro",
-                    "recall": "recall_macro", "jaccard": "jaccard_macro",
-                    "average_precision": "average_precision"}  # fmt: skip
+                    "recall": "recall_macro", "jaccard": "jaccard_macro"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -80,8 +85,15 @@ class Metric:
         classes, ``roc_auc``, ``f1``, ``precision`` and ``recall`` mean one-versus-rest or macro averages.
         Raises ``UnknownNameError`` for an unknown name, ``UsageError`` for one that does not fit the kind.
         """
+        if kind == "custom":
+            raise UsageError(
+                "a custom metric has no scorer that could tell its direction",
+                field="metric",
+                value=name,
+                remedy="Use Metric(name, direction), or Task.custom(name, metric=..., direction=...).",
+            )
         name = DEFAULT_METRIC[kind] if name is None else name
-        known = _known(kind)
+        known = metric_names(kind)
         if name not in known:
             everything = known | set(get_scorer_names()) | set(_LOSSES) | set(_SCORES)
             if name in everything:
@@ -98,8 +110,12 @@ class Metric:
         return cls(name, "maximize", _MULTICLASS_NAME.get(scorer, scorer) if kind == "multiclass" else scorer)
 
 
-def _known(kind: Kind) -> set[str]:
-    scorers = set(get_scorer_names()) - _CLUSTERING_SCORERS
+def metric_names(kind: Kind) -> frozenset[str]:
+    """All names that ``Metric.of`` accepts for a task of ``kind``; none for ``custom``."""
+    if kind == "custom":
+        return frozenset()
+    scorers = set(get_scorer_names()) - _UNFIT[kind] - _CLUSTERING_SCORERS
+    scorers = {name for name in scorers if not name.endswith("_samples")}  # for several labels a row
     regression = {name for name in scorers if name in _REGRESSION_SCORERS}
     fitting = regression if kind == "regression" else scorers - regression
-    return fitting | {n for n, s in (_LOSSES | _SCORES).items() if s in fitting}
+    return frozenset(fitting | {n for n, s in (_LOSSES | _SCORES).items() if s in fitting})

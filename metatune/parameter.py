@@ -1,7 +1,7 @@
 """One parameter: what its Optuna distribution allows, and its place in [0, 1]."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -26,27 +26,34 @@ def in_distribution(distribution: BaseDistribution, value: object) -> bool:
     """Whether ``value`` is allowed by ``distribution`` (numbers to a relative 1e-9, on the step grid)."""
     if isinstance(distribution, CategoricalDistribution):
         return any(same_value(value, choice) for choice in distribution.choices)
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+    number = _number(value)
+    if number is None or not math.isfinite(number):
         return False
-    number = float(value)
-    allowed = float(nearest(distribution, number))  # type: ignore[arg-type]
-    return math.isfinite(number) and math.isclose(allowed, number, rel_tol=1e-9, abs_tol=1e-12)
+    return math.isclose(_on_grid(distribution, number), number, rel_tol=1e-9, abs_tol=1e-12)
 
 
 def nearest(distribution: BaseDistribution, value: object, fallback: object = ...) -> ParamValue:
-    """The allowed value nearest to ``value``; for a value that cannot be placed, ``fallback`` or the middle."""
+    """The allowed value nearest to ``value``; for one that cannot be placed, ``fallback`` if allowed, or the middle."""
     if isinstance(distribution, CategoricalDistribution):
         for wanted in (value, fallback):
             for choice in distribution.choices:
                 if same_value(choice, wanted):
                     return choice
         return distribution.choices[0]
-    for wanted in (value, fallback):
-        if isinstance(wanted, int | float | np.integer | np.floating) and not isinstance(wanted, bool):
-            if math.isnan(wanted):
-                continue
-            return _on_grid(distribution, float(wanted))
-    return value_at(distribution, 0.5)
+    number = _number(value)
+    if number is None and in_distribution(distribution, fallback):
+        number = _number(fallback)
+    return value_at(distribution, 0.5) if number is None else _on_grid(distribution, number)
+
+
+def _number(value: object) -> float | None:
+    """``value`` as a float, infinite if too large for one; ``None`` for what is not a number."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return None
+    try:
+        return None if math.isnan(value) else float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def value_at(distribution: BaseDistribution, u: float) -> ParamValue:
@@ -77,7 +84,7 @@ def _bounds(distribution: Any) -> tuple[float, float]:
     return low - step / 2, high + step / 2
 
 
-def _on_grid(distribution: Any, value: float) -> ParamValue:
+def _on_grid(distribution: Any, value: float) -> float | int:
     low, high = distribution.low, distribution.high
     value = min(max(value, float(low)), float(high))
     if isinstance(distribution, IntDistribution):
@@ -104,31 +111,46 @@ def checked_name(name: object) -> str:
 def distribution_of(name: str, spec: ParameterSpec) -> BaseDistribution:
     """The distribution that ``spec`` stands for. Raises ``SpaceError`` naming the parameter."""
     field = f"space[{name!r}]"
-    if isinstance(spec, BaseDistribution):
-        return spec
     try:
-        if isinstance(spec, Mapping):
-            options = dict(spec)
-            default = "categorical" if "choices" in options else "float"
-            kind = options.pop("type", default)
-            makers: dict[str, type[BaseDistribution]] = {
-                "float": FloatDistribution,
-                "int": IntDistribution,
-                "categorical": CategoricalDistribution,
-            }
-            if kind not in makers:
-                raise UnknownNameError.of(f"{field}['type']", kind, makers)
-            return makers[kind](**options)
-        if isinstance(spec, str):
-            raise TypeError("a single text is not a list of choices")
-        return CategoricalDistribution(tuple(spec))
+        distribution = _built(spec, field)
+        if isinstance(distribution, CategoricalDistribution):
+            _check_choices(distribution.choices)
+        elif not (math.isfinite(distribution.low) and math.isfinite(distribution.high)):  # type: ignore[attr-defined]
+            raise ValueError("the bounds must be finite")
     except (ValueError, TypeError) as error:
         raise SpaceError(
             f"not a valid parameter: {error}",
             field=field,
             value=spec,
-            remedy="Give low <= high (low > 0 with log), or a non-empty list of choices.",
+            remedy="Give low <= high (low > 0 with log), or a non-empty list of different choices.",
         ) from error
+    return distribution
+
+
+def _built(spec: ParameterSpec, field: str) -> BaseDistribution:
+    if isinstance(spec, BaseDistribution):
+        return spec
+    if isinstance(spec, str | Set):
+        raise TypeError("a text or a set is not a list of choices")
+    options = dict(spec) if isinstance(spec, Mapping) else {"choices": tuple(spec)}
+    kind = options.pop("type", "categorical" if "choices" in options else "float")
+    makers: dict[str, type[BaseDistribution]] = {
+        "float": FloatDistribution,
+        "int": IntDistribution,
+        "categorical": CategoricalDistribution,
+    }
+    if kind not in makers:
+        raise UnknownNameError.of(f"{field}['type']", kind, makers)
+    _check_choices(options.get("choices", ()))  # before Optuna, which only warns
+    return makers[kind](**options)
+
+
+def _check_choices(choices: Sequence[Any]) -> None:
+    for i, choice in enumerate(choices):
+        if not (choice is None or isinstance(choice, bool | int | float | str)) or choice != choice:
+            raise TypeError(f"the choice {choice!r} is not a text, number, boolean or None")
+        if any(same_value(choice, other) for other in choices[:i]):
+            raise ValueError(f"the choice {choice!r} is there twice")
 
 
 def describe(distribution: BaseDistribution) -> str:

@@ -82,6 +82,10 @@ class SearchSpace:
         order = {name: i for i, name in enumerate(self.parameters)}
         for child, condition in self.conditions.items():
             field = f"conditions[{child!r}]"
+            if not isinstance(condition, Condition):
+                raise SpaceError(
+                    "not a condition", field=field, value=condition, remedy="Use Condition(parent, values)."
+                )
             for name in (child, condition.parent):
                 if name not in order:
                     raise SpaceError(
@@ -221,7 +225,7 @@ class SearchSpace:
                 continue
             before: Any = configuration.get(name, ...)
             kept[name] = nearest(distribution, before, fallback.get(name, ...))
-            if before is ... or not same_value(before, kept[name]):
+            if before is ... or not in_distribution(distribution, before):
                 reason = "missing" if before is ... else "out of range"
                 changes.append(Change(name, before, kept[name], reason))
         changes += [Change(n, v, ..., "unknown") for n, v in configuration.items() if n not in self.parameters]

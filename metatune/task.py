@@ -1,14 +1,22 @@
 """``Task``: what is to be learnt, how it is judged, and which rows judge it."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from metatune.dataset import Dataset
-from metatune.metric import Kind, Metric
+from metatune.dataset import Dataset, as_series, dataset_from_frame
+from metatune.errors import DataError, UnknownNameError, UsageError
+from metatune.fingerprint import fingerprint_of, fingerprint_of_name
+from metatune.metric import Direction, Kind, Metric
+from metatune.reading import read_table
+from metatune.repair import Inspector, Repair
+from metatune.splits import Folds, Validation, plan_splits, split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +48,21 @@ class Task:
     """A learning task with its data and its splits; or a custom one without data.
 
     ``test`` are positions of rows that no trial sees; ``folds`` are pairs of positions (train, valid), one pair for
-    a holdout, k for k-fold. Both index ``data`` and are disjoint from one another as usual.
+    a holdout, k for k-fold. Both index ``data``; the test rows are in no fold, the valid rows of a fold not in its
+    train rows. Every class is in the test split (if there is one) and on both sides of every fold.
+    ``repairs`` says what was changed in the data before anything else.
+
+    Made by ``from_dataframe``, ``from_arrays``, ``from_file`` or ``custom``. The first three share these arguments:
+
+    ``metric``: a name that ``Metric.of`` knows; ``None`` for the default of the kind.
+    ``kind``: ``binary``, ``multiclass``, ``classification`` or ``regression``; inferred from the target if ``None``.
+    ``validation``: ``"holdout"`` (25 %), the share of a holdout, or the number of folds; ``None`` is 3 folds below
+    2,000 rows and a holdout from there. ``test_size``: the share of the test split, 0 for none.
+    ``group``: a name shared by tasks from the same source. ``seed`` fixes the splits.
+    ``repair``: repair bad data and report it in ``repairs`` instead of raising.
+
+    They raise ``DataError`` for data that cannot be learnt from and ``UsageError`` for a wrong argument, naming
+    column, value and remedy, and leave what they were given unchanged.
     """
 
     name: str
@@ -49,15 +71,16 @@ class Task:
     fingerprint: str
     data: Dataset | None = None
     test: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    folds: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+    folds: Folds = ()
     metafeatures: Mapping[str, float] = field(default_factory=dict)
     group: str = ""
     seed: int = 0
+    repairs: tuple[Repair, ...] = ()
 
     @cached_property
     def search_rows(self) -> np.ndarray:
         """Positions of all rows that trials may see: everything but the test split, ascending."""
-        return np.unique(np.concatenate([np.concatenate(pair) for pair in self.folds]))
+        return np.unique(np.concatenate([self.test[:0], *(rows for pair in self.folds for rows in pair)]))
 
     def record(self, metafeatures: Mapping[str, float] | None = None) -> TaskRecord:
         """What may leave the machine, with ``metafeatures`` as computed by the caller."""
@@ -73,7 +96,153 @@ class Task:
             n_columns=0 if data is None else data.n_columns,
         )
 
-    # from_dataframe, from_arrays, from_file, custom: see the contract in docs/architecture.md
+    @classmethod
+    def from_dataframe(
+        cls,
+        frame: pd.DataFrame,
+        target: str,
+        *,
+        metric: str | None = None,
+        kind: str | None = None,
+        name: str | None = None,
+        validation: Validation = None,
+        test_size: float = 0.2,
+        group: str | None = None,
+        seed: int = 0,
+        repair: bool = False,
+    ) -> "Task":
+        """The task to predict the column ``target`` of ``frame`` from its other columns."""
+        if not isinstance(frame, pd.DataFrame):
+            raise UsageError(
+                "not a pandas DataFrame",
+                field="frame",
+                value=type(frame).__name__,
+                remedy="Use Task.from_arrays(X, y) for arrays, Task.from_file(path, target) for files.",
+            )
+        _check_target(frame, target)
+        return cls.from_arrays(
+            frame.drop(columns=[target]),
+            frame[target],
+            target=str(target),
+            metric=metric,
+            kind=kind,
+            name=name,
+            validation=validation,
+            test_size=test_size,
+            group=group,
+            seed=seed,
+            repair=repair,
+        )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        X: Any,
+        y: Any,
+        *,
+        target: str = "target",
+        metric: str | None = None,
+        kind: str | None = None,
+        name: str | None = None,
+        validation: Validation = None,
+        test_size: float = 0.2,
+        group: str | None = None,
+        seed: int = 0,
+        repair: bool = False,
+    ) -> "Task":
+        """The task to predict ``y``, shape (n,), from ``X``, shape (n, d), matched by position.
+
+        An array's columns are called x0, x1, ...; arrays of ``float64`` are not copied, so do not write to them.
+        """
+        y = as_series(y)
+        plan = plan_splits(validation, test_size, len(y))
+        data, repairs = dataset_from_frame(
+            X, y, kind=kind, target=target, rows_per_class=plan.rows_per_class, repair=repair
+        )
+        strata = data.y if data.classes else np.zeros(data.n_rows, dtype=np.int64)
+        test, folds = split(strata, plan, seed=seed)
+        return cls(
+            name=name or target,
+            kind=data.kind,
+            metric=Metric.of(metric, data.kind),
+            fingerprint=fingerprint_of(data),
+            data=data,
+            test=test,
+            folds=folds,
+            group=group or "",
+            seed=seed,
+            repairs=repairs,
+        )
+
+    @classmethod
+    def from_file(
+        cls,
+        path: str | Path,
+        target: str,
+        *,
+        separator: str | None = None,
+        name: str | None = None,
+        repair: bool = False,
+        **options: Any,
+    ) -> "Task":
+        """The task to predict the column ``target`` of a CSV or Parquet file, called by the file's name.
+
+        ``separator``: of a CSV file, a comma unless given. ``options``: as for ``from_dataframe``.
+        """
+        path = Path(path)
+        inspector = Inspector(repair=repair)
+        frame = read_table(path, inspector, separator=separator)
+        task = cls.from_dataframe(frame, target, name=name or path.stem, repair=repair, **options)
+        return replace(task, repairs=(*inspector.repairs, *task.repairs))
+
+    @classmethod
+    def custom(
+        cls,
+        name: str,
+        *,
+        metric: str,
+        direction: Direction,
+        metafeatures: Mapping[str, float] | None = None,
+        group: str | None = None,
+        seed: int = 0,
+    ) -> "Task":
+        """A task without data, known by its name: the user's own objective gives ``metric``.
+
+        ``metafeatures``: any numbers that tell tasks of this sort apart, NaN for unknown.
+        """
+        if not isinstance(name, str) or not name:
+            raise UsageError("a custom task needs a name", field="name", value=name, remedy="Give a non-empty text.")
+        return cls(
+            name=name,
+            kind="custom",
+            metric=Metric(metric, direction),
+            fingerprint=fingerprint_of_name(name),
+            metafeatures=_finite_or_nan(metafeatures or {}),
+            group=group or "",
+            seed=seed,
+        )
 
 
-_ = Any
+def _check_target(frame: pd.DataFrame, target: str) -> None:
+    matches = int((frame.columns == target).sum()) if frame.shape[1] else 0
+    if matches == 0:
+        raise UnknownNameError.of("target", target, map(str, frame.columns))
+    if matches > 1:
+        raise DataError(
+            f"{matches} columns have the target's name",
+            field="target",
+            value=target,
+            remedy="Rename or remove all but one of them.",
+        )
+
+
+def _finite_or_nan(metafeatures: Mapping[str, float]) -> dict[str, float]:
+    for feature, value in metafeatures.items():
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or math.isinf(value):
+            raise UsageError(
+                "a meta-feature is a finite number or NaN",
+                field=f"metafeatures[{feature!r}]",
+                value=value,
+                remedy="Encode it as a number.",
+            )
+    return {feature: float(value) for feature, value in metafeatures.items()}

@@ -57,6 +57,13 @@ class Trial:
                 remedy=f"Use one of {', '.join(STATUSES)}.",
             )
         usable = self.value is not None and math.isfinite(self.value)
+        if self.value is not None and not usable:
+            raise UsageError(
+                "a value is finite",
+                field="value",
+                value=self.value,
+                remedy="Leave value=None, with status 'failed' or 'pruned'.",
+            )
         if self.status == "complete" and not usable:
             raise UsageError(
                 "a complete trial needs a finite value",

@@ -1,6 +1,6 @@
 """The contract of a history store: where studies and trials are kept for ever."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -35,3 +35,6 @@ class HistoryStore(Protocol):
 
     def trials(self, study_id: str) -> list[Trial]:
         """The trials of one study, by number."""
+
+    def records(self) -> Iterator[tuple[StudyRecord, list[Trial]]]:
+        """All studies, oldest first, each with its trials by number: the whole history in few reads."""

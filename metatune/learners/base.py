@@ -1,7 +1,7 @@
 """The contract of a model family that metatune can train itself."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar, TypeAlias
 
@@ -38,7 +38,10 @@ class FittedModel(ABC):
 
     @abstractmethod
     def save(self, directory: Path) -> Path:
-        """Write the model into the existing folder ``directory`` without pickle; the main file's path."""
+        """Write the model into the existing folder ``directory`` without pickle; the main file's path.
+
+        Ends with ``saving.write_manifest``, by which ``learners.load_model`` finds the family again.
+        """
 
 
 class ModelFamily(ABC):
@@ -67,6 +70,10 @@ class ModelFamily(ABC):
         """``configuration`` with what cannot work on so few rows or columns reduced, and a report of it."""
         return dict(configuration), ()
 
+    def full_steps(self, configuration: Configuration) -> int | None:
+        """The steps of a fit that nothing stops early; ``None`` where there are no steps."""
+        return None
+
     @abstractmethod
     def fit(
         self,
@@ -85,3 +92,24 @@ class ModelFamily(ABC):
         Without ``valid`` (the refit at the end of a search) train for exactly ``steps`` steps where given.
         Raises whatever the library raises; the caller turns it into a failed trial.
         """
+
+    @abstractmethod
+    def load(self, directory: Path) -> FittedModel:
+        """The model that ``FittedModel.save`` wrote into ``directory``, without running code from it.
+
+        ``learners.load_model`` calls it: it checks the files before, and turns what is raised into a
+        ``KnowledgeError``.
+        """
+
+
+def at_most(
+    configuration: Configuration, limits: Mapping[str, int], reason: str
+) -> tuple[dict[str, ParamValue], tuple[Change, ...]]:
+    """``configuration`` with the numbers named in ``limits`` cut to their limit, and a report; for ``clamp``."""
+    values, changes = dict(configuration), []
+    for name, limit in limits.items():
+        before = values.get(name)
+        if isinstance(before, int | float) and before > limit:
+            values[name] = limit
+            changes.append(Change(name, before, limit, reason))
+    return values, tuple(changes)

@@ -1,0 +1,1 @@
+"""How studies and trials are kept: MLflow is the system of record."""

@@ -1,0 +1,82 @@
+"""The model families that metatune trains itself, by name; a family's host is imported when it is asked for."""
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metatune.errors import KnowledgeError, MetatuneError, MissingDependencyError, UnknownNameError
+from metatune.learners.saving import check_files, read_manifest
+
+if TYPE_CHECKING:
+    from metatune.learners.base import FittedModel, ModelFamily
+
+__all__ = ["family_names", "get_family", "load_model"]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """Where the class of a family is, and the extra that installs its host."""
+
+    module: str
+    cls: str
+    extra: str | None = None
+
+
+_FAMILIES = {
+    "lightgbm": _Entry("metatune.learners.lightgbm", "LightGBM"),
+    "random_forest": _Entry("metatune.learners.random_forest", "RandomForest"),
+    "linear": _Entry("metatune.learners.linear", "Linear"),
+    "svm": _Entry("metatune.learners.svm", "SVM"),
+    "knn": _Entry("metatune.learners.knn", "KNN"),
+    "keras_mlp": _Entry("metatune.learners.keras_mlp", "KerasMLP", extra="keras"),
+}
+
+
+def family_names() -> tuple[str, ...]:
+    """The names of all families, whether their host is installed or not."""
+    return tuple(_FAMILIES)
+
+
+def get_family(name: str) -> "ModelFamily":
+    """The family called ``name``.
+
+    Raises ``UnknownNameError`` for an unknown name, ``MissingDependencyError`` when its host is not installed.
+    """
+    if name not in _FAMILIES:
+        raise UnknownNameError.of("family", name, _FAMILIES)
+    entry = _FAMILIES[name]
+    try:
+        module = importlib.import_module(entry.module)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if entry.extra is None or missing.startswith("metatune"):
+            raise
+        raise MissingDependencyError.of(name, missing, entry.extra) from error
+    family: ModelFamily = getattr(module, entry.cls)()
+    return family
+
+
+def load_model(path: str | Path) -> "FittedModel":
+    """The model saved in the folder ``path``, of whatever family; nothing in it can run code.
+
+    Raises ``KnowledgeError`` when the folder is missing, damaged, altered or of another version.
+    """
+    directory = Path(path)
+    manifest = read_manifest(directory)
+    check_files(directory, manifest)
+    try:
+        return get_family(manifest.family).load(directory)
+    except MissingDependencyError:
+        raise
+    # The readers of the hosts raise whatever they like on a file that they did not write.
+    except Exception as error:
+        if isinstance(error, KnowledgeError):
+            raise
+        problem = error.problem if isinstance(error, MetatuneError) else f"{type(error).__name__}: {error}"
+        raise KnowledgeError(
+            f"the saved model cannot be loaded ({problem})",
+            field=str(directory),
+            value=manifest.family,
+            remedy="Train and save the model again with the installed versions.",
+        ) from error

@@ -1,0 +1,109 @@
+"""``KerasMLP``: a multilayer perceptron for tables; its search space works without TensorFlow installed."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from metatune.dataset import DataKind, Dataset
+from metatune.learners.base import FittedModel, ModelFamily, Report
+from metatune.metric import Metric
+from metatune.space import Change, Condition, SearchSpace
+from metatune.trial import Configuration, ParamValue
+
+ACTIVATIONS = ("relu", "elu", "tanh", "gelu", "silu")
+OPTIMIZERS = ("sgd_momentum", "rmsprop", "adagrad", "adam", "adamw")
+SCHEDULES = ("constant", "cosine", "exponential")
+
+
+class KerasMLP(ModelFamily):
+    """Dense layers of ``units`` each (``funnel``: every layer half of the one before), trained for up to 50 epochs.
+
+    ``weight_decay`` is decoupled for ``adamw`` (Loshchilov & Hutter, 2019) and an L2 penalty on the kernels for the
+    other optimisers; its lower end stands for none. The learning rate follows ``schedule`` over the full 50 epochs.
+    """
+
+    name: ClassVar[str] = "keras_mlp"
+    kinds: ClassVar[frozenset[DataKind]] = frozenset({"binary", "multiclass", "regression"})
+    fidelity: ClassVar[str] = "epochs"
+
+    def space(self) -> SearchSpace:
+        """Architecture, regularisation and optimisation; ``momentum`` only for ``sgd_momentum``."""
+        return SearchSpace(
+            {
+                "n_layers": {"type": "int", "low": 1, "high": 4},
+                "units": {"type": "int", "low": 16, "high": 256, "log": True},
+                "shape": ("constant", "funnel"),
+                "activation": ACTIVATIONS,
+                "batch_norm": (False, True),
+                "dropout": {"low": 0.0, "high": 0.6},
+                "optimizer": OPTIMIZERS,
+                "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
+                "momentum": {"low": 0.5, "high": 0.99},
+                "schedule": SCHEDULES,
+                "weight_decay": {"low": 1e-6, "high": 1e-1, "log": True},
+                "batch_size": {"type": "int", "low": 16, "high": 512, "log": True},
+            },
+            {"momentum": Condition("optimizer", ("sgd_momentum",))},
+        )
+
+    def default(self) -> dict[str, ParamValue]:
+        """What a first Keras network looks like: Keras has no default network, only default arguments.
+
+        Two hidden layers of 64 as in its introductory examples; the rest are Keras' own defaults: Adam with a
+        constant 0.001, batches of 32, no dropout, no normalisation, (next to) no weight decay.
+        """
+        return {
+            "n_layers": 2,
+            "units": 64,
+            "shape": "constant",
+            "activation": "relu",
+            "batch_norm": False,
+            "dropout": 0.0,
+            "optimizer": "adam",
+            "learning_rate": 1e-3,
+            "schedule": "constant",
+            "weight_decay": 1e-6,
+            "batch_size": 32,
+        }
+
+    def clamp(
+        self, configuration: Configuration, n_rows: int, n_columns: int
+    ) -> tuple[dict[str, ParamValue], tuple[Change, ...]]:
+        """``batch_size`` at most ``n_rows`` (though never below the space's lowest)."""
+        clamped = dict(configuration)
+        batch = clamped["batch_size"]
+        most = max(n_rows, 16)
+        if not isinstance(batch, int) or batch <= most:
+            return clamped, ()
+        clamped["batch_size"] = most
+        return clamped, (Change("batch_size", batch, most, f"only {n_rows} rows"),)
+
+    def fit(
+        self,
+        configuration: Configuration,
+        train: Dataset,
+        *,
+        valid: Dataset | None,
+        metric: Metric,
+        seed: int,
+        steps: int | None = None,
+        report: Report | None = None,
+        threads: int = 1,
+    ) -> FittedModel:
+        """See ``ModelFamily.fit``. Without ``valid`` and ``steps`` all 50 epochs are trained.
+
+        The first fit of a process decides its number of TensorFlow threads. Raises ``ImportError`` without
+        TensorFlow and ``SearchError`` as soon as the training loss is not finite.
+        """
+        # Imported here so that the space is known where TensorFlow is not installed, or not needed.
+        from metatune.learners.keras_training import train_network
+
+        return train_network(
+            configuration, train, valid=valid, metric=metric, seed=seed, steps=steps, report=report, threads=threads
+        )
+
+    @classmethod
+    def load(cls, directory: Path) -> FittedModel:
+        """The model that ``save`` wrote into ``directory``. Raises ``ImportError`` without TensorFlow."""
+        from metatune.learners.keras_training import NetworkModel
+
+        return NetworkModel.load(directory)

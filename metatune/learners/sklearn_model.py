@@ -1,0 +1,157 @@
+"""What the families of scikit-learn share: the fitted model, its scaling, its row cap and its file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import skops.io
+from sklearn.base import BaseEstimator
+from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, StandardScaler
+
+from metatune.dataset import Dataset
+from metatune.errors import KnowledgeError
+from metatune.learners.base import FittedModel
+from metatune.learners.preprocessing import MatrixEncoder
+from metatune.learners.saving import read_manifest, write_manifest
+
+#: Choices of the parameter ``scaling`` that the families sensitive to scale share; the first is the default.
+SCALINGS = ("standard", "minmax", "quantile", "none")
+
+_FILE = "model.skops"
+
+#: Types that the saved models hold and skops does not trust by itself; a file with any other is not loaded.
+_TRUSTED = (
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.metrics._dist_metrics.ManhattanDistance64",
+    "sklearn.model_selection._split.StratifiedKFold",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.tree._tree.Tree",
+)
+
+
+@dataclass(frozen=True)
+class TargetScale:
+    """Mean and standard deviation of a regression target; ``(0, 1)`` leaves it as it is."""
+
+    mean: float = 0.0
+    std: float = 1.0
+
+    @classmethod
+    def of(cls, y: np.ndarray) -> "TargetScale":
+        """The scale of ``y``; a constant target keeps the standard deviation 1."""
+        return cls(float(np.mean(y)), float(np.std(y)) or 1.0)
+
+    def apply(self, y: np.ndarray) -> np.ndarray:
+        """``y`` with mean 0 and standard deviation 1."""
+        return (y - self.mean) / self.std
+
+    def undo(self, z: np.ndarray) -> np.ndarray:
+        """The inverse of ``apply``."""
+        return z * self.std + self.mean
+
+
+class SklearnModel(FittedModel):
+    """Encoder, scaler and estimator; ``probabilities`` is the estimator for probabilities where it is another one."""
+
+    def __init__(
+        self,
+        family: str,
+        encoder: MatrixEncoder,
+        scaler: BaseEstimator | None,
+        estimator: BaseEstimator,
+        *,
+        n_classes: int,
+        probabilities: BaseEstimator | None = None,
+        target_scale: TargetScale | None = None,
+    ) -> None:
+        self.family = family
+        self.encoder = encoder
+        self.scaler = scaler
+        self.estimator = estimator
+        self.n_classes = n_classes
+        self.probabilities = probabilities
+        self.target_scale = target_scale or TargetScale()
+
+    def _matrix(self, X: pd.DataFrame) -> np.ndarray:
+        matrix = self.encoder.transform(X)
+        return matrix if self.scaler is None else np.asarray(self.scaler.transform(matrix))
+
+    def predict(self, X: pd.DataFrame) -> np.ndarray:
+        """Class codes or values, shape (n,)."""
+        predicted = self.estimator.predict(self._matrix(X))
+        if self.n_classes:
+            return np.asarray(predicted, dtype=np.int64)
+        return self.target_scale.undo(np.asarray(predicted, dtype=np.float64).ravel())
+
+    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+        """Class probabilities, shape (n, k); 0 for a class that the training rows did not have."""
+        estimator = self.estimator if self.probabilities is None else self.probabilities
+        full = np.zeros((len(X), self.n_classes))
+        full[:, np.asarray(estimator.classes_, dtype=np.int64)] = estimator.predict_proba(self._matrix(X))
+        return full
+
+    def save(self, directory: Path) -> Path:
+        """Write ``model.skops`` and ``model.json``."""
+        parts = {"scaler": self.scaler, "estimator": self.estimator, "probabilities": self.probabilities}
+        skops.io.dump(parts, directory / _FILE)
+        state = {
+            "encoder": self.encoder.to_state(),
+            "n_classes": self.n_classes,
+            "target": [self.target_scale.mean, self.target_scale.std],
+        }
+        write_manifest(directory, family=self.family, files=[_FILE], state=state)
+        return directory / _FILE
+
+
+def load_sklearn_model(family: str, directory: Path) -> SklearnModel:
+    """The model that ``SklearnModel.save`` wrote. Raises ``KnowledgeError`` for a file that holds any other type."""
+    path = directory / _FILE
+    strange = sorted(set(skops.io.get_untrusted_types(file=path)) - set(_TRUSTED))
+    if strange:
+        raise KnowledgeError(
+            "the file holds types that no model of metatune has",
+            field=str(path),
+            value=strange,
+            remedy="Do not load it; train and save the model again.",
+        )
+    state = read_manifest(directory).state
+    parts = skops.io.load(path, trusted=list(_TRUSTED))
+    return SklearnModel(
+        family,
+        MatrixEncoder.from_state(state["encoder"]),
+        parts["scaler"],
+        parts["estimator"],
+        n_classes=int(state["n_classes"]),
+        probabilities=parts["probabilities"],
+        target_scale=TargetScale(*state["target"]),
+    )
+
+
+def make_scaler(scaling: object, n_rows: int) -> BaseEstimator | None:
+    """The unfitted scaler for a choice of ``SCALINGS``; ``quantile`` maps each column to a normal distribution."""
+    if scaling == "standard":
+        return StandardScaler()
+    if scaling == "minmax":
+        return MinMaxScaler()
+    if scaling == "quantile":
+        quantiles = min(n_rows, 200)
+        return QuantileTransformer(n_quantiles=quantiles, output_distribution="normal", subsample=None)
+    return None
+
+
+def capped(data: Dataset, rows: int, seed: int) -> Dataset:
+    """At most about ``rows`` random rows of ``data``; every class keeps its share and at least two rows."""
+    if data.n_rows <= rows:
+        return data
+    rng = np.random.default_rng(seed)
+    if data.kind == "regression":
+        return data.take(np.sort(rng.choice(data.n_rows, rows, replace=False)))
+    kept = []
+    for code in np.unique(data.y):
+        members = np.flatnonzero(data.y == code)
+        wanted = max(2, round(rows * len(members) / data.n_rows))
+        kept.append(rng.choice(members, min(wanted, len(members)), replace=False))
+    return data.take(np.sort(np.concatenate(kept)))

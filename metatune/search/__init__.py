@@ -1,0 +1,1 @@
+"""From knowledge and observations to the next configuration."""

@@ -1,0 +1,197 @@
+"""``Snapshot``: many studies and their trials as immutable columns in Parquet; what training and proposing read."""
+
+import hashlib
+import json
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from metatune.errors import KnowledgeError, MetatuneError, UnknownNameError
+from metatune.history.schema import study_document, study_of
+from metatune.history.store import HistoryStore
+from metatune.study import StudyRecord
+from metatune.trial import Trial
+from metatune.trial_table import FamilyTable, content_digest, table_of
+
+#: Version of the files; a change of their columns raises it.
+SNAPSHOT_VERSION = 1
+
+_STUDIES = "studies.parquet"
+_META = b"metatune"
+
+
+class Snapshot:
+    """Studies and their trials, unchangeable, one table per model family.
+
+    Made by ``Snapshot.of`` (from records), ``Snapshot.read`` (from files; a family's file is read when it is first
+    asked for) or ``merge``. ``studies`` are in the order given, each once.
+    """
+
+    def __init__(
+        self, studies: Iterable[StudyRecord], tables: Mapping[str, pa.Table], files: Mapping[str, Path] | None = None
+    ) -> None:
+        self.studies = tuple(studies)
+        self._tables = dict(tables)
+        self._files = dict(files or {})
+
+    @classmethod
+    def of(cls, records: Iterable[tuple[StudyRecord, Iterable[Trial]]]) -> "Snapshot":
+        """The snapshot of studies with their trials; of a study id or trial key given twice, the later counts."""
+        studies: dict[str, StudyRecord] = {}
+        trials: dict[str, tuple[str, Trial]] = {}
+        for study, those in records:
+            studies[study.id] = study
+            trials.update((trial.key, (study.id, trial)) for trial in those)
+        pairs: defaultdict[str, list[tuple[StudyRecord, Trial]]] = defaultdict(list)
+        for study in studies.values():
+            pairs[study.family]
+        for study_id, trial in trials.values():
+            pairs[studies[study_id].family].append((studies[study_id], trial))
+        return cls(studies.values(), {family: table_of(those) for family, those in pairs.items()})
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The model families of the studies, sorted."""
+        return tuple(sorted({study.family for study in self.studies}))
+
+    def family(self, name: str) -> FamilyTable:
+        """The trials of one family. Raises ``UnknownNameError``, ``KnowledgeError`` for a damaged file."""
+        if name not in self.families:
+            raise UnknownNameError.of("family", name, self.families)
+        if name not in self._tables:
+            self._tables[name] = _family_table(self._files[name], {study.id for study in self.studies})
+        return FamilyTable(name, self.studies, self._tables[name])
+
+    def records(self) -> list[tuple[StudyRecord, tuple[Trial, ...]]]:
+        """Every study with its trials, equal to those that the snapshot was made of."""
+        trials: list[list[Trial]] = [[] for _ in self.studies]
+        for name in self.families:
+            for study, trial in self.family(name).trials():
+                trials[study].append(trial)
+        return [(study, tuple(those)) for study, those in zip(self.studies, trials, strict=True)]
+
+    def merge(self, other: "Snapshot") -> "Snapshot":
+        """Both together; where both have a study id or a trial key, ``other`` counts."""
+        studies = {study.id: study for study in (*self.studies, *other.studies)}
+        replaced = pa.chunked_array(
+            [other.family(name).table["key"].combine_chunks() for name in other.families], pa.string()
+        )
+        tables = {}
+        for name in {*self.families, *other.families}:
+            parts = []
+            if name in self.families:
+                mine = self.family(name).table
+                parts.append(mine.filter(pc.invert(pc.is_in(mine["key"], value_set=replaced))))
+            if name in other.families:
+                parts.append(other.family(name).table)
+            tables[name] = pa.concat_tables(parts, promote_options="default").unify_dictionaries().combine_chunks()
+        return Snapshot(studies.values(), tables)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the content: equal for equal studies and trials in equal order, before and after writing."""
+        parts = [study_document(study) for study in self.studies]
+        parts += [f"{name}:{content_digest(self.family(name).table)}" for name in self.families]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def write(self, directory: Path) -> None:
+        """Write ``studies.parquet`` and ``trials/<family>.parquet`` into ``directory``, in place of what was there."""
+        trials = Path(directory) / "trials"
+        trials.mkdir(parents=True, exist_ok=True)
+        tables = {name: self.family(name).table for name in self.families}
+        names = {name: f"{_file_name(name)}.parquet" for name in tables}
+        for name, table in tables.items():
+            _write(table, trials / names[name], {"version": SNAPSHOT_VERSION, "family": name})
+        content = {name: {"file": names[name], "rows": table.num_rows} for name, table in tables.items()}
+        _write(
+            _study_table(self.studies), Path(directory) / _STUDIES, {"version": SNAPSHOT_VERSION, "families": content}
+        )
+        for stale in set(trials.glob("*.parquet")) - {trials / name for name in names.values()}:
+            stale.unlink()
+
+    @classmethod
+    def read(cls, directory: Path) -> "Snapshot":
+        """What ``write`` wrote. Raises ``KnowledgeError`` naming a missing or damaged file."""
+        path = Path(directory) / _STUDIES
+        table, meta = _read(path)
+        try:
+            studies = [study_of(document) for document in table["record"].to_pylist()]
+            files = {name: Path(directory) / "trials" / entry["file"] for name, entry in meta["families"].items()}
+            expected = {study.family for study in studies}
+        except (KeyError, TypeError, AttributeError, MetatuneError) as error:
+            raise _damaged(path, error) from error
+        for name in expected:
+            if name not in files or not files[name].is_file():
+                raise _damaged(files.get(name, path), f"no trials of the family {name!r}")
+        return cls(studies, {}, files)
+
+
+def snapshot_of(store: HistoryStore) -> Snapshot:
+    """The whole history in ``store`` as a snapshot. Raises ``StoreError``."""
+    return Snapshot.of(store.records())
+
+
+def _family_table(path: Path, studies: set[str]) -> pa.Table:
+    table, _ = _read(path)
+    return table
+
+
+def _study_table(studies: Sequence[StudyRecord]) -> pa.Table:
+    """One row per study: its document, and the fields that other readers of the file look for."""
+    features = sorted({name for study in studies for name in study.task.metafeatures})
+    columns: dict[str, Any] = {
+        "id": [study.id for study in studies],
+        "record": [study_document(study) for study in studies],
+    }
+    for name in features:
+        columns[f"mf__{name}"] = pa.array([study.task.metafeatures.get(name) for study in studies], pa.float64())
+    return pa.table(columns)
+
+
+def _file_name(family: str) -> str:
+    """``family`` as a file name that no other family has, on any file system."""
+    name = re.sub(r"[^a-z0-9_-]", lambda match: f"%{ord(match[0]):x}", family)
+    return name if len(name) <= 100 else f"{name[:80]}%{hashlib.sha256(family.encode()).hexdigest()[:16]}"
+
+
+def _write(table: pa.Table, path: Path, meta: Mapping[str, Any]) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    pq.write_table(table.replace_schema_metadata({_META: json.dumps(meta)}), partial, compression="zstd")
+    partial.replace(path)
+
+
+def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
+    """Table and metadata of one of our files. Raises ``KnowledgeError``."""
+    try:
+        table = pq.read_table(path, partitioning=None)
+        meta = json.loads((table.schema.metadata or {})[_META])
+        version = meta["version"]
+    except FileNotFoundError as error:
+        raise _damaged(path, "no such file") from error
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+        raise _damaged(path, error) from error
+    if version != SNAPSHOT_VERSION:
+        raise KnowledgeError(
+            f"snapshot of another version (this one is {SNAPSHOT_VERSION})",
+            field=str(path),
+            value=version,
+            remedy="Update metatune, or make the snapshot again with `metatune train`.",
+        )
+    return table, meta
+
+
+def _damaged(path: Path, reason: object) -> KnowledgeError:
+    return KnowledgeError(
+        f"not a readable file of a snapshot ({reason})",
+        field=str(path),
+        value=path.name,
+        remedy="Make the snapshot again with `metatune train`, or fetch the directory again.",
+    )

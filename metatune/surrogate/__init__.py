@@ -1,0 +1,1 @@
+"""What earlier tasks teach about configurations: the LightGBM meta-surrogate and one model per task."""

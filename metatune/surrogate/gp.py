@@ -1,0 +1,156 @@
+"""A small Gaussian process: ARD Matérn-5/2, hyperparameters by marginal likelihood.
+
+It models the surface of a past task with few trials, and, in a search, what the history did not foresee.
+
+Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, chapters 2, 4.2 and 5.4.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
+from scipy.optimize import minimize
+
+_SQRT5 = math.sqrt(5.0)
+#: Bounds of the logarithms of lengthscales, signal variance and noise variance, for inputs in [0, 1] and
+#: standardised targets.
+_BOUNDS = {"length": (math.log(0.05), math.log(20.0)), "signal": (math.log(0.05), math.log(20.0)),
+           "noise": (math.log(1e-5), math.log(1.0))}  # fmt: skip
+#: Where the search for hyperparameters starts and what a weak normal prior pulls them to: (mean, deviation).
+_PRIOR = {"length": (math.log(0.6), 1.0), "signal": (0.0, 1.0), "noise": (math.log(1e-2), 1.5)}
+
+
+def matern52(scaled_squares: np.ndarray) -> np.ndarray:
+    """The Matérn-5/2 correlation for squared distances that are already divided by the squared lengthscales."""
+    r = np.sqrt(np.maximum(scaled_squares, 0.0))
+    return np.asarray((1.0 + _SQRT5 * r + 5.0 / 3.0 * r * r) * np.exp(-_SQRT5 * r))
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """``length``: one per group of columns; ``signal`` and ``noise``: variances. None of them logarithmic."""
+
+    length: np.ndarray
+    signal: float
+    noise: float
+
+
+class GaussianProcess:
+    """Regression of ``y`` (n,) on ``X`` (n, d); ``owners`` (d,) numbers the lengthscale of each column.
+
+    ``y`` is taken as it is: the caller centres and scales it. With ``hyperparameters`` they are kept, otherwise they
+    maximise the marginal likelihood times a weak prior. ``predict`` gives mean and standard deviation of the latent
+    function, without noise.
+    """
+
+    def __init__(
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        *,
+        owners: np.ndarray | None = None,
+        hyperparameters: Hyperparameters | None = None,
+        max_iterations: int = 40,
+    ) -> None:
+        self._X = np.asarray(X, dtype=np.float64)
+        self._y = np.asarray(y, dtype=np.float64)
+        self._owners = np.arange(self._X.shape[1]) if owners is None else owners
+        self._squares = self._grouped_squares(self._X, self._X)
+        self.hyperparameters = hyperparameters or self._fit(max_iterations)
+        self._factor, self._alpha = self._condition(self.hyperparameters)
+
+    def mean(self, Z: np.ndarray) -> np.ndarray:
+        """The mean alone at the rows of ``Z`` (m, d), shape (m,)."""
+        return np.asarray(self._cross(Z) @ self._alpha)
+
+    def predict(self, Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation at the rows of ``Z`` (m, d), each of shape (m,)."""
+        K = self._cross(Z)
+        reduction = solve_triangular(self._factor, K.T, lower=True, check_finite=False)
+        variance = self.hyperparameters.signal - (reduction**2).sum(0)
+        return K @ self._alpha, np.sqrt(np.maximum(variance, 1e-12))
+
+    def _cross(self, Z: np.ndarray) -> np.ndarray:
+        """Covariance of the rows of ``Z`` with the data, shape (m, n)."""
+        weights = 1.0 / self.hyperparameters.length[self._owners]
+        A, B = self._X * weights, np.asarray(Z) * weights
+        squares = (B**2).sum(1)[:, None] + (A**2).sum(1) - 2.0 * B @ A.T
+        return np.asarray(self.hyperparameters.signal * matern52(squares))
+
+    def believing(self, Z: np.ndarray) -> "GaussianProcess":
+        """The process with the points ``Z`` (m, d) added at their own mean: same mean, less uncertainty there.
+
+        Ginsbourger, Le Riche and Carraro, "Kriging is well-suited to parallelize optimization", 2010.
+        """
+        X, y = np.vstack([self._X, Z]), np.concatenate([self._y, self.mean(Z)])
+        return GaussianProcess(X, y, owners=self._owners, hyperparameters=self.hyperparameters)
+
+    def log_marginal_likelihood(self) -> float:
+        """log p(y | X) under the current hyperparameters."""
+        return float(
+            -0.5 * self._y @ self._alpha
+            - np.log(np.diag(self._factor)).sum()
+            - 0.5 * len(self._y) * math.log(2.0 * math.pi)
+        )
+
+    def _grouped_squares(self, A: np.ndarray, B: np.ndarray) -> np.ndarray:
+        """Squared distances per lengthscale, shape (groups, n, m)."""
+        groups = int(self._owners.max()) + 1
+        squares = np.zeros((groups, len(A), len(B)))
+        for column, owner in enumerate(self._owners):
+            squares[owner] += (A[:, column, None] - B[None, :, column]) ** 2
+        return squares
+
+    def _condition(self, h: Hyperparameters) -> tuple[np.ndarray, np.ndarray]:
+        K = h.signal * matern52(np.tensordot(1.0 / h.length**2, self._squares, axes=1))
+        jitter = h.noise + 1e-8
+        while True:
+            try:
+                factor = cholesky(K + jitter * np.eye(len(K)), lower=True, check_finite=False)
+            except LinAlgError:  # nearly equal rows: a little more noise makes the matrix regular
+                jitter *= 10.0
+            else:
+                return factor, np.asarray(cho_solve((factor, True), self._y, check_finite=False))
+
+    def _fit(self, max_iterations: int) -> Hyperparameters:
+        groups = len(self._squares)
+        kinds = ["length"] * groups + ["signal", "noise"]
+        prior = np.array([_PRIOR[kind] for kind in kinds])
+        found = minimize(
+            self._objective,
+            prior[:, 0],
+            args=(prior,),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[_BOUNDS[kind] for kind in kinds],
+            options={"maxiter": max_iterations},
+        )
+        best = np.exp(found.x)
+        return Hyperparameters(best[:groups], float(best[groups]), float(best[groups + 1]))
+
+    def _objective(self, log: np.ndarray, prior: np.ndarray) -> tuple[float, np.ndarray]:
+        """Negative log posterior of the hyperparameters and its gradient."""
+        groups = len(self._squares)
+        inverse = np.exp(-2.0 * log[:groups])
+        signal, noise = math.exp(log[groups]), math.exp(log[groups + 1])
+        squares = np.tensordot(inverse, self._squares, axes=1)
+        r = np.sqrt(squares)
+        decay = np.exp(-_SQRT5 * r)
+        K = signal * (1.0 + _SQRT5 * r + 5.0 / 3.0 * squares) * decay
+        n = len(K)
+        try:
+            factor = cholesky(K + (noise + 1e-8) * np.eye(n), lower=True, check_finite=False)
+        except LinAlgError:
+            return 1e25, np.zeros_like(log)
+        alpha = cho_solve((factor, True), self._y, check_finite=False)
+        inner = np.outer(alpha, alpha) - cho_solve((factor, True), np.eye(n), check_finite=False)
+        shared = inner * (signal * 5.0 / 3.0 * (1.0 + _SQRT5 * r) * decay)
+        slope = np.empty_like(log)
+        slope[:groups] = 0.5 * np.tensordot(self._squares, shared, axes=([1, 2], [0, 1])) * inverse
+        slope[groups] = 0.5 * float((inner * K).sum())
+        slope[groups + 1] = 0.5 * noise * float(np.trace(inner))
+        likelihood = -0.5 * self._y @ alpha - np.log(np.diag(factor)).sum() - 0.5 * n * math.log(2.0 * math.pi)
+        deviation = (log - prior[:, 0]) / prior[:, 1]
+        value = -float(likelihood) + 0.5 * float(deviation @ deviation)
+        return value, -slope + deviation / prior[:, 1]

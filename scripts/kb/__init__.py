@@ -1,0 +1,1 @@
+"""The builder of the starter knowledge base: real datasets, one common design per family, real trials."""

@@ -1,0 +1,51 @@
+"""What is tried: one space-filling design per family, the same for every dataset, and the names of its trials.
+
+The first configuration is the library's default. The others are a scrambled Sobol sequence (Sobol 1967; scrambling:
+Owen 1998) in the unit cube of the family's space. A longer design begins with the shorter one, so configurations can
+be added to a knowledge base later. Equal configurations on all datasets make their scores comparable.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from scipy.stats import qmc
+
+from kb.catalogue import Entry
+from metatune.learners.base import ModelFamily
+from metatune.trial import ParamValue
+
+DESIGN_SEED = 2026
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Work for one process: the trials ``numbers`` of ``family`` on ``entry``, at most ``row_cap`` rows of it."""
+
+    entry: Entry
+    family: str
+    study_id: str
+    numbers: tuple[int, ...]
+    row_cap: int
+
+
+def configurations(family: ModelFamily, n: int) -> list[dict[str, ParamValue]]:
+    """The first ``n`` configurations of the design of ``family``; number 0 is its default."""
+    space = family.space()
+    powers = max(n - 2, 0).bit_length()
+    seed = int.from_bytes(hashlib.sha256(f"{DESIGN_SEED}:{family.name}".encode()).digest()[:4])
+    points = qmc.Sobol(len(space), scramble=True, rng=seed).random_base2(powers)
+    return [family.default(), *(space.from_unit(point) for point in points)][:n]
+
+
+def study_id(entry: Entry, family: ModelFamily, row_cap: int) -> str:
+    """The study that holds the design of ``family`` on ``entry``: always the same, so that a resumed build finds it.
+
+    Another space, seed of the design or row cap makes other trials, hence another study.
+    """
+    parts = (entry.name, family.name, family.space().digest, str(DESIGN_SEED), str(row_cap))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def trial_key(study: str, number: int) -> str:
+    """The key of trial ``number`` of ``study``: always the same, so that no trial is stored twice."""
+    return hashlib.sha256(f"{study}:{number}".encode()).hexdigest()[:32]

