@@ -1,0 +1,55 @@
+"""metatune: the tuning memory of a team.
+
+The names below are loaded when first used, so that importing metatune costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from metatune.knowledge import Knowledge
+    from metatune.metafeatures import describe
+    from metatune.recommend import recommend
+    from metatune.sampler import MetaSampler
+    from metatune.space import Condition, SearchSpace
+    from metatune.task import Task
+    from metatune.trial import Trial
+    from metatune.tune import tune
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Condition",
+    "Knowledge",
+    "MetaSampler",
+    "SearchSpace",
+    "Task",
+    "Trial",
+    "describe",
+    "recommend",
+    "tune",
+]
+
+_HOME = {
+    "Condition": "metatune.space",
+    "Knowledge": "metatune.knowledge",
+    "MetaSampler": "metatune.sampler",
+    "SearchSpace": "metatune.space",
+    "Task": "metatune.task",
+    "Trial": "metatune.trial",
+    "describe": "metatune.metafeatures",
+    "recommend": "metatune.recommend",
+    "tune": "metatune.tune",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'metatune' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value  # shadows the submodule of the same name, and the next access is direct
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

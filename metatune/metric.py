@@ -52,7 +52,7 @@ class Metric:
     """A metric: the name the user reads, its direction, and scikit-learn's scorer for it.
 
     ``scorer`` is ``None`` for a metric that the user measures himself. A scorer of scikit-learn is always
-    better when higher; ``value(scorer_result)`` turns it into the metric's own unit.
+    better when higher; ``score`` turns its result into the metric's own unit.
     """
 
     name: str

@@ -56,17 +56,16 @@ class Trial:
                 value=self.status,
                 remedy=f"Use one of {', '.join(STATUSES)}.",
             )
-        usable = self.value is not None and math.isfinite(self.value)
-        if self.value is not None and not usable:
+        if self.value is not None and not math.isfinite(self.value):
             raise UsageError(
                 "a value is finite",
                 field="value",
                 value=self.value,
                 remedy="Leave value=None, with status 'failed' or 'pruned'.",
             )
-        if self.status == "complete" and not usable:
+        if self.status == "complete" and self.value is None:
             raise UsageError(
-                "a complete trial needs a finite value",
+                "a complete trial needs a value",
                 field="value",
                 value=self.value,
                 remedy="Record a trial without a result with status 'failed'.",

@@ -22,6 +22,7 @@ from metatune.history.schema import from_json, to_json
 from metatune.study import StudyRecord
 from metatune.trial import STATUSES, ParamValue, Trial
 
+_NUMBERS = (int, float, np.integer, np.floating)
 _TEXTS = pa.dictionary(pa.int32(), pa.string())
 _FIXED = {
     "key": pa.string(),
@@ -53,43 +54,19 @@ class _Sparse:
         self.rows: list[int] = []
         self.values: list[Any] = []
 
-    def add(self, row: int, value: Any) -> None:
-        self.rows.append(row)
-        self.values.append(value)
-
     def floats(self, n: int) -> pa.Array:
         values, absent = np.zeros(n), np.ones(n, dtype=bool)
         values[self.rows], absent[self.rows] = self.values, False
         return pa.array(values, mask=absent, from_pandas=False)
 
     def texts(self, n: int) -> pa.Array:
-        values: list[str | None] = [None] * n
-        for row, value in zip(self.rows, self.values, strict=True):
-            values[row] = value
+        values = np.full(n, None, dtype=object)
+        values[self.rows] = self.values
         return pa.array(values, pa.string()).dictionary_encode()
 
 
 def table_of(pairs: Sequence[tuple[StudyRecord, Trial]]) -> pa.Table:
     """The table of trials, each given with its study, in the order given."""
-    sparse: defaultdict[str, _Sparse] = defaultdict(_Sparse)
-    exact: list[str | None] = []
-    texts: dict[tuple[type, ParamValue], str] = {}
-    for row, (study, trial) in enumerate(pairs):
-        leftover: dict[str, ParamValue] = {}
-        for name, value in trial.configuration.items():
-            distribution = study.space.parameters.get(name)
-            if isinstance(distribution, CategoricalDistribution):
-                text = texts.get((type(value), value)) or texts.setdefault((type(value), value), to_json(value))
-                sparse[f"s__{name}"].add(row, text)
-                continue
-            number = None if distribution is None else _as_float(value)
-            if number is not None:
-                sparse[f"n__{name}"].add(row, number)
-            if number is None or not _faithful(distribution, value, number):
-                leftover[name] = value
-        for name, metric in trial.metrics.items():
-            sparse[f"m__{name}"].add(row, float(metric))
-        exact.append(to_json(leftover) if leftover else None)
     trials = [trial for _, trial in pairs]
     fixed: dict[str, list[Any]] = {
         name: [getattr(trial, name) for trial in trials]
@@ -97,11 +74,42 @@ def table_of(pairs: Sequence[tuple[StudyRecord, Trial]]) -> pa.Table:
     }
     fixed["study"] = [study.id for study, _ in pairs]
     fixed["error"] = [None if trial.error is None else to_json(trial.error) for trial in trials]
-    fixed["exact"] = exact
+    sparse, fixed["exact"] = _parameters(pairs)
+    for row, trial in enumerate(trials):
+        for name, metric in trial.metrics.items():
+            column = sparse[f"m__{name}"]
+            column.rows.append(row)
+            column.values.append(float(metric))
     columns = {name: _array(fixed[name], kind) for name, kind in _FIXED.items()}
     for name in sorted(sparse):
         columns[name] = (sparse[name].texts if name.startswith("s__") else sparse[name].floats)(len(pairs))
     return pa.table(columns)
+
+
+def _parameters(pairs: Sequence[tuple[StudyRecord, Trial]]) -> tuple[defaultdict[str, _Sparse], list[str | None]]:
+    """The columns of the parameters, and for each row what they alter, as JSON."""
+    sparse: defaultdict[str, _Sparse] = defaultdict(_Sparse)
+    exact: list[str | None] = []
+    texts: dict[tuple[type, ParamValue], str] = {}
+    for row, (study, trial) in enumerate(pairs):
+        altered: dict[str, ParamValue] = {}
+        for name, value in trial.configuration.items():
+            distribution = study.space.parameters.get(name)
+            if isinstance(distribution, CategoricalDistribution):
+                kind = (type(value), value)
+                cell: Any = texts.get(kind) or texts.setdefault(kind, to_json(value))
+                column = sparse["s__" + name]
+            else:
+                cell = None if distribution is None else _as_float(value)
+                if cell is None or not _faithful(distribution, value, cell):
+                    altered[name] = value
+                if cell is None:
+                    continue
+                column = sparse["n__" + name]
+            column.rows.append(row)
+            column.values.append(cell)
+        exact.append(to_json(altered) if altered else None)
+    return sparse, exact
 
 
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
@@ -110,7 +118,7 @@ def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
 
 def _as_float(value: object) -> float | None:
     """``value`` as the double nearest to it; ``None`` if it is no number or not one that a double can stand for."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or value != value:
+    if isinstance(value, bool) or not isinstance(value, _NUMBERS) or value != value:
         return None
     try:
         return float(value)
@@ -121,8 +129,8 @@ def _as_float(value: object) -> float | None:
 def _faithful(distribution: BaseDistribution | None, value: object, number: float) -> bool:
     """Whether ``value`` can be restored from ``number`` by knowing ``distribution``."""
     if isinstance(distribution, IntDistribution):
-        return isinstance(value, int | np.integer) and int(number) == int(value)
-    return isinstance(value, float | np.floating)
+        return isinstance(value, (int, np.integer)) and int(number) == int(value)
+    return isinstance(value, (float, np.floating))
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +152,7 @@ class FamilyTable:
         """Position of each trial's study in ``studies``, int32, shape (n,)."""
         codes, ids = _coded(self.table["study"])
         position = {study.id: i for i, study in enumerate(self.studies)}
-        return np.array([position[i] for i in ids], dtype=np.int32)[codes] if ids else codes
+        return np.array([position[i] for i in ids] or [0], dtype=np.int32).take(codes)
 
     @cached_property
     def value(self) -> np.ndarray:
@@ -162,7 +170,7 @@ class FamilyTable:
     def status(self) -> np.ndarray:
         """Position of each trial's status in ``metatune.trial.STATUSES``, int8."""
         codes, levels = _coded(self.table["status"])
-        return np.array([STATUSES.index(level) for level in levels] or [0], dtype=np.int8)[codes]
+        return np.array([STATUSES.index(level) for level in levels] or [0], dtype=np.int8).take(codes)
 
     @cached_property
     def origin(self) -> Choices:

@@ -126,7 +126,7 @@ def test_class_imbalance():
 def test_moments_do_not_depend_on_location_and_scale():
     rng = np.random.default_rng(1)
     values, y = rng.gamma(2.0, size=(500, 4)), rng.standard_normal(500)
-    names = [n for n in NAMES if n.startswith(("skew", "kurt", "iqr", "corr", "target", "pca", "landmark", "mutual"))]
+    names = [n for n in NAMES if n.startswith(("skew", "kurt", "iqr", "corr", "target", "pca", "mutual"))]
     plain = describe_dataset(dataset({f"x{j}": values[:, j] for j in range(4)}, y))
     moved = describe_dataset(dataset({f"x{j}": 1e5 * values[:, j] + 10.0**j for j in range(4)}, 1e-3 * y - 8))
     for name in names:

@@ -4,37 +4,34 @@ import logging
 import math
 import os
 import sqlite3
+import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote, urlsplit
 
 import requests
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from metatune.errors import MetatuneError, StoreError, UsageError
 from metatune.history import schema
+from metatune.history.address import Address
 from metatune.history.schema import RunData
 from metatune.study import StudyRecord
 from metatune.trial import Trial
 
-#: Where the history is when nothing is said: the file that a plain ``mlflow ui`` in this folder shows.
-DEFAULT_URI = "sqlite:///mlflow.db"
-
-_SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
 _PARENT = "mlflow.parentRunId"
 _NO_LINKS = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"  # else a client prints two lines for every run
 _PAGE = 1000
 _BATCH = 100  # MLflow's limit for the params of one call; metrics may be ten times as many
-_BUSY_SECONDS = 20.0
-_REACH_SECONDS = 10.0
+
+# What `_quiet` changes is the process's.
+_LOCK = threading.RLock()
 
 #: What MLflow lets through when a store cannot be used; ``ImportError`` is a missing database driver.
 _FAILURES = (MlflowException, SQLAlchemyError, sqlite3.Error, requests.RequestException, OSError, ImportError)
@@ -43,7 +40,7 @@ _FAILURES = (MlflowException, SQLAlchemyError, sqlite3.Error, requests.RequestEx
 class MLflowStore:
     """The history in one experiment of an MLflow server or database; a ``HistoryStore``.
 
-    ``uri`` is an MLflow tracking URI; by default the environment's ``MLFLOW_TRACKING_URI``, else ``DEFAULT_URI``.
+    ``uri`` is an MLflow tracking URI; its default and what may be used: see ``Address.of``.
     A new SQLite file gets its tables on first use (seconds), in WAL mode; its artifacts go to ``mlartifacts``
     beside it. Nothing is read or written before the first method is called. MLflow's global state is left alone.
 
@@ -52,27 +49,29 @@ class MLflowStore:
 
     def __init__(self, uri: str | None = None, experiment: str = "metatune") -> None:
         self.experiment = experiment
-        self.uri, self._file = _checked_uri(uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI)
-        self._connection: tuple[MlflowClient, str] | None = None
+        self._address = Address.of(uri)
+        self.uri = self._address.uri
+        self._client: MlflowClient | None = None
+        self._experiment_id: str | None = None
         self._open: dict[str, _OpenStudy] = {}
 
     def open_study(self, study: StudyRecord) -> None:
         """See ``HistoryStore``."""
-        with self._boundary() as (client, experiment):
-            run = self._parent(client, experiment, study.id)
-            if run is None:
+        with self._boundary() as client:
+            known = self._reopened(client, study.id)
+            if known is None:
                 data = schema.encode_study(study)
-                created = client.create_run(experiment, run_name=data.name, tags=dict(data.tags))
-                client.log_inputs(created.info.run_id, [_dataset(study)])
-                self._open[study.id] = _OpenStudy(study, created.info.run_id)
+                run = client.create_run(self._made_experiment(client), run_name=data.name, tags=dict(data.tags))
+                client.log_inputs(run.info.run_id, [_dataset(study)])
+                known = _OpenStudy(study, run.info.run_id)
             else:
-                client.update_run(run.info.run_id, status="RUNNING")
-                self._open[study.id] = self._reopened(client, experiment, run)
+                client.update_run(known.run_id, status="RUNNING")
+            self._open[study.id] = known
 
     def add_trials(self, study_id: str, trials: Sequence[Trial]) -> None:
         """See ``HistoryStore``."""
-        with self._boundary() as (client, experiment):
-            study = self._opened(client, experiment, study_id)
+        with self._boundary() as client:
+            study, experiment = self._opened(client, study_id), self._made_experiment(client)
             for trial in trials:
                 key = schema.token(trial.key)
                 if key in study.ended:
@@ -94,17 +93,18 @@ class MLflowStore:
                 value=status,
                 remedy="Use 'finished', 'interrupted' or 'failed'.",
             )
-        with self._boundary() as (client, experiment):
-            study = self._opened(client, experiment, study_id)
+        with self._boundary() as client:
+            study = self._opened(client, study_id)
             for path in artifacts:
                 client.log_artifact(study.run_id, str(path))
             client.set_terminated(study.run_id, schema.RUN_STATUS[status])
 
     def studies(self) -> list[StudyRecord]:
         """See ``HistoryStore``."""
-        with self._boundary() as (client, experiment):
-            runs = _search(client, experiment, {schema.RECORD: "study"})
-            found = {study.id: study for study in map(_decoded_study, runs)}
+        if self._absent():
+            return []
+        with self._boundary() as client:
+            found = {study.id: study for study in map(_decoded_study, self._runs(client, "study"))}
         return sorted(found.values(), key=lambda study: (study.created, study.id))
 
     def study(self, study_id: str) -> StudyRecord:
@@ -122,44 +122,50 @@ class MLflowStore:
 
     def trials(self, study_id: str) -> list[Trial]:
         """See ``HistoryStore``."""
-        with self._boundary() as (client, experiment):
-            runs = _search(client, experiment, {schema.RECORD: "trial", schema.STUDY_ID: schema.token(study_id)})
-            return _ordered(_decoded_trial(run) for run in runs)
+        if self._absent():
+            return []
+        with self._boundary() as client:
+            return _ordered(map(_decoded_trial, self._runs(client, "trial", study_id)))
 
     def records(self) -> Iterator[tuple[StudyRecord, list[Trial]]]:
         """See ``HistoryStore``. Trials whose study was deleted are left out."""
+        if self._absent():
+            return
         studies = self.studies()
         trials: defaultdict[str, list[Trial]] = defaultdict(list)
-        with self._boundary() as (client, experiment):
-            for run in _search(client, experiment, {schema.RECORD: "trial"}):
+        with self._boundary() as client:
+            for run in self._runs(client, "trial"):
                 trials[run.data.tags[schema.STUDY_ID]].append(_decoded_trial(run))
         for study in studies:
             yield study, _ordered(trials[schema.token(study.id)])
 
-    def _parent(self, client: MlflowClient, experiment: str, study_id: str) -> Run | None:
-        return next(
-            _search(client, experiment, {schema.RECORD: "study", schema.STUDY_ID: schema.token(study_id)}), None
-        )
+    def _absent(self) -> bool:
+        """Whether there is no database yet: reading must not make one."""
+        return self._address.file is not None and not self._address.file.exists()
 
-    def _opened(self, client: MlflowClient, experiment: str, study_id: str) -> "_OpenStudy":
-        if study_id not in self._open:
-            run = self._parent(client, experiment, study_id)
-            if run is None:
-                raise StoreError(
-                    "no such study in the history",
-                    field="study",
-                    value=study_id,
-                    remedy="Call open_study first; the study may have been deleted in MLflow.",
-                )
-            self._open[study_id] = self._reopened(client, experiment, run)
-        return self._open[study_id]
+    def _runs(self, client: MlflowClient, record: str, study_id: str = "") -> Iterator[Run]:
+        experiment = self._known_experiment(client)
+        return iter(()) if experiment is None else _search(client, experiment, record, study_id)
 
-    def _reopened(self, client: MlflowClient, experiment: str, run: Run) -> "_OpenStudy":
-        """The state of a study that an earlier process wrote; trials it did not complete are completed later."""
+    def _opened(self, client: MlflowClient, study_id: str) -> "_OpenStudy":
+        known = self._open.get(study_id) or self._reopened(client, study_id)
+        if known is None:
+            raise StoreError(
+                "no such study in the history",
+                field="study",
+                value=study_id,
+                remedy="Call open_study first; the study may have been deleted in MLflow.",
+            )
+        self._open[study_id] = known
+        return known
+
+    def _reopened(self, client: MlflowClient, study_id: str) -> "_OpenStudy | None":
+        """A study that is in the store; trials that an earlier process did not complete are completed later."""
+        run = next(self._runs(client, "study", study_id), None)
+        if run is None:
+            return None
         study = _OpenStudy(_decoded_study(run), run.info.run_id)
-        for child in _search(
-            client, experiment, {schema.RECORD: "trial", schema.STUDY_ID: schema.token(study.record.id)}
-        ):
+        for child in self._runs(client, "trial", study_id):
             key = child.data.tags[schema.TRIAL_KEY]
             study.started[key] = child.info.run_id
             if child.info.status != "RUNNING":
@@ -167,13 +173,16 @@ class MLflowStore:
         return study
 
     @contextmanager
-    def _boundary(self) -> Iterator[tuple[MlflowClient, str]]:
-        """Client and experiment id; inside, whatever MLflow raises becomes a ``StoreError``."""
+    def _boundary(self) -> Iterator[MlflowClient]:
+        """The client; inside, whatever MLflow raises becomes a ``StoreError``. One thread at a time."""
         try:
-            with _quiet():
-                if self._connection is None:
-                    self._connection = self._connect()
-                yield self._connection
+            with _LOCK, _quiet():
+                if self._client is None:
+                    if self._absent():
+                        _create(self._address)
+                    self._address.check()
+                    self._client = MlflowClient(tracking_uri=self.uri)
+                yield self._client
         except MetatuneError:
             raise
         except _FAILURES as error:
@@ -181,36 +190,37 @@ class MLflowStore:
                 f"the history cannot be reached or written ({_first_line(error)})",
                 field="store",
                 value=self.uri,
-                remedy=_remedy(self.uri, str(error)),
+                remedy=self._address.remedy(str(error)),
             ) from error
 
-    def _connect(self) -> tuple[MlflowClient, str]:
-        _check_reachable(self.uri, self._file)
-        client = MlflowClient(tracking_uri=self.uri)
-        known = client.get_experiment_by_name(self.experiment)
-        if known is None:
-            return client, self._new_experiment(client)
-        if known.lifecycle_stage == "deleted":
-            raise StoreError(
-                "the experiment was deleted in MLflow",
-                field="experiment",
-                value=self.experiment,
-                remedy="Restore it (`mlflow experiments restore`) or choose another name.",
-            )
-        return client, known.experiment_id
-
-    def _new_experiment(self, client: MlflowClient) -> str:
-        # MLflow's own default is ./mlruns of whichever folder the first process happened to start in.
-        folder = None if self._file is None else self._file.parent / "mlartifacts" / quote(self.experiment, safe="")
-        location = None if folder is None else folder.as_uri()
-        try:
-            return str(client.create_experiment(self.experiment, artifact_location=location))
-        except MlflowException:
-            # Another process may have created it since we looked.
+    def _known_experiment(self, client: MlflowClient) -> str | None:
+        if self._experiment_id is None:
             known = client.get_experiment_by_name(self.experiment)
             if known is None:
-                raise
-            return str(known.experiment_id)
+                return None
+            if known.lifecycle_stage == "deleted":
+                raise StoreError(
+                    "the experiment was deleted in MLflow",
+                    field="experiment",
+                    value=self.experiment,
+                    remedy="Restore it (`mlflow experiments restore`) or choose another name.",
+                )
+            self._experiment_id = str(known.experiment_id)
+        return self._experiment_id
+
+    def _made_experiment(self, client: MlflowClient) -> str:
+        known = self._known_experiment(client)
+        if known is None:
+            place = self._address.artifacts(self.experiment)
+            try:
+                known = str(client.create_experiment(self.experiment, artifact_location=place))
+            except MlflowException:
+                # Another process may have created it since we looked.
+                known = self._known_experiment(client)
+                if known is None:
+                    raise
+        self._experiment_id = known
+        return known
 
 
 class _OpenStudy:
@@ -234,9 +244,11 @@ def _finish(client: MlflowClient, run_id: str, data: RunData, trial: Trial) -> N
     client.set_terminated(run_id, data.status)
 
 
-def _search(client: MlflowClient, experiment: str, tags: dict[str, str]) -> Iterator[Run]:
-    """The undeleted runs that carry ``tags``, each once, in the order in which they were made."""
-    condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+def _search(client: MlflowClient, experiment: str, record: str, study_id: str = "") -> Iterator[Run]:
+    """The undeleted runs of studies or of trials, each once, in the order in which they were made."""
+    condition = f"tags.`{schema.RECORD}` = '{record}'"
+    if study_id:
+        condition += f" and tags.`{schema.STUDY_ID}` = '{schema.token(study_id)}'"
     seen: set[str] = set()
     token = None
     while True:
@@ -277,55 +289,14 @@ def _dataset(study: StudyRecord) -> DatasetInput:
     return DatasetInput(Dataset(schema.readable(task.name, 500), task.fingerprint[:36], "metatune", source))
 
 
-def _checked_uri(uri: str) -> tuple[str, Path | None]:
-    """``uri`` with an absolute path, and the file if it is SQLite. Raises ``UsageError``."""
-    scheme = urlsplit(uri).scheme.split("+")[0]
-    if scheme not in _SCHEMES:
-        remedy = "Use sqlite:///<file>, http(s)://<server>, or postgresql://<server>/<database>."
-        if scheme in ("", "file") or os.path.sep in uri:
-            remedy += " MLflow refuses folders such as ./mlruns: move one with `mlflow migrate-filestore`."
-        raise UsageError("not the address of a history", field="store", value=uri, remedy=remedy)
-    if scheme != "sqlite":
-        return uri, None
-    database = make_url(uri).database
-    if not database or database == ":memory:":
-        raise UsageError("a history in memory would be lost", field="store", value=uri, remedy="Use sqlite:///<file>.")
-    file = Path(database).absolute()
-    return f"sqlite:///{file.as_posix()}", file
-
-
-def _check_reachable(uri: str, file: Path | None) -> None:
-    """Fail within seconds where MLflow itself would go on trying for minutes."""
-    if file is not None:
-        _prepare(file)
-    elif uri.startswith("http"):
-        try:
-            requests.head(uri, timeout=_REACH_SECONDS)
-        except (requests.exceptions.SSLError, requests.exceptions.ProxyError):
-            pass  # MLflow has settings of its own for these
-    else:
-        engine = create_engine(uri)
-        engine.connect().close()
-        engine.dispose()
-
-
-def _prepare(file: Path) -> None:
-    """Make ``file`` an MLflow database in WAL mode, unless it is one."""
-    if not file.exists():
-        _create(file)
-    with closing(sqlite3.connect(file, timeout=_BUSY_SECONDS)) as connection:
-        if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-            connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("BEGIN IMMEDIATE")
-        connection.rollback()
-
-
-def _create(file: Path) -> None:
-    """A new database: made under another name and then linked, so that no other process sees it half made."""
+def _create(address: Address) -> None:
+    """A new SQLite file: made under another name and then linked, so that no other process sees it half made."""
+    file = address.file
+    assert file is not None
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}")
     try:
-        store = SqlAlchemyStore(f"sqlite:///{partial.as_posix()}", (file.parent / "mlartifacts").as_uri())
+        store = SqlAlchemyStore(f"sqlite:///{partial.as_posix()}", address.artifacts("Default"))  # type: ignore[no-untyped-call]
         store.engine.dispose()
         try:
             os.link(partial, file)
@@ -349,7 +320,7 @@ def _quiet() -> Iterator[None]:
     try:
         yield
     finally:
-        os.environ.pop(_NO_LINKS)
+        del os.environ[_NO_LINKS]
         if links is not None:
             os.environ[_NO_LINKS] = links
         for name, level in before.items():
@@ -358,17 +329,3 @@ def _quiet() -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def _remedy(uri: str, reason: str) -> str:
-    if uri.startswith("http"):
-        return "Check that the MLflow server runs and that the address is right; then run the command again."
-    if "locked" in reason:
-        return "Another program holds the database; wait for it or end it, then run the command again."
-    if "No module named" in reason:
-        return "Install the database's driver, for PostgreSQL: pip install psycopg2-binary."
-    if "not a database" in reason:
-        return "This file is something else: give another one, or restore it from a backup."
-    if "out-of-date database schema" in reason:
-        return f"Back the database up, then run `mlflow db upgrade {uri}`."
-    return "Check the address, the free space and your permissions there; then run the command again."

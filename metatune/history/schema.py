@@ -1,7 +1,7 @@
 """Studies and trials as MLflow holds them: params, metrics and tags, without MLflow itself.
 
-Each run carries one JSON document, cut into numbered tags, from which it is decoded exactly. Params, metrics and the other
-tags repeat parts of it for people who read or filter runs in MLflow, where names and values are limited.
+Each run carries one JSON document, cut into numbered tags, from which it is decoded exactly. Params, metrics and the
+other tags repeat parts of it for people who read or filter runs in MLflow, where names and values are limited.
 """
 
 import hashlib

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from kb.design import Unit, configurations, trial_key
-from kb.worker import Broken, Done, Ended, Message, Opened, Started, serve
+from kb.worker import Broken, Done, Ended, Message, Started, serve
 from metatune.learners import get_family
 from metatune.trial import Trial
 

@@ -23,8 +23,9 @@ from metatune.study import StudyRecord
 from metatune.task import Task, TaskRecord
 from metatune.trial import Trial
 
-#: Families judged on a holdout whatever the number of rows, to bound their time.
+#: Families, and datasets with so many cells, that are judged on a holdout whatever the number of rows: it bounds time.
 HOLDOUT_ONLY = frozenset({"keras_mlp"})
+HOLDOUT_CELLS = 50_000
 SEED = 0
 _LIBRARY = {"lightgbm": "lightgbm", "keras_mlp": "tensorflow"}
 
@@ -103,7 +104,7 @@ def _prepared(entry: Entry, row_cap: int, holdout: bool, folder: Path) -> tuple[
         target,
         kind=entry.kind,
         name=entry.name,
-        validation="holdout" if holdout else None,
+        validation="holdout" if holdout or capped.size > HOLDOUT_CELLS else None,
         group=entry.group,
         seed=SEED,
         repair=True,

@@ -1,0 +1,97 @@
+"""``Address``: where a history is kept, and whether it can be reached."""
+
+import contextlib
+import os
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import requests
+from sqlalchemy import create_engine, make_url
+
+from metatune.errors import UsageError
+
+#: Where the history is when nothing is said: the file that a plain ``mlflow ui`` in this folder shows.
+DEFAULT_URI = "sqlite:///mlflow.db"
+
+#: How long a locked database and a silent server are waited for.
+BUSY_SECONDS = 20.0
+REACH_SECONDS = 10.0
+
+_SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
+
+
+@dataclass(frozen=True)
+class Address:
+    """An MLflow tracking URI; ``file`` is the database file if it is SQLite, with an absolute path in ``uri``."""
+
+    uri: str
+    file: Path | None = None
+
+    @classmethod
+    def of(cls, uri: str | None) -> "Address":
+        """The address ``uri``, else the environment's ``MLFLOW_TRACKING_URI``, else ``DEFAULT_URI``.
+
+        Raises ``UsageError`` for what MLflow cannot keep a history in.
+        """
+        uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+        scheme = urlsplit(uri).scheme.split("+")[0]
+        if scheme not in _SCHEMES or "://" not in uri:
+            remedy = "Use sqlite:///<file>, http(s)://<server>, or postgresql://<server>/<database>."
+            if scheme in ("", "file"):
+                remedy += " MLflow refuses folders such as ./mlruns; `mlflow migrate-filestore` moves one to SQLite."
+            raise UsageError("not the address of a history", field="store", value=uri, remedy=remedy)
+        if scheme != "sqlite":
+            return cls(uri)
+        database = make_url(uri).database
+        if not database or database == ":memory:":
+            raise UsageError(
+                "a history in memory would be lost",
+                field="store",
+                value=uri,
+                remedy="Use sqlite:///<file>.",
+            )
+        file = Path(database).absolute()
+        return cls(f"sqlite:///{file.as_posix()}", file)
+
+    def artifacts(self, experiment: str) -> str | None:
+        """Where the artifacts of a new experiment go: beside a database file, else where the server says.
+
+        MLflow's own default is ``./mlruns`` of whichever folder the first process happened to start in.
+        """
+        return None if self.file is None else (self.file.parent / "mlartifacts" / quote(experiment, safe="")).as_uri()
+
+    def check(self) -> None:
+        """Fail within seconds where MLflow itself would go on trying for minutes; set an SQLite file to WAL mode.
+
+        Raises what the driver raises.
+        """
+        if self.file is not None:
+            with contextlib.closing(sqlite3.connect(self.file, timeout=BUSY_SECONDS)) as connection:
+                if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+                    connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("BEGIN IMMEDIATE")
+                connection.rollback()
+        elif self.uri.startswith("http"):
+            # MLflow has settings of its own for certificates and proxies.
+            with contextlib.suppress(requests.exceptions.SSLError, requests.exceptions.ProxyError):
+                requests.head(self.uri, timeout=REACH_SECONDS)
+        else:
+            engine = create_engine(self.uri)
+            engine.connect().close()
+            engine.dispose()
+
+    def remedy(self, reason: str) -> str:
+        """What to do when the history failed for ``reason``, the text of the driver's exception."""
+        if self.uri.startswith("http"):
+            return "Check that the MLflow server runs and that the address is right; then run the command again."
+        for sign, remedy in (
+            ("locked", "Another program holds the database; wait for it or end it, then run the command again."),
+            ("No module named", "Install the database's driver, for PostgreSQL: pip install psycopg2-binary."),
+            ("not a database", "This file is something else: give another one, or restore it from a backup."),
+            ("out-of-date database schema", f"Back the database up, then run `mlflow db upgrade {self.uri}`."),
+        ):
+            if sign in reason:
+                return remedy
+        return "Check the address, the free space and your permissions there; then run the command again."

@@ -1,0 +1,205 @@
+"""``Knowledge``: a directory with a snapshot, the surrogates trained on it, and a manifest that vouches for both."""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import quote
+
+from metatune.errors import KnowledgeError, NoHistoryError
+from metatune.snapshot import Snapshot
+from metatune.surrogate.family import FamilySurrogate
+from metatune.trial_table import content_digest
+
+#: Raised when the files change their meaning.
+KNOWLEDGE_VERSION = 1
+#: Names the knowledge to use instead of the one found or shipped.
+KNOWLEDGE_VARIABLE = "METATUNE_KNOWLEDGE"
+#: Where ``metatune train`` writes, and where a search looks, below the current folder.
+LOCAL_DIRECTORY = Path("metatune-knowledge")
+
+_MANIFEST = "manifest.json"
+
+
+class Knowledge:
+    """What the history teaches, one ``FamilySurrogate`` per model family, read when first asked for.
+
+    Made by ``build`` (train on a snapshot), ``load`` (a directory that ``save`` wrote), ``starter`` (what ships with
+    the package) or ``find`` (whichever of these applies).
+    """
+
+    def __init__(
+        self, snapshot: Snapshot, *, surrogates: Mapping[str, FamilySurrogate], directory: Path | None
+    ) -> None:
+        self.snapshot = snapshot
+        self.directory = directory
+        self._surrogates = dict(surrogates)
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The model families it knows."""
+        return self.snapshot.families
+
+    def surrogate(self, family: str) -> FamilySurrogate | None:
+        """What is known of ``family``; ``None`` if nothing is. Raises ``KnowledgeError`` for damaged files."""
+        if family not in self.families:
+            return None
+        if family not in self._surrogates:
+            if self.directory is None:
+                raise KeyError(family)
+            folder = self.directory / "surrogates" / _file_name(family)
+            self._surrogates[family] = FamilySurrogate.read(folder, self.snapshot.family(family))
+        found = self._surrogates[family]
+        return found if found.tasks else None
+
+    @classmethod
+    def build(
+        cls, snapshot: Snapshot, *, reuse: "Knowledge | None" = None, families: Iterable[str] | None = None
+    ) -> "Knowledge":
+        """Train on ``snapshot``; families whose trials are those of ``reuse`` are taken from there.
+
+        ``families`` limits what is trained (default: all). Raises ``NoHistoryError`` for a snapshot without studies.
+        """
+        if not snapshot.studies:
+            raise NoHistoryError(
+                "there are no studies to learn from",
+                field="history",
+                value=0,
+                remedy="Run a search first: metatune tune.",
+            )
+        surrogates = {}
+        for family in snapshot.families if families is None else families:
+            table = snapshot.family(family)
+            known = reuse.surrogate(family) if reuse is not None and family in reuse.families else None
+            same = known is not None and content_digest(known.table.table) == content_digest(table.table)
+            surrogates[family] = known if known is not None and same else FamilySurrogate.fit(table)
+        return cls(snapshot, surrogates=surrogates, directory=None)
+
+    def save(self, directory: Path) -> None:
+        """Write everything into ``directory``, replacing an earlier knowledge there at once or not at all.
+
+        Raises ``KnowledgeError`` if ``directory`` holds something else.
+        """
+        directory = Path(directory)
+        if directory.exists() and any(directory.iterdir()) and not (directory / _MANIFEST).is_file():
+            raise KnowledgeError(
+                "the folder holds other files",
+                field="knowledge",
+                value=str(directory),
+                remedy="Name a new or empty folder.",
+            )
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        fresh = directory.with_name(f".{directory.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            self.snapshot.write(fresh / "snapshot")
+            for family in self.families:
+                surrogate = self._surrogates.get(family) or self.surrogate(family)
+                if surrogate is not None:
+                    surrogate.write(fresh / "surrogates" / _file_name(family))
+            (fresh / _MANIFEST).write_text(json.dumps(self._manifest(fresh), indent=1, sort_keys=True))
+            _replace(directory, fresh)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+    def _manifest(self, directory: Path) -> dict[str, object]:
+        files = sorted(path for path in directory.rglob("*") if path.is_file())
+        return {
+            "version": KNOWLEDGE_VERSION,
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "metatune": version("metatune"),
+            "snapshot": self.snapshot.digest,
+            "studies": len(self.snapshot.studies),
+            "files": {path.relative_to(directory).as_posix(): _sha256(path) for path in files},
+        }
+
+    @classmethod
+    def load(cls, directory: Path) -> "Knowledge":
+        """The knowledge in ``directory``, every file checked against the manifest.
+
+        Raises ``KnowledgeError`` naming a file that is missing or altered, or a version this release cannot read.
+        """
+        directory = Path(directory)
+        manifest = _read_manifest(directory)
+        for name, expected in manifest["files"].items():
+            path = directory / name
+            if not path.is_file() or _sha256(path) != expected:
+                raise KnowledgeError(
+                    "the file is missing" if not path.is_file() else "the file was altered (its SHA-256 differs)",
+                    field="knowledge",
+                    value=str(path),
+                    remedy="Restore the folder, or train again: metatune train.",
+                )
+        return cls(Snapshot.read(directory / "snapshot"), surrogates={}, directory=directory)
+
+    @classmethod
+    def starter(cls) -> "Knowledge":
+        """The knowledge that ships with metatune."""
+        return cls.load(starter_directory())
+
+    @classmethod
+    def find(cls, directory: Path | None = None) -> "Knowledge":
+        """The knowledge in ``directory``; else in ``$METATUNE_KNOWLEDGE``, in ./metatune-knowledge, or the starter."""
+        return cls.load(knowledge_directory(directory))
+
+
+def knowledge_directory(directory: Path | None = None) -> Path:
+    """The folder that ``Knowledge.find`` reads."""
+    named = os.environ.get(KNOWLEDGE_VARIABLE)
+    if directory is not None or named:
+        return Path(directory or str(named))
+    return LOCAL_DIRECTORY if (LOCAL_DIRECTORY / _MANIFEST).is_file() else starter_directory()
+
+
+def starter_directory() -> Path:
+    """Where the starter knowledge is: inside the installed package, or beside it in a source tree."""
+    package = Path(str(resources.files("metatune")))
+    installed = package / "knowledge_base"
+    return installed if (installed / _MANIFEST).is_file() else package.parent / "knowledge_base"
+
+
+def _read_manifest(directory: Path) -> dict[str, dict[str, str]]:
+    path = directory / _MANIFEST
+    try:
+        manifest = json.loads(path.read_text())
+        found = manifest["version"]
+        files = manifest["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise KnowledgeError(
+            f"not a knowledge folder ({error})",
+            field="knowledge",
+            value=str(directory),
+            remedy="Name a folder that `metatune train` wrote.",
+        ) from error
+    if found != KNOWLEDGE_VERSION:
+        raise KnowledgeError(
+            f"this release reads version {KNOWLEDGE_VERSION}",
+            field="knowledge version",
+            value=found,
+            remedy="Train the knowledge again with this release: metatune train.",
+        )
+    return {"files": files}
+
+
+def _replace(directory: Path, fresh: Path) -> None:
+    """Put ``fresh`` where ``directory`` is; at every moment one whole version is in place or restorable."""
+    if directory.exists():
+        old = fresh.with_name(f"{fresh.name}.old")
+        directory.rename(old)
+        fresh.rename(directory)
+        shutil.rmtree(old)
+    else:
+        fresh.rename(directory)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _file_name(family: str) -> str:
+    return quote(family, safe="")

@@ -1,0 +1,142 @@
+"""``MetaSampler``: the engine as a sampler for Optuna studies."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.search_space import IntersectionSearchSpace
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from metatune.metric import Metric
+from metatune.search.proposer import Observation, Proposal, Proposer
+from metatune.space import SearchSpace
+from metatune.surrogate.family import FamilySurrogate
+from metatune.task import TaskRecord
+from metatune.trial import Configuration
+
+#: Key of the trial's user attribute that tells where its configuration came from.
+ORIGIN = "metatune:origin"
+_EVIDENCE = ("slope", "wrong")
+
+
+class MetaSampler(BaseSampler):
+    """Proposes configurations from the history of other tasks and the trials of this study.
+
+    ``surrogate``: what is known of the model family (``Knowledge.surrogate``); without it the sampler is a
+    Gaussian-process search. ``task`` describes the task by its meta-features. ``space``: the whole space with conditions;
+    without it, the parameters that all trials so far had in common are proposed together and the others sampled
+    independently. ``default``: a configuration that is always among the first trials.
+
+    Failed trials push proposals away, running ones count as pending. A proposal depends on the trials of the study,
+    the seed and the trial's number only, so a resumed study goes on as it would have. With several objectives there
+    is no transfer: parameters are sampled by Optuna's ``TPESampler``, and a warning says so once.
+    """
+
+    def __init__(
+        self,
+        surrogate: FamilySurrogate | None = None,
+        *,
+        task: TaskRecord | None = None,
+        space: SearchSpace | None = None,
+        default: Configuration | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self._surrogate = surrogate
+        self._task = task or TaskRecord(
+            name="study", kind="custom", metric=Metric("value", "maximize"), fingerprint="study"
+        )
+        self._space = space
+        self._default = default
+        self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+        self._independent = RandomSampler(seed=seed)
+        self._several = TPESampler(seed=seed, multivariate=False)
+        self._intersection = IntersectionSearchSpace()
+        self._proposers: dict[str, Proposer] = {}
+        self._warned = False
+
+    def reseed_rng(self) -> None:
+        """Give the independent sampler another seed; proposals differ by trial number anyway."""
+        self._independent.reseed_rng()
+        self._several.reseed_rng()
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The parameters that are proposed together."""
+        if study._is_multi_objective():
+            self._warn_of_several_objectives()
+            return self._several.infer_relative_search_space(study, trial)
+        if self._space is not None:
+            return dict(self._space.parameters)
+        shared = self._intersection.calculate(study)
+        return {name: distribution for name, distribution in shared.items() if not distribution.single()}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The proposal for ``trial``; parameters that it leaves inactive are absent."""
+        if study._is_multi_objective():
+            return self._several.sample_relative(study, trial, search_space)
+        if not search_space:
+            return {}
+        proposal = self.propose(study, trial, search_space)
+        evidence = {name: getattr(proposal, name) for name in _EVIDENCE}
+        storage, trial_id = study._storage, trial._trial_id
+        storage.set_trial_system_attr(trial_id, ORIGIN, proposal.origin)
+        for name, value in evidence.items():
+            if not np.isnan(value):
+                storage.set_trial_system_attr(trial_id, f"metatune:{name}", value)
+        return proposal.configuration
+
+    def propose(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> Proposal:
+        """The proposal for ``trial`` in ``search_space``, with its origin; changes nothing in the study."""
+        space = self._space if self._space is not None else SearchSpace(search_space)
+        proposer = self._proposers.get(space.digest)
+        if proposer is None:
+            proposer = self._proposers[space.digest] = Proposer(
+                self._task, space, surrogate=self._surrogate, default=self._default, seed=self._seed
+            )
+        others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+        sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
+        observed = [_observation(t, space, sign) for t in others if t.state.is_finished() and _belongs(t, space)]
+        running = [space.active(t.params) for t in others if t.state == TrialState.RUNNING and _whole(t, space)]
+        return proposer.propose(observed, running, number=trial.number)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A random value for a parameter that no proposal covers."""
+        sampler = self._several if study._is_multi_objective() else self._independent
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        """Let Optuna's sampler for several objectives see the end of the trial."""
+        if study._is_multi_objective():
+            self._several.after_trial(study, trial, state, values)
+
+    def _warn_of_several_objectives(self) -> None:
+        if not self._warned:
+            optuna.logging.get_logger("metatune").warning(
+                "MetaSampler: the study has several objectives; history is not used, TPESampler proposes."
+            )
+            self._warned = True
+
+
+def _whole(trial: FrozenTrial, space: SearchSpace) -> bool:
+    """Whether the trial has a value for every active parameter of ``space``, wherever in or out of its ranges."""
+    return all(name in trial.params for name in space if space.is_active(name, trial.params))
+
+
+def _belongs(trial: FrozenTrial, space: SearchSpace) -> bool:
+    return _whole(trial, space) and trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+def _observation(trial: FrozenTrial, space: SearchSpace, sign: float) -> Observation:
+    """A pruned trial counts with its last intermediate value, a failed one or a value that is not finite as failed."""
+    value = trial.value if trial.state == TrialState.COMPLETE else None
+    if trial.state == TrialState.PRUNED and trial.intermediate_values:
+        value = trial.intermediate_values[max(trial.intermediate_values)]
+    usable = value is not None and np.isfinite(value)
+    return Observation(space.clip(trial.params)[0], sign * value if usable and value is not None else None)

@@ -1,0 +1,57 @@
+"""Where the next configuration is looked for: points spread over the space, known good ones, and their neighbours."""
+
+import json
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from optuna.distributions import CategoricalDistribution
+from scipy.stats import qmc
+
+from metatune.parameter import unit_at, value_at
+from metatune.space import SearchSpace
+from metatune.trial import Configuration, ParamValue
+
+#: Deviation of a step to a neighbour, as a share of the range; one is drawn per neighbour.
+_STEPS = (0.02, 0.08, 0.2)
+#: Chance that a neighbour differs in a given parameter.
+_CHANGED = 0.4
+
+
+def identity(configuration: Configuration) -> str:
+    """A text that two configurations share exactly when they are equal."""
+    return json.dumps(sorted(configuration.items()))
+
+
+def unique(configurations: Iterable[Configuration]) -> list[dict[str, ParamValue]]:
+    """``configurations`` without repetitions, in their order."""
+    return list({identity(c): dict(c) for c in configurations}.values())
+
+
+def spread(space: SearchSpace, n: int, seed: int) -> list[dict[str, ParamValue]]:
+    """``n`` configurations that fill ``space`` evenly: scrambled Sobol points (Owen, 1998)."""
+    sobol = qmc.Sobol(d=len(space), scramble=True, rng=np.random.default_rng(seed))
+    points = sobol.random_base2(max(0, int(np.ceil(np.log2(max(n, 1))))))
+    return [space.from_unit(point) for point in points[:n]]
+
+
+def neighbours(
+    space: SearchSpace, centres: Sequence[Configuration], n: int, rng: np.random.Generator
+) -> list[dict[str, ParamValue]]:
+    """``n`` configurations near ``centres``, in turn: some parameters moved a little, some choices redrawn."""
+    return [_neighbour(space, centres[i % len(centres)], rng) for i in range(n)] if centres else []
+
+
+def _neighbour(space: SearchSpace, centre: Configuration, rng: np.random.Generator) -> dict[str, ParamValue]:
+    step = float(rng.choice(_STEPS))
+    changed = rng.random(len(space)) < _CHANGED
+    changed[rng.integers(len(space))] = True
+    values: dict[str, ParamValue] = {}
+    for change, (name, distribution) in zip(changed, space.parameters.items(), strict=True):
+        old = centre.get(name, ...)
+        if old is ... or (change and isinstance(distribution, CategoricalDistribution)):
+            values[name] = value_at(distribution, rng.random())
+        elif change:
+            values[name] = value_at(distribution, unit_at(distribution, old) + step * rng.normal())  # type: ignore[arg-type]
+        else:
+            values[name] = old
+    return space.active(values)

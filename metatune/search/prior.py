@@ -1,0 +1,119 @@
+"""What the history says about one new task: its experts, their first weights, and the opening moves."""
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+
+from metatune.search.candidates import spread, unique
+from metatune.search.portfolio import greedy_portfolio
+from metatune.space import SearchSpace
+from metatune.surrogate.family import FamilySurrogate
+from metatune.surrogate.similarity import distances, feature_matrix, unlike_anything
+from metatune.surrogate.surface import predict_all
+from metatune.task import TaskRecord
+from metatune.trial import Configuration, ParamValue
+
+_POOL = 512
+_INCUMBENTS_PER_TASK = 2
+#: Share of the first weight that the meta-surrogate has among the experts, where meta-features earned their place.
+_META_SHARE = 0.5
+#: More experts than this cost time at every proposal; the nearest tasks are kept.
+_MAX_TASKS = 128
+
+
+class Prior:
+    """The experts of a family for ``record`` in ``space``: the surfaces of earlier tasks and the meta-surrogate.
+
+    ``pool`` are candidates that do not depend on this task's observations; ``predicted`` (experts, pool) is what the
+    experts say of them; ``base`` (experts,) are the experts' weights before any observation.
+    """
+
+    def __init__(
+        self, surrogate: FamilySurrogate | None, record: TaskRecord, space: SearchSpace, *, seed: int = 0
+    ) -> None:
+        self._record, self._space, self._seed = record, space, seed
+        self._surrogate = surrogate if surrogate and surrogate.tasks and _speaks_of(surrogate, space) else None
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no history to speak of."""
+        return self._surrogate is None
+
+    @cached_property
+    def task_distances(self) -> np.ndarray:
+        """Distance of each known task by meta-features, shape (tasks,)."""
+        return np.empty(0) if self._surrogate is None else distances(*self._features)
+
+    @cached_property
+    def is_unlike(self) -> bool:
+        """Whether the task is unlike all known ones; never for a task without meta-features."""
+        return self._surrogate is not None and bool(self._record.metafeatures) and unlike_anything(*self._features)
+
+    @cached_property
+    def _features(self) -> tuple[np.ndarray, np.ndarray]:
+        records = [] if self._surrogate is None else self._surrogate.records
+        names = sorted(self._record.metafeatures)
+        return feature_matrix([r.metafeatures for r in records], names), feature_matrix(
+            [self._record.metafeatures], names
+        )[0]
+
+    @cached_property
+    def _chosen(self) -> np.ndarray:
+        """Positions of the known tasks that are used."""
+        return np.sort(np.argsort(self.task_distances, kind="stable")[:_MAX_TASKS])
+
+    @property
+    def _asks_meta(self) -> bool:
+        return self._surrogate is not None and self._surrogate.meta is not None and not self.is_unlike
+
+    @cached_property
+    def base(self) -> np.ndarray:
+        """First weights of the experts, shape (experts,), summing to 1."""
+        if self._surrogate is None:
+            return np.empty(0)
+        n = len(self._chosen)
+        if not self._asks_meta:
+            return np.full(n, 1.0 / n)
+        share = _META_SHARE if self._surrogate.validation.use_features else 1.0 / (n + 1)
+        return np.append(np.full(n, (1.0 - share) / n), share)
+
+    @cached_property
+    def pool(self) -> list[dict[str, ParamValue]]:
+        """Points spread over the space, and the best configurations of earlier tasks brought into it."""
+        known = [] if self._surrogate is None else self._surrogate.incumbents(_INCUMBENTS_PER_TASK)
+        return unique([*(self._space.clip(c)[0] for c in known), *spread(self._space, _POOL, self._seed)])
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        """The experts' scores of the pool, shape (experts, pool)."""
+        return self.predict(self.pool)
+
+    def predict(self, configurations: Sequence[Configuration]) -> np.ndarray:
+        """The experts' scores of ``configurations``, in copula units, shape (experts, configurations)."""
+        if self._surrogate is None:
+            return np.empty((0, len(configurations)))
+        encoder = self._surrogate.encoder
+        X = encoder.encode(configurations, self._space)
+        rows = predict_all([self._surrogate.surfaces[i] for i in self._chosen], X, encoder)
+        if self._asks_meta and self._surrogate.meta is not None:
+            return np.vstack([rows, self._surrogate.meta.predict(X, self._record.metafeatures)])
+        return rows
+
+    def portfolio(self, size: int) -> list[dict[str, ParamValue]]:
+        """``size`` configurations that together serve the earlier tasks; the best single one first."""
+        if self._surrogate is None:
+            return []
+        return [self.pool[i] for i in greedy_portfolio(self.predicted, size, self.base)]
+
+
+def _speaks_of(surrogate: FamilySurrogate, space: SearchSpace) -> bool:
+    """Whether the history shares a parameter with ``space``; without one it says nothing about it."""
+    names = {column[2:] for column in surrogate.encoder.columns}
+    return any(name in names for name in space)
+
+
+def percentile(z: float) -> float:
+    """Share of configurations that a copula score of ``z`` beats, in [0, 1]."""
+    return 0.5 * math.erfc(-z / math.sqrt(2.0))

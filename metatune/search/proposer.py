@@ -1,0 +1,151 @@
+"""``Proposer``: the next configuration, as a function of what is known and what was observed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from metatune.encoding import UnitEncoder
+from metatune.search.acquisition import log_expected_improvement
+from metatune.search.candidates import identity, neighbours, spread, unique
+from metatune.search.prior import Prior
+from metatune.search.transfer import TransferModel
+from metatune.space import SearchSpace
+from metatune.surrogate.family import FamilySurrogate
+from metatune.task import TaskRecord
+from metatune.trial import Configuration, ParamValue
+
+_PORTFOLIO = 3
+#: Points spread over the space that open a search without history, after the default.
+_COLD_START = 4
+#: With so many configurations tried or running, an opening move that is still missing is not worth a trial.
+_OPENING_ENDS = 10
+_FRESH, _NEIGHBOURS, _CENTRES = 128, 128, 3
+#: A prior that orders more than this share of the pairs wrongly has not proved itself here: every second
+#: proposal is then made without it.
+_DOUBTFUL = 0.35
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A configuration of this search and its score, higher is better; ``None`` if it failed."""
+
+    configuration: Configuration
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What to try next, and why.
+
+    ``origin``: ``default``, ``portfolio``, ``model`` (with history), ``model-without-history``, ``spread`` (a
+    space-filling point) or ``random``. ``slope`` and ``wrong`` tell how far the history was trusted (see
+    ``TransferModel``); NaN where no model was asked.
+    """
+
+    configuration: dict[str, ParamValue]
+    origin: str
+    slope: float = float("nan")
+    wrong: float = float("nan")
+
+
+class Proposer:
+    """Proposes configurations of ``space`` for the task ``record``.
+
+    ``surrogate`` is what is known of the model family (``None``: nothing), ``default`` a configuration that is always
+    among the first trials. Asking changes nothing: equal arguments give equal answers, whatever was asked before.
+    """
+
+    def __init__(
+        self,
+        record: TaskRecord,
+        space: SearchSpace,
+        *,
+        surrogate: FamilySurrogate | None = None,
+        default: Configuration | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.space, self.seed = space, seed
+        self.prior = Prior(surrogate, record, space, seed=seed)
+        self._default = None if default is None else space.clip(default)[0]
+        self._units = UnitEncoder(space)
+
+    @cached_property
+    def opening(self) -> list[tuple[dict[str, ParamValue], str]]:
+        """The first configurations of a search and their origins, before there is anything to learn from.
+
+        The default comes second, or first where the history is silent or the task is unlike all it knows.
+        """
+        moves = [(c, "portfolio") for c in self.prior.portfolio(_PORTFOLIO)]
+        if self.prior.empty:
+            moves = [(c, "spread") for c in spread(self.space, _COLD_START, self.seed)]
+        if self._default is not None:
+            first = self.prior.empty or self.prior.is_unlike
+            moves.insert(0 if first else 1, (self._default, "default"))
+        found: dict[str, tuple[dict[str, ParamValue], str]] = {}
+        for configuration, origin in moves:
+            found.setdefault(identity(configuration), (configuration, origin))
+        return list(found.values())
+
+    def propose(
+        self, observed: Sequence[Observation], running: Sequence[Configuration] = (), *, number: int
+    ) -> Proposal:
+        """The configuration for trial ``number``, given ended and running trials in any order."""
+        observed = sorted(observed, key=lambda o: (identity(o.configuration), o.score is None, o.score or 0.0))
+        taken = {identity(o.configuration) for o in observed} | {identity(c) for c in running}
+        for configuration, origin in self.opening:
+            if identity(configuration) not in taken and len(taken) < _OPENING_ENDS:
+                return Proposal(configuration, origin)
+        rng = np.random.default_rng([self.seed, number])
+        if sum(o.score is not None for o in observed) < 2:
+            return Proposal(self._random(taken, rng), "random")
+        return self._by_model(observed, running, taken, number, rng)
+
+    def _by_model(
+        self,
+        observed: Sequence[Observation],
+        running: Sequence[Configuration],
+        taken: set[str],
+        number: int,
+        rng: np.random.Generator,
+    ) -> Proposal:
+        done = [o.configuration for o in observed]
+        score = np.array([np.nan if o.score is None else o.score for o in observed])
+        candidates, predicted = self._candidates(done, score, taken, number, rng)
+        if not candidates:
+            return Proposal(self._random(taken, rng), "random")
+        U, told = self._units.encode(done), self.prior.predict(done)
+        model = TransferModel.fit(U, score, told, owners=self._units.owners, base=self.prior.base)
+        slope, wrong, origin = model.slope, model.wrong, "model"
+        if slope == 0.0 or (wrong > _DOUBTFUL and number % 2):
+            predicted, origin = predicted[:0], "model-without-history"
+            model = TransferModel.fit(U, score, told[:0], owners=self._units.owners, base=self.prior.base[:0])
+        if running:
+            model = model.believing(self._units.encode(running))
+        mean, deviation = model.predict(self._units.encode(candidates), predicted)
+        best = int(np.argmax(log_expected_improvement(mean, deviation, float(model.z.max()))))
+        return Proposal(candidates[best], origin, slope, wrong)
+
+    def _candidates(
+        self, done: Sequence[Configuration], score: np.ndarray, taken: set[str], number: int, rng: np.random.Generator
+    ) -> tuple[list[dict[str, ParamValue]], np.ndarray]:
+        """Candidates that are not taken, and the experts' scores of them, shape (experts, candidates)."""
+        order = np.argsort(-np.nan_to_num(score, nan=-np.inf), kind="stable")[:_CENTRES]
+        centres = [done[i] for i in order]
+        likely = np.argsort(-(self.prior.base @ self.prior.predicted), kind="stable")[:_CENTRES]
+        centres += [] if self.prior.empty else [self.prior.pool[i] for i in likely]
+        near = neighbours(self.space, centres, _NEIGHBOURS, rng)
+        fresh = spread(self.space, _FRESH, int(rng.integers(2**31)))
+        kept = [i for i, c in enumerate(self.prior.pool) if identity(c) not in taken]
+        pooled = {identity(self.prior.pool[i]) for i in kept}
+        new = [c for c in unique([*near, *fresh]) if identity(c) not in taken | pooled]
+        both = np.hstack([self.prior.predicted[:, kept], self.prior.predict(new)])
+        return [self.prior.pool[i] for i in kept] + new, both
+
+    def _random(self, taken: set[str], rng: np.random.Generator) -> dict[str, ParamValue]:
+        """A random configuration that is not taken, if one can be found."""
+        for configuration in self.space.sample(32, rng):
+            if identity(configuration) not in taken:
+                return configuration
+        return self.space.sample(1, rng)[0]

@@ -1,0 +1,217 @@
+"""What every model family owes; subclass ``LearnerContract`` with the family's name."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+
+from metatune.learners import get_family, load_model
+from metatune.learners.base import FittedModel, ModelFamily
+from metatune.learners.evaluate import evaluate, run_trial
+from metatune.task import Task
+from metatune.trial import Configuration
+
+PICKLES = {".pkl", ".pickle", ".joblib", ".npy", ".h5"}
+
+PREDICT = """
+import sys
+import pandas as pd
+from metatune.learners import load_model
+X = pd.read_parquet(sys.argv[2])
+model = load_model(sys.argv[1])
+pd.DataFrame(model.predict_proba(X)).to_csv(sys.argv[3], index=False, float_format="%.9g")
+"""
+
+
+def breast_cancer() -> Task:
+    X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    return Task.from_arrays(X, y, name="breast_cancer", validation="holdout")
+
+
+def iris() -> Task:
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    return Task.from_arrays(X, y, name="iris", validation="holdout")
+
+
+def diabetes() -> Task:
+    X, y = load_diabetes(return_X_y=True, as_frame=True)
+    return Task.from_arrays(X, y, kind="regression", name="diabetes", validation="holdout")
+
+
+def mixed_frame(n: int = 400, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
+    """Numbers and categories with missing values, one of 40 levels; colour and size decide the class."""
+    rng = np.random.default_rng(seed)
+    colour = rng.choice(["red", "green", "blue"], n)
+    size = rng.normal(size=n)
+    y = np.where((colour == "red") ^ (size > 0.8), "yes", "no")
+    X = pd.DataFrame(
+        {
+            "colour": pd.Series(colour).mask(rng.random(n) < 0.05),
+            "size": pd.Series(size).mask(rng.random(n) < 0.05),
+            "city": pd.Series(rng.integers(0, 40, n)).map("city {}".format),
+            "noise": rng.normal(size=n),
+        }
+    )
+    return X, y
+
+
+def mixed() -> Task:
+    X, y = mixed_frame()
+    return Task.from_arrays(X, y, name="mixed", validation="holdout")
+
+
+def strange_rows() -> pd.DataFrame:
+    """Rows of the mixed frame with a new level, with everything missing, and with a huge number."""
+    return pd.DataFrame(
+        {
+            "noise": [0.0, np.nan, 1e300],
+            "colour": pd.Categorical(["purple", None, "red"]),
+            "city": pd.Categorical(["nowhere", None, "city 1"]),
+            "size": [0.1, np.nan, 0.5],
+        }
+    )
+
+
+#: Value of the best constant prediction under the default metric, and what a family must reach at least.
+LEARNABLE = {"breast_cancer": (breast_cancer, 0.95), "iris": (iris, 0.85), "diabetes": (diabetes, 66.0)}
+
+
+class LearnerContract:
+    """The tests. ``random_configurations`` may be lowered where a fit is slow."""
+
+    name: ClassVar[str]
+    random_configurations: ClassVar[int] = 10
+
+    @pytest.fixture
+    def family(self) -> ModelFamily:
+        return get_family(self.name)
+
+    def fit(self, family: ModelFamily, task: Task, configuration: Configuration | None = None) -> FittedModel:
+        train, valid = task.folds[0]
+        return family.fit(
+            configuration or family.default(),
+            task.data.take(train),
+            valid=task.data.take(valid),
+            metric=task.metric,
+            seed=3,
+        )
+
+    def test_default_is_in_the_space(self, family):
+        family.space().check(family.default())
+
+    def test_space_is_always_the_same(self, family):
+        assert family.space() == family.space()
+
+    @pytest.mark.parametrize("name", LEARNABLE)
+    def test_default_learns(self, family, name):
+        make, bar = LEARNABLE[name]
+        task = make()
+        value = evaluate(task, family, family.default()).value
+        assert task.metric.score(value) >= task.metric.score(bar)
+
+    def test_learns_from_categories(self, family):
+        task = mixed()
+        outcome = evaluate(task, family, family.default())
+        assert outcome.value >= 0.75
+        assert {"accuracy", "precision", "recall", "f1", "roc_auc", "log_loss"} <= set(outcome.metrics)
+
+    @pytest.mark.parametrize("make", [mixed, diabetes])
+    def test_random_configurations_train(self, family, make):
+        task = make()
+        trials = [run_trial(task, family, c) for c in family.space().sample(self.random_configurations, seed=5)]
+        assert [t.error for t in trials] == [None] * len(trials)
+
+    def test_few_rows(self, family):
+        """Sizes in a configuration that are more than there are rows are reduced, not an error."""
+        X, y = mixed_frame()
+        few = np.concatenate([np.flatnonzero(y == label)[:8] for label in ("yes", "no")])
+        task = Task.from_arrays(X.iloc[few], y[few], validation="holdout")
+        for corner in (np.zeros(len(family.space())), np.full(len(family.space()), 1 - 1e-9)):
+            assert run_trial(task, family, family.space().from_unit(corner)).error is None
+
+    def test_clamp_leaves_what_fits(self, family):
+        assert family.clamp(family.default(), 10_000, 10) == (family.default(), ())
+
+    def test_clamped_configuration_stays_in_the_space(self, family):
+        for configuration in family.space().sample(20, seed=1):
+            values, changes = family.clamp(configuration, 200, 3)
+            family.space().check(values)
+            changed = {n for n in configuration if values[n] != configuration[n]}
+            assert changed == {change.parameter for change in changes}
+
+    def test_same_seed_same_model(self, family):
+        task = mixed()
+        configuration = family.space().sample(1, seed=2)[0]
+        first, second = (self.fit(family, task, configuration) for _ in range(2))
+        np.testing.assert_array_equal(first.predict_proba(task.data.X), second.predict_proba(task.data.X))
+        assert (first.curve, first.best_step) == (second.curve, second.best_step)
+
+    def test_predictions_have_the_promised_form(self, family):
+        for task in (mixed(), iris()):
+            model = self.fit(family, task)
+            codes, probability = model.predict(task.data.X), model.predict_proba(task.data.X)
+            assert codes.dtype == np.int64
+            assert set(codes) <= set(range(task.data.n_classes))
+            assert probability.shape == (task.data.n_rows, task.data.n_classes)
+            np.testing.assert_allclose(probability.sum(axis=1), 1.0, atol=1e-5)
+        values = self.fit(family, diabetes()).predict(diabetes().data.X)
+        assert values.dtype == np.float64
+        assert values.shape == (diabetes().data.n_rows,)
+
+    def test_unknown_levels_and_missing_values_at_prediction(self, family):
+        model = self.fit(family, mixed())
+        probability = model.predict_proba(strange_rows())
+        assert probability.shape == (3, 2)
+        assert np.isfinite(probability).all()
+
+    def test_order_of_columns_does_not_matter(self, family):
+        task = mixed()
+        model = self.fit(family, task)
+        turned = task.data.X[task.data.X.columns[::-1]]
+        np.testing.assert_array_equal(model.predict_proba(turned), model.predict_proba(task.data.X))
+
+    def test_curve_and_reports_agree(self, family):
+        task, seen = breast_cancer(), []
+        outcome = evaluate(task, family, family.default(), report=lambda step, value: seen.append((step, value)))
+        if not family.fidelity:
+            assert (outcome.curve, outcome.best_step, seen) == ((), None, [])
+            return
+        assert seen
+        assert all(outcome.curve[step - 1] == pytest.approx(value) for step, value in seen)
+        assert 1 <= outcome.best_step <= len(outcome.curve) <= family.full_steps(family.default())
+        assert outcome.value == pytest.approx(max(outcome.curve), abs=1e-6)
+
+    def test_report_can_stop_the_fit(self, family):
+        if not family.fidelity:
+            pytest.skip("no steps to stop at")
+
+        def stop(step: int, value: float) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(breast_cancer(), family, family.default(), report=stop)
+
+    def test_saved_model_predicts_the_same(self, family, tmp_path):
+        for task in (mixed(), iris(), diabetes()):
+            model = self.fit(family, task)
+            directory = tmp_path / task.name
+            directory.mkdir()
+            assert model.save(directory).parent == directory
+            assert not PICKLES & {path.suffix for path in directory.rglob("*")}
+            np.testing.assert_array_equal(load_model(directory).predict(task.data.X), model.predict(task.data.X))
+
+    def test_saved_model_predicts_the_same_in_another_process(self, family, tmp_path):
+        task = mixed()
+        model = self.fit(family, task)
+        model.save(tmp_path)
+        rows, out = tmp_path / "rows.parquet", tmp_path / "out.csv"
+        task.data.X.to_parquet(rows)
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+        subprocess.run([sys.executable, "-c", PREDICT, str(tmp_path), str(rows), str(out)], check=True, env=environment)
+        np.testing.assert_allclose(pd.read_csv(out).to_numpy(), model.predict_proba(task.data.X), rtol=1e-5, atol=1e-8)
