@@ -1,5 +1,6 @@
 """Feature columns into the normal form of ``Dataset``, and what is wrong with them."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -80,7 +81,7 @@ def column_names(columns: Iterable[Any], inspector: Inspector) -> list[str]:
             action="turn them into texts",
         )
     texts = [str(name) for name in names]
-    repeated = sorted({name for name in texts if texts.count(name) > 1}) if len(set(texts)) < len(texts) else []
+    repeated = [name for name, count in Counter(texts).items() if count > 1]
     if repeated:
         inspector.found(
             "column names that occur more than once",
@@ -111,11 +112,12 @@ def normal_columns(X: pd.DataFrame, names: list[str], inspector: Inspector) -> p
 
     Raises ``DataError`` for the first kind of problem, naming all columns that have it.
     """
+    X = X.set_axis(pd.RangeIndex(len(X)), axis="index")
     kept: dict[str, pd.Series[Any]] = {}
     found: dict[str, dict[str, object]] = {}
     for position, name in enumerate(names):
         problems: dict[str, object] = {}
-        column = _normal(X.iloc[:, position].reset_index(drop=True), name, problems)
+        column = _normal(X.iloc[:, position], name, problems)
         if column is not None:
             kept[name] = column
         for problem, value in problems.items():
@@ -206,7 +208,8 @@ def _number(column: "pd.Series[float]", problems: dict[str, object]) -> "pd.Seri
 
 
 def _range(column: "pd.Series[float]") -> tuple[float, float]:
-    values = column.to_numpy()
+    # A column of a row-major table is strided: one copy is cheaper than two strided passes.
+    values = np.ascontiguousarray(column.to_numpy())
     return float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
 
 

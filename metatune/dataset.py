@@ -99,7 +99,7 @@ def dataset_from_frame(
 def _frame(X: Any) -> pd.DataFrame:
     if isinstance(X, pd.DataFrame):
         return X
-    array = np.asarray(X)
+    array = _array(X)
     if array.ndim != 2 or array.dtype.names:
         raise DataError(
             "not a table of rows and columns", field="X", value=array.shape, remedy="Give an array of shape (n, d)."
@@ -109,9 +109,9 @@ def _frame(X: Any) -> pd.DataFrame:
 
 def as_series(y: Any) -> "pd.Series[Any]":
     """The target ``y`` as a Series; raises ``DataError`` if it is not one value a row."""
-    if isinstance(y, pd.Series):
-        return y.reset_index(drop=True)
-    array = np.asarray(y)
+    if isinstance(y, pd.Series | pd.Index | pd.api.extensions.ExtensionArray):
+        return pd.Series(y).reset_index(drop=True)
+    array = _array(y)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -119,6 +119,13 @@ def as_series(y: Any) -> "pd.Series[Any]":
             "not one value a row", field="y", value=array.shape, remedy="Give an array of shape (n,), one target."
         )
     return pd.Series(array, copy=False)
+
+
+def _array(values: Any) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except ValueError:  # rows of unequal length
+        return np.array(None)
 
 
 def _check_shape(X: pd.DataFrame, y: Sized) -> None:

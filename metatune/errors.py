@@ -72,8 +72,8 @@ class UnknownNameError(UsageError):
     def of(cls, field: str, name: object, known: Iterable[str]) -> "UnknownNameError":
         """The error for ``name`` given as ``field`` where only ``known`` are allowed."""
         names = sorted(known)
-        folded = {known_name.casefold(): known_name for known_name in names}
-        close = [folded[c] for c in difflib.get_close_matches(str(name).casefold(), folded, n=3, cutoff=0.5)]
+        near = difflib.get_close_matches(str(name).casefold(), {n.casefold() for n in names}, n=3, cutoff=0.6)
+        close = [n for folded in near for n in names if n.casefold() == folded]
         listed = ", ".join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
         hint = f"Did you mean {' or '.join(repr(c) for c in close)}?" if close else f"Known: {listed}."
         return cls("unknown name", field=field, value=name, remedy=hint)

@@ -50,7 +50,9 @@ def _error(problem: str, path: Path, remedy: str) -> DataError:
 def _check_text(head: bytes, path: Path) -> None:
     for magic, what in _MAGIC.items():
         if head.startswith(magic):
-            raise _error(f"this is {what}, not CSV", path, "Export it as CSV, or name a Parquet file '.parquet'.")
+            raise _error(
+                f"this is {what}, not CSV", path, "Unpack or export it as CSV; name a Parquet file '.parquet'."
+            )
     if b"\0" in head:
         raise _error("a binary file, not CSV", path, "Export the table as CSV (UTF-8) or Parquet.")
 

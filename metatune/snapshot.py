@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from metatune.errors import KnowledgeError, MetatuneError, UnknownNameError
+from metatune.errors import KnowledgeError, MetatuneError, UnknownNameError, UsageError
 from metatune.history.schema import study_document, study_of
 from metatune.history.store import HistoryStore
 from metatune.study import StudyRecord
 from metatune.trial import Trial
-from metatune.trial_table import FamilyTable, content_digest, table_of
+from metatune.trial_table import FIXED, FamilyTable, content_digest, table_of
 
 #: Version of the files; a change of their columns raises it.
 SNAPSHOT_VERSION = 1
@@ -36,7 +36,10 @@ class Snapshot:
     """
 
     def __init__(
-        self, studies: Iterable[StudyRecord], tables: Mapping[str, pa.Table], files: Mapping[str, Path] | None = None
+        self,
+        studies: Iterable[StudyRecord],
+        tables: Mapping[str, pa.Table],
+        files: Mapping[str, tuple[Path, int]] | None = None,
     ) -> None:
         self.studies = tuple(studies)
         self._tables = dict(tables)
@@ -67,15 +70,18 @@ class Snapshot:
         if name not in self.families:
             raise UnknownNameError.of("family", name, self.families)
         if name not in self._tables:
-            self._tables[name] = _family_table(self._files[name], {study.id for study in self.studies})
+            self._tables[name] = _family_table(*self._files[name], {study.id for study in self.studies})
         return FamilyTable(name, self.studies, self._tables[name])
 
     def records(self) -> list[tuple[StudyRecord, tuple[Trial, ...]]]:
-        """Every study with its trials, equal to those that the snapshot was made of."""
+        """Every study with its trials, equal to those that the snapshot was made of. Raises ``KnowledgeError``."""
         trials: list[list[Trial]] = [[] for _ in self.studies]
         for name in self.families:
-            for study, trial in self.family(name).trials():
-                trials[study].append(trial)
+            try:
+                for study, trial in self.family(name).trials():
+                    trials[study].append(trial)
+            except (UsageError, ValueError, TypeError) as error:
+                raise _damaged(self._files[name][0], error) from error
         return [(study, tuple(those)) for study, those in zip(self.studies, trials, strict=True)]
 
     def merge(self, other: "Snapshot") -> "Snapshot":
@@ -111,9 +117,8 @@ class Snapshot:
         for name, table in tables.items():
             _write(table, trials / names[name], {"version": SNAPSHOT_VERSION, "family": name})
         content = {name: {"file": names[name], "rows": table.num_rows} for name, table in tables.items()}
-        _write(
-            _study_table(self.studies), Path(directory) / _STUDIES, {"version": SNAPSHOT_VERSION, "families": content}
-        )
+        meta = {"version": SNAPSHOT_VERSION, "studies": len(self.studies), "families": content}
+        _write(_study_table(self.studies), Path(directory) / _STUDIES, meta)
         for stale in set(trials.glob("*.parquet")) - {trials / name for name in names.values()}:
             stale.unlink()
 
@@ -124,13 +129,16 @@ class Snapshot:
         table, meta = _read(path)
         try:
             studies = [study_of(document) for document in table["record"].to_pylist()]
-            files = {name: Path(directory) / "trials" / entry["file"] for name, entry in meta["families"].items()}
-            expected = {study.family for study in studies}
+            folder, families = Path(directory) / "trials", meta["families"].items()
+            files = {name: (folder / entry["file"], int(entry["rows"])) for name, entry in families}
+            lost = meta["studies"] - len(studies)
         except (KeyError, TypeError, AttributeError, MetatuneError) as error:
             raise _damaged(path, error) from error
-        for name in expected:
-            if name not in files or not files[name].is_file():
-                raise _damaged(files.get(name, path), f"no trials of the family {name!r}")
+        if lost:
+            raise _damaged(path, f"{lost} studies are missing")
+        for file, _ in files.values():
+            if not file.is_file():
+                raise _damaged(file, "no such file")
         return cls(studies, {}, files)
 
 
@@ -139,8 +147,16 @@ def snapshot_of(store: HistoryStore) -> Snapshot:
     return Snapshot.of(store.records())
 
 
-def _family_table(path: Path, studies: set[str]) -> pa.Table:
+def _family_table(path: Path, rows: int, studies: set[str]) -> pa.Table:
+    """The trials in ``path``, of which there must be ``rows``, all of these studies. Raises ``KnowledgeError``."""
     table, _ = _read(path)
+    missing = set(FIXED) - set(table.column_names)
+    if missing:
+        raise _damaged(path, f"no columns {', '.join(sorted(missing))}")
+    if table.num_rows != rows:
+        raise _damaged(path, f"{table.num_rows} rows where there were {rows}")
+    if not studies.issuperset(pc.unique(table["study"].cast(pa.string())).to_pylist()):
+        raise _damaged(path, "trials of unknown studies")
     return table
 
 

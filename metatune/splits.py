@@ -71,6 +71,8 @@ def split(strata: np.ndarray, plan: SplitPlan, *, seed: int) -> tuple[np.ndarray
             value=len(strata),
             remedy="Add rows, or use fewer folds or test_size=0.",
         )
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise UsageError("not a whole number from 0", field="seed", value=seed, remedy="Use for example seed=0.")
     rng = np.random.default_rng(seed)
     everything = np.arange(len(strata))
     chosen = np.zeros(len(strata), dtype=bool)
@@ -102,5 +104,5 @@ def _share_of(strata: np.ndarray, share: float, keep: int, rng: np.random.Genera
     # Sorted by this key, every prefix has the classes in proportion; first members lead, the kept ones are last.
     key = np.where(rank == 0, 0.0, (rank + 0.5) / size)
     key[rank >= size - keep] = np.inf
-    wanted = min(max(round(share * len(strata)), len(counts), 2), int(np.isfinite(key).sum()))
+    wanted = min(max(round(share * len(strata)), len(counts), 2), int(np.isfinite(key).sum()), len(strata) - 2 * keep)
     return order[np.argsort(key, kind="stable")[:wanted]]

@@ -224,7 +224,7 @@ class Task:
 
 
 def _check_target(frame: pd.DataFrame, target: str) -> None:
-    matches = int((frame.columns == target).sum()) if frame.shape[1] else 0
+    matches = sum(1 for name in frame.columns if name == target)
     if matches == 0:
         raise UnknownNameError.of("target", target, map(str, frame.columns))
     if matches > 1:

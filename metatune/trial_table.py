@@ -24,7 +24,9 @@ from metatune.trial import STATUSES, ParamValue, Trial
 
 _NUMBERS = (int, float, np.integer, np.floating)
 _TEXTS = pa.dictionary(pa.int32(), pa.string())
-_FIXED = {
+
+#: The columns that every table has.
+FIXED = {
     "key": pa.string(),
     "study": _TEXTS,
     "number": pa.int64(),
@@ -80,7 +82,7 @@ def table_of(pairs: Sequence[tuple[StudyRecord, Trial]]) -> pa.Table:
             column = sparse[f"m__{name}"]
             column.rows.append(row)
             column.values.append(float(metric))
-    columns = {name: _array(fixed[name], kind) for name, kind in _FIXED.items()}
+    columns = {name: _array(fixed[name], kind) for name, kind in FIXED.items()}
     for name in sorted(sparse):
         columns[name] = (sparse[name].texts if name.startswith("s__") else sparse[name].floats)(len(pairs))
     return pa.table(columns)
@@ -161,10 +163,9 @@ class FamilyTable:
 
     @cached_property
     def score(self) -> np.ndarray:
-        """The metric with higher better, NaN where it has no finite value."""
+        """The metric with higher better, NaN where there is none."""
         signs = np.array([study.task.metric.score(1.0) for study in self.studies])
-        score = self.value * signs[self.study]
-        return np.where(np.isfinite(score), score, np.nan)
+        return self.value * signs.take(self.study)
 
     @cached_property
     def status(self) -> np.ndarray:
@@ -223,12 +224,15 @@ class FamilyTable:
 
     def trials(self) -> Iterator[tuple[int, Trial]]:
         """Every trial as a record, with the position of its study, in the order of the rows."""
-        plain = {name: self.table[name].to_pylist() for name in _FIXED if name not in ("study", "exact")}
-        metrics = {name: self.table[f"m__{name}"].to_pylist() for name in self._named("m__")}
+        plain = {
+            name: _plain(self.table[name].to_pylist()) for name in FIXED if name not in ("study", "curve", "exact")
+        }
+        metrics = {name: _plain(self.table[f"m__{name}"].to_pylist()) for name in self._named("m__")}
+        curves = self.table["curve"].to_pylist()
         studies = [self.studies[i] for i in self.study]
         for row, configuration in enumerate(_configurations(self.table, studies)):
             fields = {name: values[row] for name, values in plain.items()}
-            fields["curve"] = tuple(fields["curve"])
+            fields["curve"] = tuple(_plain(curves[row]))
             fields["error"] = None if fields["error"] is None else from_json(fields["error"])
             fields["metrics"] = {name: values[row] for name, values in metrics.items() if values[row] is not None}
             yield int(self.study[row]), Trial(configuration=configuration, **fields)
@@ -263,6 +267,11 @@ def _configurations(table: pa.Table, studies: Sequence[StudyRecord]) -> Iterator
         if exact[row] is not None:
             configuration.update(from_json(exact[row]))
         yield configuration
+
+
+def _plain(values: list[Any]) -> list[Any]:
+    """``values`` with one object for every NaN: equal records then compare equal."""
+    return [math.nan if value != value else value for value in values]
 
 
 def _coded(column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]:

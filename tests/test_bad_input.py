@@ -187,6 +187,23 @@ def test_infinities():
     assert column.isna().to_list() == [i == 4 for i in range(N)]
 
 
+def test_arrays_that_are_repaired_stay_as_they_were():
+    X, y = np.random.default_rng(0).normal(size=(N, 3)), np.arange(N) * 1.0
+    X[3, 1], y[5] = np.inf, np.nan
+    before = X.copy(), y.copy()
+    task = Task.from_arrays(X, y, repair=True)
+    assert len(task.repairs) == 2
+    np.testing.assert_array_equal(X, before[0])
+    np.testing.assert_array_equal(y, before[1])
+
+
+def test_infinities_of_an_array_do_not_leave_it():
+    X = np.random.default_rng(0).normal(size=(N, 3))
+    X[3, 1] = np.inf
+    assert Task.from_arrays(X, np.arange(N) % 2, repair=True).data.X["x1"].isna().sum() == 1
+    assert np.isinf(X[3, 1])
+
+
 def test_numbers_of_1e308():
     frame = good()
     frame.loc[4, "age"] = 1e308
@@ -250,9 +267,7 @@ def test_category_of_100_000_levels():
     n = 300_000
     rng = np.random.default_rng(0)
     levels = np.concatenate([rng.integers(0, 100_000, n - 60_000), rng.integers(0, 30, 60_000)])
-    frame = pd.DataFrame(
-        {"a": rng.normal(size=n), "zip": pd.Series(levels).astype(str), "label": rng.integers(0, 2, n)}
-    )
+    frame = pd.DataFrame({"a": rng.normal(size=n), "zip": levels.astype(str), "label": rng.integers(0, 2, n)})
     assert "levels in 300,000 rows" in failure(frame).value
     column = repaired(frame).data.X["zip"]
     assert len(column.cat.categories) == KEPT_LEVELS

@@ -41,9 +41,10 @@ class Scripted(ModelFamily):
     name = "scripted"
     kinds = frozenset({"binary", "regression"})
 
-    def __init__(self, act=None, curves=()):
+    def __init__(self, act=None, curves=(), answer=0.0):
         self.act = act
         self.curves = list(curves)
+        self.answer = answer
         self.calls = []
 
     def space(self):
@@ -63,7 +64,8 @@ class Scripted(ModelFamily):
         if self.act is not None:
             self.act(report)
         rows = valid or train
-        model = Fixed(np.zeros(rows.n_rows) if rows.kind == "regression" else np.tile([0.4, 0.6], (rows.n_rows, 1)))
+        values = np.full(rows.n_rows, self.answer)
+        model = Fixed(values if rows.kind == "regression" else np.tile([0.4, 0.6], (rows.n_rows, 1)))
         if self.curves:
             model.curve = self.curves[(len(self.calls) - 1) % len(self.curves)]
             model.best_step = len(model.curve)
@@ -182,12 +184,12 @@ class TestEvaluate:
         assert family.calls[1]["valid"] is None
 
     def test_value_that_is_not_finite(self):
-        task = Task.from_arrays(pd.DataFrame({"x": np.arange(60.0)}), np.arange(60.0), kind="regression", metric="msle")
-        bad = Scripted()
-        bad.fit = lambda *args, valid, **options: Fixed(np.full(valid.n_rows, np.nan))
-        with pytest.raises((SearchError, ValueError)):
-            evaluate(task, bad, {"a": 0.1})
-        assert run_trial(task, bad, {"a": 0.1}).status == "failed"
+        task, family = diabetes(), Scripted(answer=math.nan)
+        with pytest.raises(SearchError, match="rmse"):
+            evaluate(task, family, {"a": 0.1})
+        trial = run_trial(task, family, {"a": 0.1})
+        assert (trial.status, trial.value) == ("failed", None)
+        assert "SearchError" in trial.error
 
     def test_what_training_raises_travels(self):
         def act(report):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import lightgbm as lgb
 import numpy as np
-import pandas as pd
 import pytest
 from learner_contract import LearnerContract, breast_cancer, diabetes, mixed_frame
 from sklearn.datasets import make_classification
@@ -197,7 +196,7 @@ class TestEncoders:
 
 def test_cap_keeps_classes():
     X, y = make_classification(3000, 5, weights=[0.99], random_state=0)
-    data = Task.from_arrays(pd.DataFrame(X), y).data
+    data = Task.from_arrays(X, y).data
     part = capped(data, 300, seed=0)
     assert abs(part.n_rows - 300) <= 2
     assert np.mean(part.y) == pytest.approx(np.mean(y), abs=0.005)

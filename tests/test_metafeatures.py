@@ -256,7 +256,9 @@ def test_rare_classes_weigh_as_much_as_frequent_ones():
 
 def test_order_of_the_columns_does_not_matter():
     iris = load_iris(as_frame=True)
-    for data in (dataset(iris.data, iris.target.to_numpy()), mixed(), mixed(k=12)):
+    bits = np.random.default_rng(9).integers(0, 2, (60, 9)).astype(float)  # full of equally good splits
+    ties = dataset({f"x{j}": bits[:, j] for j in range(8)}, bits[:, 8])
+    for data in (dataset(iris.data, iris.target.to_numpy()), mixed(), mixed(k=12), ties):
         reversed_columns = dataclasses.replace(data, X=data.X[data.X.columns[::-1]])
         shuffled = dataclasses.replace(data, X=data.X.sample(frac=1, axis=1, random_state=3))
         assert_same(describe_dataset(reversed_columns), describe_dataset(data))
@@ -266,9 +268,14 @@ def test_order_of_the_columns_does_not_matter():
 def test_coding_of_classes_and_levels_does_not_matter():
     for k in (2, 3, 12):
         data = mixed(k=k)
+        twelve = pd.Categorical(np.array(list("abcdefghijkl"))[np.arange(300) % 12])  # more than landmarks tell apart
+        data = dataclasses.replace(data, X=data.X.assign(twelve=twelve))
         codes = np.random.default_rng(k).permutation(k)
         levels = data.X["levels"].cat.rename_categories(dict(zip("abcde", "qdzab", strict=True)))
-        X = data.X.assign(levels=levels.cat.set_categories(sorted("qdzabx")))
+        X = data.X.assign(
+            levels=levels.cat.set_categories(sorted("qdzabx")),
+            twelve=data.X["twelve"].cat.set_categories(list("lkjihgfedcba")),
+        )
         assert_same(describe_dataset(dataset(X, codes[data.y], classes=k)), describe_dataset(data))
 
 

@@ -1,10 +1,13 @@
 """``KerasMLP``: a multilayer perceptron for tables; its search space works without TensorFlow installed."""
 
+import importlib
 from pathlib import Path
+from types import ModuleType
 from typing import ClassVar
 
 from metatune.dataset import DataKind, Dataset
-from metatune.learners.base import FittedModel, ModelFamily, Report
+from metatune.errors import MissingDependencyError
+from metatune.learners.base import FittedModel, ModelFamily, Report, at_most
 from metatune.metric import Metric
 from metatune.space import Change, Condition, SearchSpace
 from metatune.trial import Configuration, ParamValue
@@ -13,12 +16,16 @@ ACTIVATIONS = ("relu", "elu", "tanh", "gelu", "silu")
 OPTIMIZERS = ("sgd_momentum", "rmsprop", "adagrad", "adam", "adamw")
 SCHEDULES = ("constant", "cosine", "exponential")
 
+SMALLEST_BATCH = 16
+#: The budget of a fit; a learning rate schedule spans it, however many epochs are run.
+MAX_EPOCHS = 50
+
 
 class KerasMLP(ModelFamily):
-    """Dense layers of ``units`` each (``funnel``: every layer half of the one before), trained for up to 50 epochs.
+    """Dense layers of ``units`` each (``funnel``: every layer half of the one before), trained for up to ``MAX_EPOCHS``.
 
     ``weight_decay`` is decoupled for ``adamw`` (Loshchilov & Hutter, 2019) and an L2 penalty on the kernels for the
-    other optimisers; its lower end stands for none. The learning rate follows ``schedule`` over the full 50 epochs.
+    other optimisers; its lower end stands for none. The learning rate follows ``schedule`` over all of them.
     """
 
     name: ClassVar[str] = "keras_mlp"
@@ -40,7 +47,7 @@ class KerasMLP(ModelFamily):
                 "momentum": {"low": 0.5, "high": 0.99},
                 "schedule": SCHEDULES,
                 "weight_decay": {"low": 1e-6, "high": 1e-1, "log": True},
-                "batch_size": {"type": "int", "low": 16, "high": 512, "log": True},
+                "batch_size": {"type": "int", "low": SMALLEST_BATCH, "high": 512, "log": True},
             },
             {"momentum": Condition("optimizer", ("sgd_momentum",))},
         )
@@ -68,14 +75,12 @@ class KerasMLP(ModelFamily):
     def clamp(
         self, configuration: Configuration, n_rows: int, n_columns: int
     ) -> tuple[dict[str, ParamValue], tuple[Change, ...]]:
-        """``batch_size`` at most ``n_rows`` (though never below the space's lowest)."""
-        clamped = dict(configuration)
-        batch = clamped["batch_size"]
-        most = max(n_rows, 16)
-        if not isinstance(batch, int) or batch <= most:
-            return clamped, ()
-        clamped["batch_size"] = most
-        return clamped, (Change("batch_size", batch, most, f"only {n_rows} rows"),)
+        """``batch_size`` at most ``n_rows``, though never below the space's lowest."""
+        return at_most(configuration, {"batch_size": max(n_rows, SMALLEST_BATCH)}, f"only {n_rows} rows")
+
+    def full_steps(self, configuration: Configuration) -> int | None:
+        """``MAX_EPOCHS``."""
+        return MAX_EPOCHS
 
     def fit(
         self,
@@ -89,21 +94,28 @@ class KerasMLP(ModelFamily):
         report: Report | None = None,
         threads: int = 1,
     ) -> FittedModel:
-        """See ``ModelFamily.fit``. Without ``valid`` and ``steps`` all 50 epochs are trained.
+        """See ``ModelFamily.fit``. Without ``valid`` and ``steps`` all ``MAX_EPOCHS`` are trained.
 
-        The first fit of a process decides its number of TensorFlow threads. Raises ``ImportError`` without
-        TensorFlow and ``SearchError`` as soon as the training loss is not finite.
+        Early stopping is by ``metric``, ten epochs after the best one. The first fit of a process decides its
+        number of TensorFlow threads. Raises ``MissingDependencyError`` without TensorFlow, and ``SearchError`` as
+        soon as loss, weights or predictions are not finite.
         """
-        # Imported here so that the space is known where TensorFlow is not installed, or not needed.
-        from metatune.learners.keras_training import train_network
-
-        return train_network(
+        fitted: FittedModel = _training().train_network(
             configuration, train, valid=valid, metric=metric, seed=seed, steps=steps, report=report, threads=threads
         )
+        return fitted
 
-    @classmethod
-    def load(cls, directory: Path) -> FittedModel:
-        """The model that ``save`` wrote into ``directory``. Raises ``ImportError`` without TensorFlow."""
-        from metatune.learners.keras_training import NetworkModel
+    def load(self, directory: Path) -> FittedModel:
+        """See ``ModelFamily.load``. Raises ``MissingDependencyError`` without TensorFlow."""
+        fitted: FittedModel = _training().NetworkModel.load(directory)
+        return fitted
 
-        return NetworkModel.load(directory)
+
+def _training() -> ModuleType:
+    # Imported late so that space and default are known where TensorFlow is not installed, or not needed.
+    try:
+        return importlib.import_module("metatune.learners.keras_training")
+    except ModuleNotFoundError as error:
+        if error.name not in ("tensorflow", "keras"):
+            raise
+        raise MissingDependencyError.of(KerasMLP.name, error.name, "keras") from error

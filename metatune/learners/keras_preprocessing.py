@@ -165,6 +165,12 @@ class Outputs:
             return np.column_stack([1 - raw[:, 0], raw[:, 0]])
         return raw / raw.sum(axis=1, keepdims=True)
 
+    def answers(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """What ``decode`` gave -> predictions and probabilities, the latter ``None`` for regression."""
+        if self.kind == "regression":
+            return values, None
+        return values.argmax(axis=1).astype(np.int64), values
+
 
 def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

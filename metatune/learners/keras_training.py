@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator
-from sklearn.metrics import get_scorer
-from sklearn.utils import Tags
 
 from metatune.dataset import DataKind, Dataset
 from metatune.errors import SearchError
 from metatune.learners.base import FittedModel, Report
+from metatune.learners.keras_mlp import MAX_EPOCHS, KerasMLP
 from metatune.learners.keras_preprocessing import DensePreprocessor, Outputs
+from metatune.learners.keras_scoring import metric_value
+from metatune.learners.saving import write_manifest
 from metatune.metric import Metric
 from metatune.trial import Configuration
 
@@ -43,7 +43,6 @@ with _native_stderr_closed():
     import keras
     import tensorflow as tf
 
-MAX_EPOCHS = 50
 #: Training ends after so many epochs without a better validation value.
 PATIENCE = 10
 #: ``schedule="exponential"`` ends at this share of the learning rate.
@@ -72,8 +71,7 @@ class NetworkModel(FittedModel):
 
     def predict(self, X: pd.DataFrame) -> np.ndarray:
         """See ``FittedModel.predict``."""
-        values = self._outputs(X)
-        return values if self.outputs.kind == "regression" else values.argmax(axis=1).astype(np.int64)
+        return self.outputs.answers(self._outputs(X))[0]
 
     def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
         """See ``FittedModel.predict_proba``."""
@@ -86,30 +84,31 @@ class NetworkModel(FittedModel):
         return self.outputs.decode(np.concatenate(raw))
 
     def save(self, directory: Path) -> Path:
-        """Write ``model.keras`` and ``preprocessing.json``; see ``FittedModel.save``."""
+        """Write ``model.keras``, ``preprocessing.json`` and the manifest; see ``FittedModel.save``."""
         path = directory / "model.keras"
         self.network.save(path)
-        about = {
+        state = {
             "outputs": asdict(self.outputs),
             "columns": self.preprocessor.to_dict(),
             "curve": [value if math.isfinite(value) else None for value in self.curve],
             "best_step": self.best_step,
         }
-        (directory / "preprocessing.json").write_text(json.dumps(about, allow_nan=False), encoding="utf-8")
+        (directory / "preprocessing.json").write_text(json.dumps(state, allow_nan=False), encoding="utf-8")
+        write_manifest(directory, family=KerasMLP.name, files=["model.keras", "preprocessing.json"])
         return path
 
     @classmethod
     def load(cls, directory: Path) -> "NetworkModel":
         """What ``save`` wrote; the network in safe mode, so no code from the file is run."""
-        about = json.loads((directory / "preprocessing.json").read_text(encoding="utf-8"))
+        state = json.loads((directory / "preprocessing.json").read_text(encoding="utf-8"))
         with _native_stderr_closed():
             network = keras.models.load_model(directory / "model.keras", compile=False, safe_mode=True)
         return cls(
             network,
-            DensePreprocessor.from_dict(about["columns"]),
-            Outputs(**about["outputs"]),
-            curve=tuple(math.nan if value is None else value for value in about["curve"]),
-            best_step=about["best_step"],
+            DensePreprocessor.from_dict(state["columns"]),
+            Outputs(**state["outputs"]),
+            curve=tuple(math.nan if value is None else value for value in state["curve"]),
+            best_step=state["best_step"],
         )
 
 
@@ -139,7 +138,7 @@ def _initializer(seed: int, depth: int) -> keras.initializers.Initializer:
 
 
 def build_optimizer(c: Configuration) -> keras.optimizers.Optimizer:
-    """The optimiser of configuration ``c``."""
+    """The optimiser of configuration ``c``, without weight decay: ``Trainer`` does that."""
     rate = float(c["learning_rate"])
     match c["optimizer"]:
         case "sgd_momentum":
@@ -148,10 +147,6 @@ def build_optimizer(c: Configuration) -> keras.optimizers.Optimizer:
             return keras.optimizers.RMSprop(rate)
         case "adagrad":
             return keras.optimizers.Adagrad(rate)
-        case "adamw":
-            optimizer = keras.optimizers.AdamW(rate, weight_decay=c["weight_decay"])
-            optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-            return optimizer
         case _:
             return keras.optimizers.Adam(rate)
 
@@ -187,12 +182,15 @@ class Trainer:
         self._optimizer = build_optimizer(c)
         self._optimizer.build(self.network.trainable_variables)
         self._rate, self._schedule = float(c["learning_rate"]), str(c["schedule"])
-        self._penalty = 0.0 if c["optimizer"] == "adamw" else float(c["weight_decay"])
+        self._decay, self._decoupled = float(c["weight_decay"]), c["optimizer"] == "adamw"
         self._batch = min(int(c["batch_size"]), len(x))
         self._x, self._y = tf.constant(x), tf.constant(y)
         self._rng = np.random.default_rng(seed)
-        self._train = tf.function(self._steps, autograph=False)
-        self._forward = tf.function(lambda rows: self.network(rows, training=False), autograph=False)
+        # Traced once, here: TensorFlow warns of functions that are made again and again by calling them.
+        orders = tf.TensorSpec((None, self._batch), tf.int32)
+        rows = tf.TensorSpec((None, x.shape[1]), tf.float32)
+        self._train = tf.function(self._steps, autograph=False).get_concrete_function(orders)
+        self._forward = tf.function(self._predictions, autograph=False).get_concrete_function(rows)
         self._done = 0
 
     def epoch(self) -> None:
@@ -208,13 +206,13 @@ class Trainer:
         if not math.isfinite(loss):
             raise self._diverged(loss)
 
-    def outputs(self, x: np.ndarray) -> np.ndarray:
-        """Values or probabilities for the encoded rows ``x``. Raises ``SearchError`` if one is not finite."""
+    def answers(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Predictions and, for classification, probabilities for the encoded rows ``x``. Raises ``SearchError`` if one is not finite."""
         raw = [self._forward(tf.constant(x[i : i + CHUNK])).numpy() for i in range(0, len(x), CHUNK)]
         values = self._outputs.decode(np.concatenate(raw))
         if not np.isfinite(values).all():
             raise self._diverged(math.nan)
-        return values
+        return self._outputs.answers(values)
 
     def _diverged(self, loss: float) -> SearchError:
         return SearchError(
@@ -236,40 +234,25 @@ class Trainer:
 
     def _step(self, rows: tf.Tensor) -> tf.Tensor:
         variables = self.network.trainable_variables
+        kernels = [v for v in variables if v.name == "kernel"]
         with tf.GradientTape() as tape:
             logits = self._logits(tf.gather(self._x, rows), training=True)
             loss = mean_loss(self._outputs.kind, tf.gather(self._y, rows), logits)
-            if self._penalty:
-                kernels = [v for v in variables if v.name == "kernel"]
-                loss += self._penalty * tf.add_n([tf.nn.l2_loss(v.value) for v in kernels])
-        self._optimizer.apply(tape.gradient(loss, variables), variables)
+            if not self._decoupled:
+                loss += self._decay * tf.add_n([tf.nn.l2_loss(v.value) for v in kernels])
+        rate = self._optimizer.learning_rate
+        gradients = tape.gradient(loss, variables)
+        if self._decoupled:
+            for kernel in kernels:
+                kernel.assign_sub(kernel * (rate * self._decay))
+        # Not optimizer.apply: by way of tf.distribute it keeps every traced graph alive, megabytes for each network.
+        for gradient, variable in zip(gradients, variables, strict=True):
+            self._optimizer.update_step(gradient, variable, rate)
+        self._optimizer.iterations.assign_add(1)
         return loss
 
-
-class _Answers(BaseEstimator):
-    """What a scorer of scikit-learn asks, for outputs that are already there."""
-
-    def __init__(self, values: np.ndarray, kind: DataKind) -> None:
-        self.values = values
-        self.kind = kind
-        self._estimator_type = "regressor" if kind == "regression" else "classifier"
-        self.classes_ = np.arange(values.shape[-1])
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.estimator_type = self._estimator_type
-        return tags
-
-    def predict(self, _X: object) -> np.ndarray:
-        return self.values if self.kind == "regression" else self.values.argmax(axis=1)
-
-    def predict_proba(self, _X: object) -> np.ndarray:
-        return self.values
-
-
-def measured(metric: Metric, valid: Dataset, values: np.ndarray) -> float:
-    """``metric`` in its own unit; NaN where the rows do not define it."""
-    return metric.score(float(get_scorer(metric.scorer)(_Answers(values, valid.kind), valid.X, valid.y)))
+    def _predictions(self, rows: tf.Tensor) -> tf.Tensor:
+        return self.network(rows, training=False)
 
 
 def train_network(
@@ -297,14 +280,17 @@ def train_network(
         return NetworkModel(trainer.network, preprocessor, outputs)
     matrix = preprocessor.encode(valid.X)
     curve: list[float] = []
-    best_step, best_weights = 0, trainer.network.get_weights()
+    best_step, best_score, best_weights = 1, -math.inf, trainer.network.get_weights()
     for step in range(1, (MAX_EPOCHS if steps is None else steps) + 1):
         trainer.epoch()
-        curve.append(measured(metric, valid, trainer.outputs(matrix)))
-        if report is not None:
-            report(step, curve[-1])
-        if not best_step or metric.score(curve[-1]) > metric.score(curve[best_step - 1]):
-            best_step, best_weights = step, trainer.network.get_weights()
+        value = metric_value(valid, metric, *trainer.answers(matrix))
+        curve.append(value)
+        if report is not None and math.isfinite(value):
+            report(step, value)
+        score = metric.score(value) if math.isfinite(value) else -math.inf
+        # While the metric is not defined, the latest epoch counts as the best.
+        if score > best_score or best_score == -math.inf:
+            best_step, best_score, best_weights = step, score, trainer.network.get_weights()
         elif step - best_step >= PATIENCE:
             break
     trainer.network.set_weights(best_weights)

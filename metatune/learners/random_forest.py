@@ -83,7 +83,8 @@ class RandomForest(ModelFamily):
         if values["max_features"] == "share":
             options["max_features"] = values["max_features_share"]
         if values["bootstrap"]:
-            options["max_samples"] = values["max_samples"]
+            share: Any = values["max_samples"]
+            options["max_samples"] = max(1, round(share * train.n_rows))
         encoder = MatrixEncoder.fit(train)
         matrix = encoder.transform(train.X)
         if train.kind == "regression":

@@ -30,8 +30,9 @@ def scores(model: FittedModel, data: Dataset, metric: Metric) -> dict[str, float
 
     Classification: accuracy, precision, recall, f1 (macro averages for several classes; of class code 1 for two),
     roc_auc (one versus rest, mean over the classes that occur), log_loss. Regression: rmse, mae, r2.
-    A score that is not defined on these rows (a class that does not occur, a single row) is left out.
-    Raises ``UsageError`` for a metric without a scorer, and what the scorer raises on complete rows.
+    A score that is not defined on these rows (a class that does not occur, a single row) or for predictions that are
+    not finite is left out.
+    Raises ``UsageError`` for a metric without a scorer, and what the scorer raises where every class occurs.
     """
     if metric.scorer is None:
         raise UsageError(
@@ -42,8 +43,10 @@ def scores(model: FittedModel, data: Dataset, metric: Metric) -> dict[str, float
         )
     predicted = model.predict(data.X)
     if data.kind == "regression":
+        if not np.isfinite(predicted).all():
+            return {}
         found = _regression(data.y, predicted)
-        found[metric.name] = metric.score(_by_scorer(metric.scorer, _Regression(predicted), data))
+        found[metric.name] = (_by_scorer(metric.scorer, _Regression(predicted), data))
     else:
         probability = model.predict_proba(data.X)
         found = _classification(data, predicted, probability)
@@ -52,8 +55,6 @@ def scores(model: FittedModel, data: Dataset, metric: Metric) -> dict[str, float
 
 
 def _regression(y: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    if not np.isfinite(predicted).all():
-        return {}
     found = {
         "rmse": math.sqrt(mean_squared_error(y, predicted)),
         "mae": mean_absolute_error(y, predicted),

@@ -79,7 +79,7 @@ class SVM(ModelFamily):
         threads: int = 1,
     ) -> FittedModel:
         """Train on at most ``ROW_CAP`` rows; there is no curve."""
-        train = capped(train, ROW_CAP, seed)
+        train = _no_lone_rows(capped(train, ROW_CAP, seed))
         encoder = MatrixEncoder.fit(train)
         matrix = encoder.transform(train.X)
         scaler = make_scaler(configuration["scaling"], train.n_rows)
@@ -104,6 +104,15 @@ class SVM(ModelFamily):
     def load(self, directory: Path) -> FittedModel:
         """The machine in ``directory``."""
         return load_sklearn_model(self.name, directory)
+
+
+def _no_lone_rows(train: Dataset) -> Dataset:
+    """``train`` with the only row of a class given twice: calibration needs one in each half."""
+    if train.kind == "regression":
+        return train
+    _, first, counts = np.unique(train.y, return_index=True, return_counts=True)
+    lone = first[counts == 1]
+    return train.take(np.concatenate([np.arange(train.n_rows), lone])) if len(lone) else train
 
 
 def _options(configuration: Configuration, matrix: np.ndarray) -> dict[str, Any]:

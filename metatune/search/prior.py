@@ -33,7 +33,7 @@ class Prior:
     def __init__(
         self, surrogate: FamilySurrogate | None, record: TaskRecord, space: SearchSpace, *, seed: int = 0
     ) -> None:
-        self._record, self._space, self._seed = record, space, seed
+        self._record, self.space, self._seed = record, space, seed
         self._surrogate = surrogate if surrogate and surrogate.tasks and _speaks_of(surrogate, space) else None
 
     @property
@@ -83,7 +83,7 @@ class Prior:
     def pool(self) -> list[dict[str, ParamValue]]:
         """Points spread over the space, and the best configurations of earlier tasks brought into it."""
         known = [] if self._surrogate is None else self._surrogate.incumbents(_INCUMBENTS_PER_TASK)
-        return unique([*(self._space.clip(c)[0] for c in known), *spread(self._space, _POOL, self._seed)])
+        return unique([*(self.space.clip(c)[0] for c in known), *spread(self.space, _POOL, self._seed)])
 
     @cached_property
     def predicted(self) -> np.ndarray:
@@ -95,7 +95,7 @@ class Prior:
         if self._surrogate is None:
             return np.empty((0, len(configurations)))
         encoder = self._surrogate.encoder
-        X = encoder.encode(configurations, self._space)
+        X = encoder.encode(configurations, self.space)
         rows = predict_all([self._surrogate.surfaces[i] for i in self._chosen], X, encoder)
         if self._asks_meta and self._surrogate.meta is not None:
             return np.vstack([rows, self._surrogate.meta.predict(X, self._record.metafeatures)])

@@ -36,7 +36,7 @@ class FamilyValidation:
 def validate(tasks: Sequence[TaskTrials], encoder: ConfigurationEncoder, features: Sequence[str]) -> FamilyValidation:
     """Leave groups of tasks out, with and without meta-features, and decide whether these earn their place.
 
-    They do when they raise the mean rank correlation by more than one standard error of the difference.
+    They do when they raise the mean rank correlation by more than two standard errors of the difference.
     """
     trials = sum(len(task.X) for task in tasks)
     folds = _folds(tasks)
@@ -48,7 +48,7 @@ def validate(tasks: Sequence[TaskTrials], encoder: ConfigurationEncoder, feature
         return FamilyValidation(len(tasks), trials, mean, mean, False, error)
     given, error_given = _left_out(tasks, encoder, features, folds)
     gain = given - without
-    use = bool(np.nanmean(gain) > np.nanstd(gain) / np.sqrt(np.isfinite(gain).sum()))
+    use = bool(np.nanmean(gain) > 2.0 * np.nanstd(gain, ddof=1) / np.sqrt(np.isfinite(gain).sum()))
     return FamilyValidation(
         len(tasks), trials, float(np.nanmean(given)), float(np.nanmean(without)), use, error_given if use else error
     )

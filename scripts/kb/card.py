@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from kb.catalogue import Entry, LeftOut
 from kb.packages import WHEELS
+from kb.worker import HOLDOUT_CELLS
 from metatune.study import StudyRecord
 from metatune.trial import Trial
 
@@ -29,7 +30,8 @@ installed) and trains every model itself. It can be stopped at any time and goes
   regions that an optimiser liked.
 - **Metric.** ROC AUC for two classes, accuracy for more, RMSE for regression.
 - **Validation.** A test split of 20 % that no trial sees, as in a user's own task. Of the rest, 3 folds for datasets
-  below 2,000 rows and a holdout of 25 % from there; for `keras_mlp` a holdout always.
+  below 2,000 rows and a holdout of 25 % from there; a holdout always for `keras_mlp`, and for all families where rows
+  times columns exceed {cells}.
 - **Rows.** Larger datasets are sampled down to {cap} rows, classes in proportion. Classes with fewer than 10 members
   are left out.
 - **Cost.** One thread per trial. A trial that takes too long is ended and recorded as failed, as is one that raises.
@@ -60,7 +62,7 @@ def card(records: Records, entries: Sequence[Entry], left_out: Sequence[LeftOut]
     parts = [
         _INTRODUCTION,
         _families(records),
-        _METHOD.format(cap=cap),
+        _METHOD.format(cap=cap, cells=f"{HOLDOUT_CELLS:,}"),
         _datasets(records, entries),
         _excluded(left_out),
         _WEAKNESSES.format(cap=cap),
@@ -118,14 +120,13 @@ def _datasets(records: Records, entries: Sequence[Entry]) -> str:
     rows = []
     for name in sorted(studies):
         task, entry = studies[name][0].task, known.get(name)
-        used, _, rest = studies[name][0].notes.get("rows", "").partition(" of ")
-        source = rest.split(" ")[0] or used
+        source = int(studies[name][0].notes.get("source_rows", task.n_rows))
         rows.append(
             (
                 name,
                 studies[name][0].notes.get("dataset", ""),
                 task.kind,
-                f"{task.n_rows:,}" + (f" of {int(source):,}" if source.isdigit() and int(source) > task.n_rows else ""),
+                f"{task.n_rows:,}" + (f" of {source:,}" if source > task.n_rows else ""),
                 task.n_columns,
                 task.group if task.group != name else "",
                 len(studies[name]),

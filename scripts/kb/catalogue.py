@@ -1,4 +1,7 @@
-"""The datasets of the starter knowledge base: what they are, where they lie, and which were left out and why."""
+"""The datasets of the starter knowledge base: what they are, where they lie, and which were left out and why.
+
+The rows of ``catalogue.csv`` are in the order of the build: the cheaper ones first, kinds in turn.
+"""
 
 import csv
 from collections.abc import Sequence

@@ -62,7 +62,7 @@ def run_units(units: Sequence[Unit], *, workers: int, folder: str, limit: float)
             busy = [worker for worker in crew if worker.unit is not None]
             if not busy:
                 return
-            ready = set(wait([worker.pipe for worker in busy], timeout=1.0))
+            ready = set(wait([worker.pipe for worker in busy], timeout=min(limit, 1.0)))
             for worker in busy:
                 unit = worker.unit
                 assert unit is not None

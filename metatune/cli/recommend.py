@@ -1,0 +1,86 @@
+"""``metatune recommend``: configurations for a task never seen, with the evidence for them."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from metatune.cli import options
+from metatune.cli.boundary import Answer, command, legible
+from metatune.cli.display import headline, number, percent, settings, table
+
+if TYPE_CHECKING:
+    from metatune.recommend import Recommendation, RecommendedConfiguration
+
+
+@command
+def recommend(
+    data: options.Data,
+    target: options.Target,
+    family: options.Family = "lightgbm",
+    n: Annotated[int, typer.Option("-n", min=1, help="How many configurations.")] = 3,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 5 if the history says nothing about data like this.")
+    ] = False,
+    metric: options.MetricName = None,
+    kind: options.Kind = None,
+    name: options.Name = None,
+    separator: options.Separator = None,
+    repair: options.Repair = False,
+    knowledge: options.KnowledgeDirectory = None,
+    seed: options.Seed = 0,
+    as_json: options.AsJson = False,
+) -> Answer:
+    """Recommend configurations for DATA from the history of other data, without training anything."""
+    # Heavy imports wait until the command runs, for the sake of --help.
+    from metatune.recommend import recommend as verb
+
+    task = options.read_task(
+        data, target, metric=metric, kind=kind, name=name, separator=separator, repair=repair, seed=seed
+    )
+    found = verb(task, family, n, knowledge=options.open_knowledge(knowledge), strict=strict, seed=seed)
+    repairs = [str(repair) for repair in task.repairs]
+    document = {"task": task.name, "kind": task.kind, **found.to_dict(), "repairs": repairs}
+    return Answer(document, _shown(task.name, found, repairs))
+
+
+def _shown(task: str, found: "Recommendation", repairs: list[str]) -> RenderableType:
+    rows = table(
+        "",
+        "from",
+        "better than",
+        f"gain in {found.metric}",
+        "configuration",
+        right=["better than"],
+    )
+    for i, item in enumerate(found.items, start=1):
+        rows.add_row(
+            str(i), item.origin, _share(item), _gain(item, relative=found.relative_gain), settings(item.configuration)
+        )
+    lines: list[RenderableType] = [headline(f"{found.family} for {task}, judged by {found.metric}"), rows]
+    if found.tasks:
+        lines.append(Text(f"Evidence: {found.trials} trials on {found.tasks} tasks.", style="dim"))
+    if found.similar:
+        similar = table("task", "distance", "trials", "best", "metric",
+                        right=["distance", "trials", "best"])  # fmt: skip
+        for one in found.similar:
+            similar.add_row(
+                legible(one.name, limit=60), f"{one.distance:.2f}", str(one.trials), number(one.best), one.metric
+            )
+        lines += [headline("Most similar known tasks"), similar]
+    lines += [Text(f"Note: {legible(note)}", style="yellow") for note in (*found.notes, *repairs)]
+    return Group(*lines)
+
+
+def _share(item: "RecommendedConfiguration") -> str:
+    return f"{percent(item.better_than)} ({100 * item.better_than_low:.0f}–{percent(item.better_than_high)})"
+
+
+def _gain(item: "RecommendedConfiguration", *, relative: bool) -> str:
+    """The expected gain over the default with its interval, as the recommendation has it."""
+    if item.gain is None or item.gain_low is None or item.gain_high is None:
+        return "–"
+    if relative:
+        return f"{100 * item.gain:+.0f} % ({100 * item.gain_low:+.0f} to {100 * item.gain_high:+.0f} %)"
+    return f"{item.gain:+.4f} ({item.gain_low:+.4f} to {item.gain_high:+.4f})"

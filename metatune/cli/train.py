@@ -1,0 +1,106 @@
+"""``metatune train``: learn from the history."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from metatune.cli import options
+from metatune.cli.boundary import Answer, command, console
+from metatune.cli.display import headline, number, table
+
+if TYPE_CHECKING:
+    from metatune.history.mlflow_store import MLflowStore
+    from metatune.knowledge import Knowledge
+    from metatune.snapshot import Snapshot
+
+
+#: Headline of ``learnt_table``.
+LEARNT = "Rank correlation on tasks left out, with and without meta-features"
+_DEFAULT = Path("metatune-knowledge")
+
+
+@command
+def train(
+    output: Annotated[
+        Path, typer.Option("--knowledge", metavar="DIR", help="Where the knowledge is written.")
+    ] = _DEFAULT,
+    starter: Annotated[
+        bool, typer.Option("--starter/--no-starter", help="Include the knowledge that ships with metatune.")
+    ] = True,
+    family: Annotated[
+        list[str] | None, typer.Option("--family", "-f", help="Learn from its trials only; may be repeated.")
+    ] = None,
+    tracking_uri: options.TrackingUri = None,
+    experiment: options.Experiment = "metatune",
+    as_json: options.AsJson = False,
+) -> Answer:
+    """Learn from the history, so that the next search and recommendation start better."""
+    # Heavy imports wait until the command runs, for the sake of --help.
+    import time
+
+    from metatune.knowledge import Knowledge
+
+    store = options.open_store(tracking_uri, experiment)
+    messages = console()
+    messages.print(f"Reading {store.uri}")
+    own = _own(store, family)
+    known = Knowledge.starter() if starter else None
+    start = time.perf_counter()
+    with messages.status("Training"):
+        built = Knowledge.build(own if known is None else known.snapshot.merge(own), reuse=known)
+        built.save(output)
+    rows = learnt(built)
+    document = {
+        "knowledge": str(output),
+        "own_studies": len(own.studies),
+        "studies": len(built.snapshot.studies),
+        "seconds": time.perf_counter() - start,
+        "families": rows,
+    }
+    use = "searches started in this folder use it" if output == _DEFAULT else f"use it with --knowledge {output}"
+    said = f"{len(own.studies)} studies of yours, {len(built.snapshot.studies)} in all. Saved in {output}; {use}."
+    return Answer(document, Group(headline(LEARNT), learnt_table(rows), Text(said)))
+
+
+def _own(store: "MLflowStore", families: list[str] | None) -> "Snapshot":
+    """The history in ``store``, or what it has of ``families``. Raises ``UnknownNameError`` for one it has not."""
+    from metatune.errors import UnknownNameError
+    from metatune.snapshot import Snapshot, snapshot_of
+
+    if not families:
+        return snapshot_of(store)
+    records = list(store.records())
+    known = {study.family for study, _ in records}
+    for name in families:
+        if name not in known:
+            raise UnknownNameError.of("family", name, known)
+    return Snapshot.of((study, trials) for study, trials in records if study.family in families)
+
+
+def learnt(knowledge: "Knowledge") -> list[dict[str, Any]]:
+    """What ``knowledge`` has of each family, and how well it orders the configurations of tasks left out."""
+    rows = []
+    for family in knowledge.families:
+        surrogate = knowledge.surrogate(family)
+        if surrogate is None:
+            rows.append({"family": family, "tasks": 0, "trials": 0})
+        else:
+            rows.append({"family": family, **vars(surrogate.validation)})
+    return rows
+
+
+def learnt_table(rows: list[dict[str, Any]]) -> Table:
+    """The rows of ``learnt``."""
+    numbers = ("tasks", "trials", "with", "without")
+    shown = table("family", *numbers, "meta-features", right=numbers)
+    for row in rows:
+        used = {True: "used", False: "not used", None: "too few trials to learn from"}[row.get("use_features")]
+        shown.add_row(
+            row["family"], str(row["tasks"]), str(row["trials"]), number(row.get("correlation"), 2),
+            number(row.get("correlation_without_features"), 2), used,
+        )  # fmt: skip
+    return shown

@@ -1,0 +1,269 @@
+"""What is tuned, and what judges its configurations: a model family on the task's data, or the user's function."""
+
+import inspect
+import math
+import numbers
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeAlias
+
+import optuna
+
+from metatune.errors import SearchError, UnknownNameError, UsageError
+from metatune.learners import family_names, get_family
+from metatune.learners.base import FittedModel, ModelFamily, Report
+from metatune.learners.evaluate import refit, run_trial
+from metatune.space import Change, SearchSpace
+from metatune.task import Task
+from metatune.trial import Configuration, ParamValue, Trial
+
+#: The user's own: the value of the task's metric for a configuration. One with a parameter named ``report`` gets
+#: a ``Report`` there, for values on the way.
+Objective: TypeAlias = Callable[..., Any]
+
+_MOST_STEPS = 100_000
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is tuned: its name, its space, a default configuration, and the model family unless it is the user's own."""
+
+    name: str
+    space: SearchSpace
+    default: Configuration | None
+    family: ModelFamily | None
+
+    @classmethod
+    def of(
+        cls,
+        task: Task,
+        family: str | ModelFamily,
+        *,
+        objective: Objective | None,
+        space: SearchSpace | None,
+        default: Configuration | None,
+    ) -> "Subject":
+        """The subject that the arguments of ``tune`` name. Raises ``UsageError`` for what does not fit together."""
+        name = family if isinstance(family, str) else family.name
+        known: ModelFamily | None = None
+        if isinstance(family, ModelFamily):
+            known = family
+        elif objective is None or family in family_names():
+            known = get_family(family)
+        if space is None and known is None:
+            raise UsageError(
+                "an own objective needs a space",
+                field="space",
+                value=space,
+                remedy="Give space=SearchSpace({...}) with the parameters that the objective takes.",
+            )
+        if objective is None and known is not None:
+            _check_family(task, known, space)
+        space = known.space() if space is None and known is not None else space
+        assert space is not None
+        if default is not None:
+            space.check(default, "default")
+        elif known is not None:
+            default, _ = space.clip(known.default())
+        return cls(name, space, default, known if objective is None else None)
+
+    def judge(
+        self, task: Task, objective: Objective | None, *, seed: int, threads: int
+    ) -> "FamilyJudge | FunctionJudge":
+        """What judges configurations of this subject on ``task``. Raises ``UsageError`` for a bad ``objective``."""
+        if objective is not None or self.family is None:
+            return FunctionJudge(objective, task.metric.name)
+        return FamilyJudge(task, self.family, seed, threads)
+
+    def check(self, warm_start: Sequence[Configuration]) -> None:
+        """Raise ``ConfigurationError`` for the first configuration that is not in the space."""
+        for i, configuration in enumerate(warm_start):
+            self.space.check(configuration, f"warm_start[{i}]")
+
+
+def _check_family(task: Task, family: ModelFamily, space: SearchSpace | None) -> None:
+    if task.data is None:
+        raise UsageError(
+            "a custom task has no data to train on",
+            field="objective",
+            value=None,
+            remedy="Give objective=, a function that takes a configuration and returns the metric.",
+        )
+    if task.data.kind not in family.kinds:
+        raise UsageError(
+            f"this family is not for {task.data.kind} tasks",
+            field="family",
+            value=family.name,
+            remedy=f"It learns {', '.join(sorted(family.kinds))}.",
+        )
+    for name in space or ():
+        if name not in family.space():
+            raise UnknownNameError.of(f"parameter of {family.name} in space", name, family.space())
+
+
+class Judge(Protocol):
+    """Turns a configuration into an ended trial: ``complete``, ``failed`` or ``pruned``.
+
+    ``KeyboardInterrupt`` travels, everything else that the evaluation raises becomes a failed trial.
+    """
+
+    def __call__(self, configuration: Configuration, *, number: int, origin: str, report: Report) -> Trial:
+        """The trial of ``configuration``; ``report`` may raise ``optuna.TrialPruned``."""
+
+
+@dataclass
+class FamilyJudge:
+    """Trains a model family on every fold of the task, with parameters that the space leaves out at their defaults.
+
+    What cannot work on so few rows is clamped for the training and gathered in ``clamped``; the trial keeps the
+    configuration as proposed.
+    """
+
+    task: Task
+    family: ModelFamily
+    seed: int
+    threads: int
+    clamped: dict[str, Change] = field(default_factory=dict)
+
+    def trained(self, configuration: Configuration, n_rows: int) -> dict[str, ParamValue]:
+        """What is trained on ``n_rows`` rows for ``configuration``."""
+        whole, _ = self.family.space().clip(configuration, self.family.default())
+        n_columns = 0 if self.task.data is None else self.task.data.n_columns
+        values, changes = self.family.clamp(whole | dict(configuration), n_rows, n_columns)
+        self.clamped.update((change.parameter, change) for change in changes)
+        return values
+
+    def refit(self, best: Trial) -> FittedModel:
+        """The final model, trained on all but the test rows, for as many steps as were best in the curve of ``best``.
+
+        Raises whatever training raises.
+        """
+        configuration = self.trained(best.configuration, len(self.task.search_rows))
+        scores = [self.task.metric.score(value) for value in best.curve]
+        known = [score for score in scores if math.isfinite(score)]
+        step = scores.index(max(known)) + 1 if known else None
+        return refit(self.task, self.family, configuration, best_step=step, seed=self.seed, threads=self.threads)
+
+    def __call__(self, configuration: Configuration, *, number: int, origin: str, report: Report) -> Trial:
+        """See ``Judge``."""
+        values = self.trained(configuration, min(len(train) for train, _ in self.task.folds))
+        trial = run_trial(
+            self.task,
+            self.family,
+            values,
+            number=number,
+            origin=origin,
+            seed=self.seed,
+            threads=self.threads,
+            report=report,
+        )
+        return replace(trial, configuration=configuration)
+
+
+class FunctionJudge:
+    """Calls the user's ``objective``. Raises ``UsageError`` for something that cannot be called so."""
+
+    def __init__(self, objective: Objective | None, metric: str) -> None:
+        if not callable(objective):
+            raise UsageError(
+                "not a function",
+                field="objective",
+                value=objective,
+                remedy="Give a function that takes a configuration (a dict) and returns a number.",
+            )
+        self._objective = objective
+        self._metric = metric
+        self._takes_report = _takes_report(objective)
+
+    def __call__(self, configuration: Configuration, *, number: int, origin: str, report: Report) -> Trial:
+        """See ``Judge``."""
+        reported: dict[int, float] = {}
+
+        def note(step: int, value: float) -> None:
+            reported[_step(step)] = _number(value, f"value reported at step {step}")
+            report(step, float(value))
+
+        common: dict[str, Any] = {"configuration": configuration, "number": number, "origin": origin}
+        common["started"], start = time.time(), time.perf_counter()
+        options = {"report": note} if self._takes_report else {}
+        try:
+            value = _number(self._objective(dict(configuration), **options), "value of the objective")
+        except optuna.TrialPruned:
+            last = reported[max(reported)] if reported else None
+            return Trial(status="pruned", value=last, curve=_curve(reported), seconds=_since(start), **common)
+        # The objective is the user's and may raise anything; one bad configuration must not end the search,
+        # and what was raised is kept in the trial.
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"
+            return Trial(status="failed", value=None, error=text, seconds=_since(start), **common)
+        return Trial(
+            status="complete",
+            value=value,
+            metrics={self._metric: value},
+            curve=_curve(reported),
+            seconds=_since(start),
+            **common,
+        )
+
+
+def _since(start: float) -> float:
+    return time.perf_counter() - start
+
+
+def _takes_report(objective: Objective) -> bool:
+    """Whether there is a parameter named ``report``. Raises ``UsageError`` for what cannot be called as needed."""
+    try:
+        signature = inspect.signature(objective)
+    except ValueError:  # some functions written in C have none
+        return False
+    takes = "report" in signature.parameters
+    try:
+        signature.bind({}, **({"report": None} if takes else {}))
+    except TypeError as error:
+        raise UsageError(
+            f"cannot be called with one configuration ({error})",
+            field="objective",
+            value=str(signature),
+            remedy="Let it take one argument, the configuration, and if you like a second one named report.",
+        ) from error
+    return takes
+
+
+def _number(value: object, field: str) -> float:
+    """``value`` as a finite float. Raises ``SearchError`` for anything else."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise SearchError(
+            f"not a number but of type {type(value).__name__}",
+            field=field,
+            value=value,
+            remedy="Return the metric as a float.",
+        )
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise SearchError(
+            "not finite",
+            field=field,
+            value=value,
+            remedy="Training may have diverged; return a finite number, or raise an exception that says why.",
+        )
+    return number
+
+
+def _step(step: object) -> int:
+    if isinstance(step, bool) or not isinstance(step, numbers.Integral) or not 1 <= int(step) <= _MOST_STEPS:
+        raise UsageError(
+            "not a step",
+            field="report",
+            value=step,
+            remedy=f"Count the steps 1, 2, ..., at most {_MOST_STEPS}.",
+        )
+    return int(step)
+
+
+def _curve(reported: dict[int, float]) -> tuple[float, ...]:
+    """The reported values at their steps, NaN between them."""
+    return tuple(reported.get(step, math.nan) for step in range(1, max(reported, default=0) + 1))

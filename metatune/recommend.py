@@ -1,0 +1,263 @@
+"""The verb ``recommend``: good configurations for a task never seen, with the evidence for them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from metatune.errors import NoHistoryError, UsageError
+from metatune.knowledge import Knowledge
+from metatune.learners import family_names, get_family
+from metatune.learners.base import ModelFamily
+from metatune.metafeatures import describe
+from metatune.search.candidates import identity
+from metatune.search.prior import Prior, percentile
+from metatune.space import Change, SearchSpace
+from metatune.surrogate.family import FamilySurrogate
+from metatune.task import Task, TaskRecord
+from metatune.trial import Configuration, ParamValue
+
+#: So many similar tasks are shown as evidence and asked for the expected gain.
+_SIMILAR = 5
+_LOW, _HIGH = 0.1, 0.9
+
+
+@dataclass(frozen=True)
+class SimilarTask:
+    """A known task near the one at hand: ``distance`` by meta-features, ``best`` in the unit of ``metric``."""
+
+    name: str
+    distance: float
+    trials: int
+    best: float
+    metric: str
+
+
+@dataclass(frozen=True)
+class RecommendedConfiguration:
+    """A configuration and what is expected of it.
+
+    ``better_than``: the share of configurations it is expected to beat on this task, in [0, 1], with the 10th and
+    the 90th percentile of what the known tasks say. ``gain``: expected improvement over the default, positive
+    when better, from similar tasks with the same metric; absolute for scores, relative to the default's value for
+    losses; ``None`` where no such task is known. ``changes``: what was reduced because the task is small.
+    """
+
+    configuration: Mapping[str, ParamValue]
+    origin: str
+    better_than: float
+    better_than_low: float
+    better_than_high: float
+    gain: float | None
+    gain_low: float | None
+    gain_high: float | None
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """Configurations of ``family``, best first, and the evidence: ``tasks`` and ``trials`` behind them.
+
+    ``unlike`` is true when no known task is near this one; the default then comes first. ``relative_gain`` says that
+    gains are shares of the default's value.
+    """
+
+    family: str
+    metric: str
+    items: tuple[RecommendedConfiguration, ...]
+    similar: tuple[SimilarTask, ...]
+    tasks: int
+    trials: int
+    unlike: bool
+    relative_gain: bool
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, object]:
+        """The same as plain values that JSON can hold."""
+        return {
+            "family": self.family,
+            "metric": self.metric,
+            "recommendations": [
+                {
+                    "configuration": dict(item.configuration),
+                    "origin": item.origin,
+                    "better_than": [item.better_than_low, item.better_than, item.better_than_high],
+                    "gain": None if item.gain is None else [item.gain_low, item.gain, item.gain_high],
+                    "clamped": [{"parameter": c.parameter, "before": c.before, "after": c.after} for c in item.changes],
+                }
+                for item in self.items
+            ],
+            "gain_is_relative": self.relative_gain,
+            "similar_tasks": [vars(task) for task in self.similar],
+            "tasks": self.tasks,
+            "trials": self.trials,
+            "unlike_anything_known": self.unlike,
+            "notes": list(self.notes),
+        }
+
+
+def recommend(
+    task: Task,
+    family: str | ModelFamily = "lightgbm",
+    n: int = 3,
+    *,
+    knowledge: Knowledge | None = None,
+    space: SearchSpace | None = None,
+    default: Configuration | None = None,
+    strict: bool = False,
+    seed: int = 0,
+) -> Recommendation:
+    """The ``n`` configurations of ``family`` that earlier tasks speak for, without training anything.
+
+    ``knowledge``: ``Knowledge.find()`` unless given. ``space`` and ``default`` are the family's own unless given; a
+    ``family`` that metatune does not train needs a ``space``. The default configuration is recommended first when
+    nothing known promises to beat it, or nothing is known.
+
+    Raises ``UsageError`` for a bad ``n`` or family, ``KnowledgeError`` for damaged knowledge, and, with ``strict``,
+    ``NoHistoryError`` when there is no history of the family or the task is unlike all of it.
+    """
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise UsageError("a number of configurations", field="n", value=n, remedy="Use a whole number from 1.")
+    learner = family if isinstance(family, ModelFamily) else None
+    if isinstance(family, str) and (space is None or family in family_names()):
+        learner = get_family(family)
+    name = learner.name if learner is not None else str(family)
+    where = space if space is not None else learner.space()  # type: ignore[union-attr]
+    start = default if default is not None else learner.default() if learner is not None else None
+    record = task.record(describe(task))
+    surrogate = (Knowledge.find() if knowledge is None else knowledge).surrogate(name)
+    prior = Prior(surrogate, record, where, seed=seed)
+    if strict and (prior.empty or prior.is_unlike):
+        raise NoHistoryError(
+            "no known task is like this one" if not prior.empty else "nothing is known of this model family",
+            field="family" if prior.empty else "task",
+            value=name if prior.empty else task.name,
+            remedy="Leave --strict out to get the default, or run a search first: metatune tune.",
+        )
+    clipped = None if start is None else where.clip(start)[0]
+    chosen = _chosen(prior, n, clipped)
+    evidence = _Evidence(prior, surrogate, record, clipped)
+    items = tuple(_item(evidence, c, origin, learner, record) for c, origin in chosen)
+    return Recommendation(
+        family=name,
+        metric=record.metric.name,
+        items=items,
+        similar=evidence.similar,
+        tasks=0 if prior.empty or surrogate is None else len(surrogate.tasks),
+        trials=0 if prior.empty or surrogate is None else sum(len(t.X) for t in surrogate.tasks),
+        unlike=prior.is_unlike,
+        relative_gain=record.metric.direction == "minimize",
+        notes=_notes(prior, items),
+    )
+
+
+def _chosen(prior: Prior, n: int, default: Configuration | None) -> list[tuple[Configuration, str]]:
+    """Configurations and where they come from, best first; the default leads where nothing promises more."""
+    listed: list[tuple[Configuration, str]] = [(c, "portfolio") for c in prior.portfolio(n)]
+    if default is None:
+        return listed or [(c, "spread") for c in prior.pool[:n]]
+    first = not listed or prior.is_unlike
+    if listed:
+        best, usual = prior.base @ prior.predict([listed[0][0], default])
+        first = first or usual >= best
+    if first:
+        others = [entry for entry in listed if identity(entry[0]) != identity(default)]
+        listed = [(default, "default"), *others]
+    return listed[:n]
+
+
+class _Evidence:
+    """What the known tasks say of a configuration."""
+
+    def __init__(
+        self, prior: Prior, surrogate: FamilySurrogate | None, record: TaskRecord, default: Configuration | None
+    ) -> None:
+        self._prior, self._surrogate, self._default = prior, surrogate, default
+        self._metric = record.metric
+        order = np.argsort(prior.task_distances, kind="stable")
+        self._near = [int(i) for i in order if np.isfinite(prior.task_distances[i])][:_SIMILAR]
+
+    @property
+    def similar(self) -> tuple[SimilarTask, ...]:
+        """The nearest known tasks, nearest first."""
+        if self._surrogate is None:
+            return ()
+        return tuple(
+            SimilarTask(
+                name=task.record.name,
+                distance=float(self._prior.task_distances[i]),
+                trials=len(task.X),
+                best=task.record.metric.score(float(np.nanmax(task.score))),
+                metric=task.record.metric.name,
+            )
+            for i, task in ((i, self._surrogate.tasks[i]) for i in self._near)
+        )
+
+    def better_than(self, configuration: Configuration) -> tuple[float, float, float]:
+        """Low, expected and high share of configurations that ``configuration`` beats."""
+        if self._prior.empty:
+            return 0.0, 0.5, 1.0
+        z, base = self._prior.predict([configuration])[:, 0], self._prior.base
+        order = np.argsort(z)
+        cumulative = np.cumsum(base[order])
+        low, high = (z[order[min(int(np.searchsorted(cumulative, q)), len(z) - 1)]] for q in (_LOW, _HIGH))
+        return percentile(float(low)), percentile(float(base @ z)), percentile(float(high))
+
+    def gain(self, configuration: Configuration) -> tuple[float, float, float] | None:
+        """Low, median and high improvement over the default on similar tasks with the same metric."""
+        if self._surrogate is None or self._default is None:
+            return None
+        gains = []
+        encoder = self._surrogate.encoder
+        X = encoder.encode([configuration, self._default], self._prior.space)
+        unit = encoder.unit(X)
+        for i in self._near:
+            task, surface = self._surrogate.tasks[i], self._surrogate.surfaces[i]
+            if task.record.metric == self._metric:
+                z = surface.predict(X, unit)
+                new, usual = np.nanquantile(task.score, [percentile(float(v)) for v in z])
+                scale = abs(usual) if self._metric.direction == "minimize" else 1.0
+                gains.append(float(new - usual) / (scale or 1.0))
+        if not gains:
+            return None
+        low, middle, high = np.quantile(gains, [_LOW, 0.5, _HIGH])
+        return float(low), float(middle), float(high)
+
+
+def _item(
+    evidence: _Evidence,
+    configuration: Configuration,
+    origin: str,
+    learner: ModelFamily | None,
+    record: TaskRecord,
+) -> RecommendedConfiguration:
+    low, expected, high = evidence.better_than(configuration)
+    gain = evidence.gain(configuration)
+    kept: dict[str, ParamValue] = dict(configuration)
+    changes: tuple[Change, ...] = ()
+    if learner is not None and record.n_rows:
+        kept, changes = learner.clamp(configuration, record.n_rows, record.n_columns)
+    return RecommendedConfiguration(
+        configuration=kept,
+        origin=origin,
+        better_than=expected,
+        better_than_low=low,
+        better_than_high=high,
+        gain_low=gain[0] if gain else None,
+        gain=gain[1] if gain else None,
+        gain_high=gain[2] if gain else None,
+        changes=changes,
+    )
+
+
+def _notes(prior: Prior, items: Sequence[RecommendedConfiguration]) -> tuple[str, ...]:
+    notes = []
+    if prior.empty:
+        notes.append("Nothing is known of this model family here: this is its default, not a recommendation.")
+    elif prior.is_unlike:
+        notes.append("No known task is like this one: the default comes first, take the others with care.")
+    elif items and items[0].origin == "default":
+        notes.append("Nothing known promises to beat the default on a task like this.")
+    notes += [f"{c.parameter} reduced to {json.dumps(c.after)}: {c.reason}." for item in items for c in item.changes]
+    return tuple(dict.fromkeys(notes))

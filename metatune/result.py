@@ -1,0 +1,150 @@
+"""``TuneResult``: what a search gave, and how it is saved."""
+
+import json
+import math
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+
+from metatune.learners.base import FittedModel
+from metatune.metric import Metric
+from metatune.task import TaskRecord
+from metatune.trial import Trial
+
+_PACKAGES = ("metatune", "optuna", "scikit-learn", "lightgbm", "keras")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """The state of a search after ``trial`` ended.
+
+    ``best`` is the best complete trial so far. ``done`` of ``total`` trials ended, those of an earlier session
+    included; ``seconds`` is wall time since this session began.
+    """
+
+    trial: Trial
+    best: Trial | None
+    done: int
+    total: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TuneResult:
+    """What a search gave.
+
+    ``best_value`` is the metric in its own unit on the validation rows; it, ``best_trial`` and
+    ``best_configuration`` are ``None`` only for a search that was interrupted before its first complete trial.
+    ``trials`` are all ended trials by number, those of earlier sessions included. ``model`` is the best
+    configuration refitted on all rows but the test split, ``test_scores`` its scores there, ``test_score`` the one by
+    the task's metric; all empty after an interruption, for an own objective, or without refit.
+    ``seconds`` is wall time of this session. ``warnings`` are texts for the user; ``unsaved`` are trials that the
+    history did not take.
+    """
+
+    task: TaskRecord
+    family: str
+    study_id: str
+    trials: tuple[Trial, ...]
+    best_trial: Trial | None
+    study: optuna.Study
+    model: FittedModel | None = None
+    test_scores: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = math.nan
+    interrupted: bool = False
+    warnings: tuple[str, ...] = ()
+    unsaved: tuple[Trial, ...] = ()
+
+    @property
+    def best_configuration(self) -> dict[str, Any] | None:
+        """The configuration of the best trial, as proposed."""
+        return None if self.best_trial is None else dict(self.best_trial.configuration)
+
+    @property
+    def best_value(self) -> float | None:
+        """The validation score of the best trial."""
+        return None if self.best_trial is None else self.best_trial.value
+
+    @property
+    def test_score(self) -> float | None:
+        """The task's metric on the test split."""
+        return self.test_scores.get(self.task.metric.name)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row per trial: number, value, best (value so far), status, origin, seconds, error, then the columns
+        ``params_<name>`` and ``metrics_<name>``.
+        """
+        rows = []
+        best: Trial | None = None
+        for trial in self.trials:
+            best = best_of((best, trial), self.task.metric)
+            row = {name: getattr(trial, name) for name in ("number", "value")}
+            row["best"] = None if best is None else best.value
+            row |= {name: getattr(trial, name) for name in ("status", "origin", "seconds", "error")}
+            row |= {f"params_{name}": value for name, value in trial.configuration.items()}
+            rows.append(row | {f"metrics_{name}": value for name, value in trial.metrics.items()})
+        frame = pd.DataFrame(rows)
+        columns = sorted(frame.columns, key=lambda name: (name.startswith("metrics_"), name.startswith("params_")))
+        return frame[columns].astype({"value": float, "best": float})
+
+    def save(self, directory: str | Path) -> Path:
+        """Write ``result.json`` and the files of the model, if there is one, into ``directory``; gives that folder.
+
+        ``learners.load_model(directory)`` reads the model.
+        """
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.model is not None:
+            self.model.save(folder)
+        self.write_json(folder / "result.json")
+        return folder
+
+    def write_json(self, path: Path) -> None:
+        """Write configuration, scores, study and versions to ``path``."""
+        best = self.best_trial
+        content = {
+            "task": self.task.name,
+            "kind": self.task.kind,
+            "metric": self.task.metric.name,
+            "direction": self.task.metric.direction,
+            "family": self.family,
+            "study_id": self.study_id,
+            "configuration": self.best_configuration,
+            "value": self.best_value,
+            "metrics": {} if best is None else dict(best.metrics),
+            "test_scores": dict(self.test_scores),
+            "n_trials": len(self.trials),
+            "interrupted": self.interrupted,
+            "warnings": list(self.warnings),
+            "versions": versions(),
+        }
+        path.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def best_of(trials: Iterable[Trial | None], metric: Metric) -> Trial | None:
+    """The best complete trial of ``trials`` (``None`` entries are skipped), the first of equal ones."""
+    best, highest = None, -math.inf
+    for trial in trials:
+        if trial is not None and trial.status == "complete" and trial.value is not None:
+            score = metric.score(trial.value)
+            if best is None or score > highest:
+                best, highest = trial, score
+    return best
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that shape a result, as far as they are installed."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,98 @@
+"""Take up a recorded study again: what is kept for it in the study's notes, and what must be as it was."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from metatune.errors import UsageError
+from metatune.history.store import HistoryStore
+from metatune.space import SearchSpace
+from metatune.study import StudyRecord
+from metatune.task import Task
+from metatune.trial import Configuration, Trial
+
+_DEFAULT, _WARM_START, _SPLITS, _KNOWLEDGE = "default", "warm_start", "splits", "knowledge"
+
+
+def notes_of(
+    task: Task, *, default: Configuration | None, warm_start: Sequence[Configuration], knowledge: str
+) -> dict[str, str]:
+    """The notes of a new study, by which it can be taken up again."""
+    return {
+        _DEFAULT: json.dumps(None if default is None else dict(default)),
+        _WARM_START: json.dumps([dict(configuration) for configuration in warm_start]),
+        _SPLITS: _digest(task),
+        _KNOWLEDGE: knowledge,
+    }
+
+
+def default_of(record: StudyRecord) -> dict[str, Any] | None:
+    """The default configuration with which the study began."""
+    found: dict[str, Any] | None = json.loads(record.notes.get(_DEFAULT, "null"))
+    return found
+
+
+def warm_start_of(record: StudyRecord) -> list[dict[str, Any]]:
+    """The warm starts with which the study began; they are its first trials."""
+    found: list[dict[str, Any]] = json.loads(record.notes.get(_WARM_START, "[]"))
+    return found
+
+
+def knowledge_of(record: StudyRecord) -> str:
+    """What the notes say about the knowledge that was used."""
+    return record.notes.get(_KNOWLEDGE, "")
+
+
+def take_up(
+    store: HistoryStore | None,
+    study_id: str,
+    task: Task,
+    *,
+    family: str,
+    space: SearchSpace | None,
+    warm_start: Sequence[Configuration],
+) -> tuple[StudyRecord, list[Trial]]:
+    """The study with this id, or this unambiguous beginning of one, and its trials.
+
+    Raises ``UsageError`` naming what is not as it was: the task's data, its splits or metric, the family, the space
+    or the warm starts (where these two are given).
+    """
+    if store is None:
+        raise UsageError(
+            "a search is taken up from the history",
+            field="resume",
+            value=study_id,
+            remedy="Give the store in which the study is.",
+        )
+    record = store.study(study_id)
+    asked: Mapping[str, tuple[object, object]] = {
+        "family": (record.family, family),
+        "metric": (record.task.metric, task.metric),
+        "task": (record.task.fingerprint, task.fingerprint),
+        "splits of the task": (record.notes.get(_SPLITS, _digest(task)), _digest(task)),
+        "space": (record.space, record.space if space is None else space),
+        "warm_start": (warm_start_of(record), [dict(c) for c in warm_start] or warm_start_of(record)),
+    }
+    for field, (before, now) in asked.items():
+        if before != now:
+            raise UsageError(
+                f"study {record.id} was about another one ({before!r})",
+                field=field,
+                value=now,
+                remedy="Take it up with the arguments it began with, or begin a new search.",
+            )
+    return record, store.trials(record.id)
+
+
+def _digest(task: Task) -> str:
+    """Equal for tasks whose trials are judged on the same rows; empty for custom tasks."""
+    if task.data is None:
+        return ""
+    rows = [task.test, *(part for fold in task.folds for part in fold)]
+    whole = hashlib.sha256()
+    for part in rows:
+        whole.update(f"{len(part)}:".encode() + np.asarray(part, dtype="<i8").tobytes())
+    return whole.hexdigest()[:16]

@@ -1,0 +1,200 @@
+"""``SearchLoop``: the trials of one search, run by Optuna."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner, NopPruner
+from optuna.samplers import BaseSampler
+from optuna.trial import TrialState
+
+from metatune.objective import Judge
+from metatune.recording import Recorder
+from metatune.result import Progress, best_of
+from metatune.sampler import ORIGIN, MetaSampler
+from metatune.strategies import GridSampler
+from metatune.study import StudyRecord
+from metatune.trial import Configuration, Trial
+
+#: When so many trials at the beginning raise one and the same error, the others would too.
+_HOPELESS = 5
+_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+
+
+class _FailedTrialError(Exception):
+    """Tells Optuna that a trial failed; the trial has the reason."""
+
+
+class SearchLoop:
+    """Order of calls: ``replay`` the trials of an earlier session, ``enqueue`` warm starts, ``run``.
+
+    ``trials`` are all ended trials; ``study`` is Optuna's, with the same numbers. ``interrupted`` tells whether
+    Ctrl-C ended the search.
+    """
+
+    def __init__(
+        self,
+        record: StudyRecord,
+        judge: Judge,
+        recorder: Recorder,
+        *,
+        sampler: BaseSampler,
+        pruner: BasePruner | None,
+        on_trial: Callable[[Progress], None] | None,
+    ) -> None:
+        self.record = record
+        self.trials: list[Trial] = []
+        self.interrupted = False
+        self._judge = judge
+        self._recorder = recorder
+        self._on_trial = on_trial
+        self._total = 0
+        self._began = time.perf_counter()
+        with _quiet():
+            self.study = optuna.create_study(
+                direction=record.task.metric.direction, sampler=sampler, pruner=pruner or NopPruner()
+            )
+
+    @property
+    def done(self) -> list[Trial]:
+        """The trials that were not interrupted."""
+        return [trial for trial in self.trials if trial.status != "interrupted"]
+
+    @property
+    def best(self) -> Trial | None:
+        """The best complete trial."""
+        return best_of(self.trials, self.record.task.metric)
+
+    def replay(self, trials: Sequence[Trial]) -> None:
+        """Bring the study into the state that it had after ``trials``; an interrupted one is tried again.
+
+        The sampler is asked as it was then, because Optuna's samplers keep their state in the study as they are
+        asked; the engine keeps none, and asking it takes a while.
+        """
+        self.trials = list(trials)
+        ended = {trial.number: trial for trial in self.done}
+        with _quiet():
+            for number in range(max(ended, default=-1) + 1):
+                trial = ended.get(number)
+                if trial is None:  # it was never recorded
+                    self.study.tell(self.study.ask(), state=TrialState.FAIL)
+                else:
+                    self._retell(trial)
+
+    def _retell(self, trial: Trial) -> None:
+        self.study.enqueue_trial(dict(trial.configuration))
+        asked = self.study.ask()
+        if trial.origin != "user" and not isinstance(self.study.sampler, MetaSampler):
+            asked.relative_params  # noqa: B018 (asks the sampler)
+        self.record.space.suggest(asked)
+        if trial.status == "pruned" or not isinstance(self.study.pruner, NopPruner):
+            for step, reported in enumerate(trial.curve, 1):
+                if math.isfinite(reported):
+                    asked.report(reported, step)
+        value = trial.value if trial.status == "complete" else None
+        self.study.tell(asked, value, state=_STATES[trial.status])
+
+    def enqueue(self, configurations: Sequence[Configuration]) -> None:
+        """Let the next trials be of ``configurations``."""
+        with _quiet():
+            for configuration in configurations:
+                self.study.enqueue_trial(dict(configuration))
+
+    def run(self, n_trials: int, timeout: float | None) -> None:
+        """Go on until ``n_trials`` trials have ended, those of ``replay`` included, or ``timeout`` seconds are over.
+
+        A running trial is not stopped by the timeout. A trial that Ctrl-C stops is recorded as interrupted.
+        """
+        self._total = n_trials
+        left = n_trials - len(self.done)
+        if left <= 0 or self._exhausted(len(self.study.trials) - 1):
+            return
+        try:
+            with _quiet():
+                self.study.optimize(
+                    self._objective,
+                    n_trials=left,
+                    timeout=timeout,
+                    catch=(_FailedTrialError,),
+                    callbacks=[self._after],
+                )
+        except KeyboardInterrupt:
+            self.interrupted = True
+
+    def _objective(self, asked: optuna.Trial) -> float:
+        """What Optuna calls: the value of the trial, or an exception that tells how it ended."""
+        configuration = self.record.space.suggest(asked)
+        origin = _origin(asked, self.record.strategy)
+
+        def report(step: int, value: float) -> None:
+            asked.report(value, step)
+            if asked.should_prune():
+                raise optuna.TrialPruned
+
+        started, start = time.time(), time.perf_counter()
+        try:
+            trial = self._judge(configuration, number=asked.number, origin=origin, report=report)
+        except KeyboardInterrupt:
+            self._end(
+                Trial(
+                    configuration=configuration,
+                    status="interrupted",
+                    value=None,
+                    number=asked.number,
+                    origin=origin,
+                    seconds=time.perf_counter() - start,
+                    started=started,
+                )
+            )
+            raise
+        self._end(trial)
+        if trial.status == "pruned":
+            raise optuna.TrialPruned
+        if trial.value is None:
+            raise _FailedTrialError
+        return trial.value
+
+    def _end(self, trial: Trial) -> None:
+        self.trials.append(trial)
+        self._recorder.add(trial)
+
+    def _after(self, study: optuna.Study, ended: optuna.trial.FrozenTrial) -> None:
+        """What Optuna calls after each trial."""
+        if self._hopeless() or self._exhausted(ended.number):
+            study.stop()
+        if self._on_trial is not None:
+            seconds = time.perf_counter() - self._began
+            self._on_trial(
+                Progress(trial=self.trials[-1], best=self.best, done=len(self.done), total=self._total, seconds=seconds)
+            )
+
+    def _exhausted(self, number: int) -> bool:
+        """Whether a finite space has no point left after the trial ``number``."""
+        sampler = self.study.sampler
+        return isinstance(sampler, GridSampler) and not sampler.has(number + 1)
+
+    def _hopeless(self) -> bool:
+        """Whether the first trials all raised one error; a SearchError is a bad value, others may be better."""
+        first = {trial.error for trial in self.trials[:_HOPELESS]}
+        error = next(iter(first))
+        same = len(first) == 1 and error is not None and not error.startswith("SearchError")
+        return same and len(self.trials) == _HOPELESS
+
+
+def _origin(asked: optuna.Trial, strategy: str) -> str:
+    attributes: dict[str, Any] = asked.storage.get_trial_system_attrs(asked._trial_id)
+    return "user" if "fixed_params" in attributes else str(attributes.get(ORIGIN, strategy))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what Optuna logs of each trial: the search reports its own."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)

@@ -1,0 +1,285 @@
+"""``tune``: search for the best configuration of a model family, or of anything else, on a task."""
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+
+from metatune.errors import KnowledgeError, SearchError, UsageError
+from metatune.history.mlflow_store import MLflowStore
+from metatune.history.store import HistoryStore
+from metatune.knowledge import Knowledge, knowledge_directory, starter_directory
+from metatune.learners.base import ModelFamily
+from metatune.learners.evaluate import test_scores
+from metatune.metafeatures import describe
+from metatune.objective import FamilyJudge, FunctionJudge, Objective, Subject
+from metatune.recording import Recorder
+from metatune.result import Progress, TuneResult
+from metatune.resume import default_of, knowledge_of, notes_of, take_up, warm_start_of
+from metatune.search_loop import SearchLoop
+from metatune.space import SearchSpace
+from metatune.strategies import check_strategy, make_sampler
+from metatune.study import StudyRecord
+from metatune.surrogate.family import FamilySurrogate
+from metatune.task import Task
+from metatune.trial import Configuration, Trial
+
+_LOG = logging.getLogger("metatune")
+
+
+def tune(
+    task: Task,
+    family: str | ModelFamily,
+    *,
+    n_trials: int = 25,
+    timeout: float | None = None,
+    strategy: str = "meta",
+    knowledge: Knowledge | bool | None = None,
+    store: HistoryStore | Literal[False] | None = None,
+    seed: int = 0,
+    warm_start: Sequence[Configuration] = (),
+    space: SearchSpace | None = None,
+    default: Configuration | None = None,
+    objective: Objective | None = None,
+    resume: str | None = None,
+    threads: int = 1,
+    refit: bool = True,
+    pruner: BasePruner | None = None,
+    on_trial: Callable[[Progress], None] | None = None,
+) -> TuneResult:
+    """Search for the best configuration, guided by what earlier searches taught, and record every trial.
+
+    ``family``: a model family or its name. With an ``objective`` it only names what is tuned, so that histories
+    meet; ``space`` and ``default`` (a configuration that is always tried early) then are those of the family with
+    this name unless given.
+    ``objective``: takes a configuration (a dict) and returns the task's metric in its own unit; if it has a
+    parameter named ``report``, it gets a function there to report ``(step, value)`` on the way. One that raises, or
+    returns no finite number, makes a failed trial.
+    ``n_trials``: trials in total, those before a ``resume`` included. ``timeout``: seconds after which no further
+    trial begins. ``strategy``: see ``make_sampler``. ``warm_start``: configurations that are tried first.
+    ``space``: another space than the family's; parameters that it leaves out keep the family's default.
+    ``knowledge``: ``None`` for what ``Knowledge.find`` finds, ``False`` for a search without history.
+    ``store``: where it is recorded; ``None`` for MLflow at its default address, ``False`` for nowhere.
+    ``resume``: id of a study in the store, or its beginning, that is to go on; its seed, strategy and default hold.
+    ``threads`` for the training of one model. ``refit``: train the best configuration on all but the test rows and
+    score it there. ``pruner`` of Optuna; by default nothing is pruned. ``on_trial`` is called after every trial.
+
+    Ctrl-C ends the search with a result that is ``interrupted``. Equal arguments give equal proposals, also after a
+    resume. Raises ``UsageError`` for a wrong argument and ``StoreError`` for a store that cannot be used, both before
+    anything is trained, and ``SearchError`` when no trial was complete; the trials are in the history even then.
+    """
+    began = time.perf_counter()
+    check_strategy(strategy)
+    _check_numbers(n_trials, timeout, seed, threads)
+    history = _history(store)
+    name = family if isinstance(family, str) else family.name
+    earlier: list[Trial] = []
+    if resume is None:
+        subject = Subject.of(task, family, objective=objective, space=space, default=default)
+        subject.check(warm_start)
+        guide = _Guide.of(knowledge, strategy, name)
+        record = _new_study(task, subject, guide, strategy=strategy, seed=seed, warm_start=warm_start)
+    else:
+        record, earlier = take_up(history, resume, task, family=name, space=space, warm_start=warm_start)
+        check_strategy(record.strategy)
+        subject = Subject.of(task, family, objective=objective, space=record.space, default=default_of(record))
+        guide = _Guide.of(knowledge, record.strategy, name).compared_with(knowledge_of(record))
+    judge = subject.judge(task, objective, seed=record.seed, threads=threads)
+    recorder = Recorder(history, record)
+    sampler = _sampler(record, subject, guide)
+    loop = SearchLoop(record, judge, recorder, sampler=sampler, pruner=pruner, on_trial=on_trial)
+    recorder.open()
+    _search(loop, recorder, earlier, n_trials=n_trials, timeout=timeout)
+    result = _result(loop, guide, judge)
+    if refit and isinstance(judge, FamilyJudge) and not loop.interrupted:
+        result = _with_model(result, judge)
+    _attach(result, recorder)
+    return replace(
+        result,
+        warnings=(*result.warnings, *_warnings_of(recorder)),
+        unsaved=recorder.unsaved,
+        seconds=time.perf_counter() - began,
+    )
+
+
+@dataclass(frozen=True)
+class _Guide:
+    """What a search knows beforehand: the surrogate, a note for the history, and warnings for the user."""
+
+    surrogate: FamilySurrogate | None
+    note: str
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, knowledge: Knowledge | bool | None, strategy: str, family: str) -> "_Guide":
+        """Read the knowledge, if the strategy uses any. Raises ``KnowledgeError``, unless there simply is none."""
+        if knowledge is not None and not isinstance(knowledge, Knowledge | bool):
+            raise UsageError(
+                "not a knowledge",
+                field="knowledge",
+                value=knowledge,
+                remedy="Give Knowledge.load(folder), None for the one that is found, or False for none.",
+            )
+        if strategy != "meta" or knowledge is False:
+            return cls(None, "not used")
+        if not isinstance(knowledge, Knowledge):
+            found = _found()
+            if found is None:
+                return cls._without("There is no knowledge yet (`metatune train` makes it)")
+            knowledge = found
+        surrogate = knowledge.surrogate(family)
+        if surrogate is None:
+            return cls._without(f"The knowledge has no history of {family!r}")
+        return cls(surrogate, knowledge.snapshot.digest)
+
+    @classmethod
+    def _without(cls, reason: str) -> "_Guide":
+        warning = f"{reason}: the search goes without history."
+        _LOG.warning(warning)
+        return cls(None, "none", (warning,))
+
+    def compared_with(self, note: str) -> "_Guide":
+        """With a warning if a study that is taken up had another knowledge, as ``note`` says."""
+        if note == self.note:
+            return self
+        warning = "The knowledge is another one than when the study began, so its proposals may be others."
+        _LOG.warning(warning)
+        return replace(self, warnings=(*self.warnings, warning))
+
+
+def _found() -> Knowledge | None:
+    """The knowledge that applies; ``None`` if none was named, trained or shipped. Raises ``KnowledgeError``."""
+    try:
+        return Knowledge.find()
+    except KnowledgeError as error:
+        missing = isinstance(error.__cause__, FileNotFoundError)
+        if missing and knowledge_directory() == starter_directory():
+            return None
+        raise
+
+
+def _check_numbers(n_trials: int, timeout: float | None, seed: int, threads: int) -> None:
+    for field, value, least in (("n_trials", n_trials, 1), ("seed", seed, 0), ("threads", threads, 1)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise UsageError("not a whole number in range", field=field, value=value, remedy=f"Give {least} or more.")
+    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if timeout is not None and not (number and timeout > 0):
+        raise UsageError("not a time", field="timeout", value=timeout, remedy="Give seconds above 0, or None.")
+
+
+def _history(store: HistoryStore | Literal[False] | None) -> HistoryStore | None:
+    if store is None:
+        return MLflowStore()
+    if store is False:
+        return None
+    if not hasattr(store, "add_trials"):
+        raise UsageError(
+            "not a history store",
+            field="store",
+            value=store,
+            remedy="Give MLflowStore(uri), None for the default one, or False to record nothing.",
+        )
+    return store
+
+
+def _new_study(
+    task: Task, subject: Subject, guide: _Guide, *, strategy: str, seed: int, warm_start: Sequence[Configuration]
+) -> StudyRecord:
+    return StudyRecord(
+        task=task.record(describe(task)),
+        family=subject.name,
+        space=subject.space,
+        strategy=strategy,
+        seed=int(seed),
+        notes=notes_of(task, default=subject.default, warm_start=warm_start, knowledge=guide.note),
+    )
+
+
+def _sampler(record: StudyRecord, subject: Subject, guide: _Guide) -> BaseSampler:
+    return make_sampler(
+        record.strategy,
+        space=record.space,
+        seed=record.seed,
+        record=record.task,
+        surrogate=guide.surrogate,
+        default=subject.default,
+        enqueued=len(warm_start_of(record)),
+    )
+
+
+def _search(
+    loop: SearchLoop, recorder: Recorder, earlier: Sequence[Trial], *, n_trials: int, timeout: float | None
+) -> None:
+    """Run the loop and close the study however it ends. Raises ``SearchError`` if no trial was complete."""
+    status = "failed"
+    try:
+        loop.replay(earlier)
+        loop.enqueue(warm_start_of(loop.record)[len(loop.study.trials) :])
+        loop.run(n_trials, timeout)
+        if loop.interrupted:
+            status = "interrupted"
+        elif loop.best is not None:
+            status = "finished"
+    finally:
+        recorder.close(status)
+    if status == "failed":
+        raise SearchError(
+            f"none of {len(loop.trials)} trials was complete",
+            field=f"search for {loop.record.family}",
+            value=next((trial.error for trial in reversed(loop.trials) if trial.error), None),
+            remedy="This was the last error; correct its cause. The trials are kept in the history.",
+        )
+
+
+def _result(loop: SearchLoop, guide: _Guide, judge: FamilyJudge | FunctionJudge) -> TuneResult:
+    trials = sorted(loop.trials, key=lambda trial: (trial.number, trial.started))
+    changes = judge.clamped.values() if isinstance(judge, FamilyJudge) else ()
+    clamped = [f"{c.parameter} was limited to {c.after} in training: {c.reason}." for c in changes]
+    return TuneResult(
+        task=loop.record.task,
+        family=loop.record.family,
+        study_id=loop.record.id,
+        trials=tuple(trials),
+        best_trial=loop.best,
+        study=loop.study,
+        interrupted=loop.interrupted,
+        warnings=(*guide.warnings, *clamped),
+    )
+
+
+def _with_model(result: TuneResult, judge: FamilyJudge) -> TuneResult:
+    """``result`` with the refitted best model and its test scores, or a warning why there is none."""
+    best = result.best_trial
+    assert best is not None
+    try:
+        model = judge.refit(best)
+        return replace(result, model=model, test_scores=test_scores(judge.task, model))
+    except KeyboardInterrupt:
+        return replace(result, interrupted=True)
+    # Training is third-party code that may raise anything; the search itself is not to be lost over it.
+    except Exception as error:
+        warning = f"The best configuration could not be refitted ({type(error).__name__}: {error})."
+        _LOG.warning(warning)
+        return replace(result, warnings=(*result.warnings, warning))
+
+
+def _attach(result: TuneResult, recorder: Recorder) -> None:
+    """Keep the result, which has the test scores, with the study."""
+    status = "interrupted" if result.interrupted else "finished"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "result.json"
+        result.write_json(path)
+        recorder.close(status, [path])
+
+
+def _warnings_of(recorder: Recorder) -> tuple[str, ...]:
+    if recorder.problem is None:
+        return ()
+    return (f"{len(recorder.unsaved)} trials are not in the history, or it was not closed: {recorder.problem}",)

@@ -1,0 +1,82 @@
+"""A history in memory, one that fails for a while, and a small made-up knowledge."""
+
+from metatune.errors import StoreError, UsageError
+from metatune.knowledge import Knowledge
+from metatune.snapshot import Snapshot
+from metatune.space import SearchSpace
+from metatune.study import StudyRecord
+from metatune.task import Task
+from metatune.trial import Trial
+
+PLANE = SearchSpace({"x": {"low": 0.0, "high": 1.0}, "y": {"low": 0.0, "high": 1.0}})
+
+
+class MemoryStore:
+    """A ``HistoryStore``; ``failing`` makes everything that writes raise, once a study is open."""
+
+    uri = "memory"
+
+    def __init__(self):
+        self.records_by_id, self.kept, self.status, self.artifacts = {}, {}, {}, {}
+        self.failing = False
+
+    def _written(self):
+        if self.failing:
+            raise StoreError("gone", field="store", value=self.uri, remedy="Wait.")
+
+    def open_study(self, study):
+        self._written()
+        self.records_by_id.setdefault(study.id, study)
+        self.kept.setdefault(study.id, {})
+        self.status[study.id] = "running"
+
+    def add_trials(self, study_id, trials):
+        self._written()
+        for trial in trials:
+            self.kept[study_id].setdefault(trial.key, trial)
+
+    def close_study(self, study_id, *, status, artifacts=()):
+        self._written()
+        self.status[study_id] = status
+        self.artifacts.setdefault(study_id, []).extend(path.read_text() for path in artifacts)
+
+    def studies(self):
+        return list(self.records_by_id.values())
+
+    def study(self, study_id):
+        found = [study for study in self.studies() if study.id.startswith(study_id)]
+        if len(found) != 1:
+            raise UsageError("no such study", field="study", value=study_id, remedy="Look.")
+        return found[0]
+
+    def trials(self, study_id):
+        return sorted(self.kept[study_id].values(), key=lambda trial: (trial.number, trial.started))
+
+    def records(self):
+        return iter([(study, self.trials(study.id)) for study in self.studies()])
+
+
+def bowl(configuration, x=0.2, y=0.7):
+    """1 at (x, y), lower elsewhere."""
+    return 1.0 - (configuration["x"] - x) ** 2 - (configuration["y"] - y) ** 2
+
+
+def custom(name="new", direction="maximize", **options):
+    return Task.custom(name, metric="height", direction=direction, **options)
+
+
+def knowledge_of(family="bowl", direction="maximize", tasks=6, trials=30, space=PLANE, value=bowl):
+    """Tasks that are all best near (0.2, 0.7); to be minimised, the value is the depth."""
+    sign = 1.0 if direction == "maximize" else -1.0
+    records = []
+    for i in range(tasks):
+        shift = 0.02 * (i - tasks // 2)
+        study = StudyRecord(task=custom(f"old {i}", direction).record(), family=family, space=space)
+        done = [
+            Trial(
+                configuration=c, status="complete", value=sign * value(c, 0.2 + shift, 0.7 - shift), number=k, seconds=1.0
+            )
+            for k, c in enumerate(space.sample(trials, seed=i))
+        ]
+        records.append((study, done))
+    return Knowledge.build(Snapshot.of(records))

@@ -1,0 +1,105 @@
+"""Knowledge on disk: whole, verified, and replaced at once or not at all."""
+
+import json
+from pathlib import Path
+
+import pytest
+from planted import FAMILY, SPACE, planted_snapshot, record, study_of, utility
+
+from metatune.errors import KnowledgeError, NoHistoryError
+from metatune.knowledge import KNOWLEDGE_VARIABLE, LOCAL_DIRECTORY, Knowledge, knowledge_directory, starter_directory
+from metatune.snapshot import Snapshot
+from metatune.space import SearchSpace
+
+
+@pytest.fixture(scope="module")
+def knowledge() -> Knowledge:
+    return Knowledge.build(planted_snapshot(tasks=3))
+
+
+def test_save_and_load(knowledge: Knowledge, tmp_path: Path) -> None:
+    knowledge.save(tmp_path / "k")
+    again = Knowledge.load(tmp_path / "k")
+    assert again.families == (FAMILY,)
+    assert again.snapshot.digest == knowledge.snapshot.digest
+    ours, theirs = knowledge.surrogate(FAMILY), again.surrogate(FAMILY)
+    assert ours is not None
+    assert theirs is not None
+    assert theirs.validation == ours.validation
+    assert again.surrogate("unknown") is None
+
+
+def test_every_file_is_in_the_manifest_and_none_is_a_pickle(knowledge: Knowledge, tmp_path: Path) -> None:
+    knowledge.save(tmp_path / "k")
+    files = {p.relative_to(tmp_path / "k").as_posix() for p in (tmp_path / "k").rglob("*") if p.is_file()}
+    listed = json.loads((tmp_path / "k" / "manifest.json").read_text())["files"]
+    assert files == {*listed, "manifest.json"}
+    assert {Path(f).suffix for f in files} <= {".parquet", ".json", ".txt"}
+
+
+@pytest.mark.parametrize("what", ["cut", "altered", "missing"])
+def test_damaged_files_are_named(knowledge: Knowledge, tmp_path: Path, what: str) -> None:
+    knowledge.save(tmp_path / "k")
+    victim = tmp_path / "k" / "surrogates" / FAMILY / "meta.txt"
+    text = victim.read_text()
+    if what == "missing":
+        victim.unlink()
+    else:
+        victim.write_text(text[: len(text) // 2] if what == "cut" else text.replace("split_gain=", "split_gain=9", 1))
+    with pytest.raises(KnowledgeError, match="meta.txt"):
+        Knowledge.load(tmp_path / "k")
+
+
+def test_another_version_is_refused_with_the_remedy(knowledge: Knowledge, tmp_path: Path) -> None:
+    knowledge.save(tmp_path / "k")
+    manifest = tmp_path / "k" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"version": 1', '"version": 99'))
+    with pytest.raises(KnowledgeError, match="metatune train"):
+        Knowledge.load(tmp_path / "k")
+    with pytest.raises(KnowledgeError, match="not a knowledge folder"):
+        Knowledge.load(tmp_path / "nowhere")
+
+
+def test_save_replaces_knowledge_but_nothing_else(knowledge: Knowledge, tmp_path: Path) -> None:
+    knowledge.save(tmp_path / "k")
+    Knowledge.build(planted_snapshot(tasks=2)).save(tmp_path / "k")
+    assert len(Knowledge.load(tmp_path / "k").snapshot.studies) == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["k"]
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.txt").write_text("years of work")
+    with pytest.raises(KnowledgeError, match="other files"):
+        knowledge.save(tmp_path / "thesis")
+    assert (tmp_path / "thesis" / "chapter1.txt").read_text() == "years of work"
+
+
+def test_families_that_did_not_change_are_reused(knowledge: Knowledge) -> None:
+    other = SearchSpace({"x": {"low": 0.0, "high": 1.0}})
+    study = study_of(
+        record("else"),
+        lambda c: float(c["x"]),
+        space=other,
+        configurations=other.sample(9),
+        family="other",  # type: ignore[arg-type]
+    )
+    grown = Knowledge.build(knowledge.snapshot.merge(Snapshot.of([study])), reuse=knowledge)
+    assert grown.surrogate(FAMILY) is knowledge.surrogate(FAMILY)
+    assert grown.surrogate("other") is not None
+    more = study_of(record("more"), utility, configurations=SPACE.sample(12, 7))
+    regrown = Knowledge.build(knowledge.snapshot.merge(Snapshot.of([more])), reuse=knowledge)
+    assert regrown.surrogate(FAMILY) is not knowledge.surrogate(FAMILY)
+
+
+def test_no_history_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(NoHistoryError, match="metatune tune"):
+        Knowledge.build(Snapshot.of([]))
+
+
+def test_where_knowledge_is_looked_for(knowledge: Knowledge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(KNOWLEDGE_VARIABLE, raising=False)
+    assert knowledge_directory() == starter_directory()
+    knowledge.save(tmp_path / LOCAL_DIRECTORY)
+    assert knowledge_directory() == LOCAL_DIRECTORY
+    monkeypatch.setenv(KNOWLEDGE_VARIABLE, str(tmp_path / "named"))
+    assert knowledge_directory() == tmp_path / "named"
+    assert knowledge_directory(tmp_path / "given") == tmp_path / "given"

@@ -1,0 +1,191 @@
+"""Planted optima: found at once where history knows them, found all the same where it does not."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planted import SPACE, planted_snapshot, planted_surrogate, record, surrogate_of, utility
+from strategies import search_spaces
+
+from metatune.metric import Direction
+from metatune.search.proposer import Observation, Proposer
+from metatune.space import Condition, SearchSpace
+from metatune.surrogate.family import FamilySurrogate
+from metatune.trial import Configuration
+
+Utility = Callable[[Configuration], float]
+
+
+def search(proposer: Proposer, function: Utility, n: int) -> list[Observation]:
+    observed: list[Observation] = []
+    for number in range(n):
+        proposal = proposer.propose(observed, number=number)
+        assert proposer.space.contains(proposal.configuration)
+        observed.append(Observation(proposal.configuration, function(proposal.configuration)))
+    return observed
+
+
+def best_after(observed: Sequence[Observation], n: int) -> float:
+    return max(o.score for o in observed[:n] if o.score is not None)
+
+
+def proposer_for(surrogate: FamilySurrogate | None, space: SearchSpace = SPACE, seed: int = 0) -> Proposer:
+    return Proposer(record("new"), space, surrogate=surrogate, seed=seed)
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_the_first_proposals_land_near_the_planted_optimum(direction: Direction) -> None:
+    proposer = proposer_for(planted_surrogate(direction=direction))
+    first = proposer.propose([], number=0).configuration
+    assert first["kind"] == "good"
+    assert abs(float(first["x"]) - 0.3) < 0.15  # type: ignore[arg-type]
+    found = search(proposer, utility, 8)
+    assert best_after(found, 1) > -0.2
+    assert best_after(found, 8) > -0.03
+    # A random configuration is worse than -0.5 on average; one in a hundred is as good as -0.03.
+    assert np.mean([utility(c) for c in SPACE.sample(300)]) < -0.5
+
+
+def test_it_adapts_to_a_task_whose_optimum_lies_elsewhere() -> None:
+    def moved(c: Configuration) -> float:
+        return utility(c, x=0.75, y=1e-3, extra=2)
+
+    found = search(proposer_for(planted_surrogate()), moved, 30)
+    assert best_after(found, 30) > -0.06
+
+
+def _added() -> SearchSpace:
+    return SearchSpace({**SPACE.parameters, "new": {"low": 0.0, "high": 1.0}}, SPACE.conditions)
+
+
+def _removed() -> SearchSpace:
+    return SearchSpace({"x": SPACE["x"], "kind": SPACE["kind"], "extra": SPACE["extra"]}, SPACE.conditions)
+
+
+def _range_changed() -> SearchSpace:
+    changed = {**SPACE.parameters, "x": {"low": 0.2, "high": 3.0}, "y": {"low": 1e-6, "high": 0.1, "log": True}}
+    return SearchSpace(changed, SPACE.conditions)
+
+
+def _choice_removed() -> SearchSpace:
+    return SearchSpace({**SPACE.parameters, "kind": ["good", "brand new"]}, {"extra": Condition("kind", ("good",))})
+
+
+@pytest.mark.parametrize("changed", [_added, _removed, _range_changed, _choice_removed])
+def test_history_helps_although_the_space_was_changed(changed: Callable[[], SearchSpace]) -> None:
+    space = changed()
+    found = search(proposer_for(planted_surrogate(), space), utility, 6)
+    assert best_after(found, 2) > -0.25
+    assert best_after(found, 6) > -0.12
+
+
+def test_a_new_parameter_is_explored() -> None:
+    def function(c: Configuration) -> float:
+        return utility(c) - (float(c["new"]) - 0.9) ** 2  # type: ignore[arg-type]
+
+    found = search(proposer_for(planted_surrogate(), _added()), function, 25)
+    assert best_after(found, 25) > -0.08
+
+
+def _average_best(surrogate: FamilySurrogate | None, seeds: range, n: int) -> float:
+    bests = []
+    for seed in seeds:
+        x, y = np.random.default_rng(seed).random(2)
+        found = search(
+            proposer_for(surrogate, seed=seed), lambda c, x=x, y=y: utility(c, x, 10 ** (-4 * y), extra=4), n
+        )
+        bests.append(best_after(found, n))
+    return float(np.mean(bests))
+
+
+def test_an_unrelated_history_is_not_worse_than_none() -> None:
+    def noise(c: Configuration, *_: float) -> float:
+        return float(np.random.default_rng(hash(tuple(map(str, c.items()))) % 2**32).normal())
+
+    rng = np.random.default_rng(0)
+
+    def unrelated(c: Configuration, x: float, y: float) -> float:
+        return float(np.sin(40 * float(c["x"]) * x) + np.cos(30 * np.log10(float(c["y"])) * y) + rng.normal())  # type: ignore[arg-type]
+
+    surrogate = surrogate_of(planted_snapshot(function=unrelated))
+    with_history = _average_best(surrogate, range(6), 20)
+    without = _average_best(None, range(6), 20)
+    assert with_history > without - 0.03
+
+
+def test_an_inverted_history_is_recovered_from() -> None:
+    surrogate = surrogate_of(planted_snapshot(function=lambda c, x, y: -utility(c, x, y)))
+    found = [best_after(search(proposer_for(surrogate, seed=s), utility, 25), 25) for s in range(4)]
+    assert np.mean(found) > -0.1
+
+
+def test_a_cold_search_finds_the_optimum_too() -> None:
+    found = [best_after(search(proposer_for(None, seed=s), utility, 30), 30) for s in range(3)]
+    assert np.mean(found) > -0.08
+
+
+def test_same_seed_same_proposals_in_any_order_and_after_a_restart() -> None:
+    history = search(proposer_for(planted_surrogate(), seed=3), utility, 9)
+    again = search(proposer_for(planted_surrogate(), seed=3), utility, 9)
+    assert [o.configuration for o in history] == [o.configuration for o in again]
+    resumed = proposer_for(planted_surrogate(), seed=3).propose(list(reversed(history[:8])), number=8)
+    assert resumed.configuration == history[8].configuration
+    other = search(proposer_for(planted_surrogate(), seed=4), utility, 9)
+    assert [o.configuration for o in other] != [o.configuration for o in history]
+
+
+@pytest.mark.parametrize("n", [0, 2, 10])
+def test_two_workers_with_one_seed_do_not_propose_the_same(n: int) -> None:
+    observed = search(proposer_for(planted_surrogate()), utility, n)
+    workers = [proposer_for(planted_surrogate()) for _ in range(4)]
+    running: list[Configuration] = []
+    for i, worker in enumerate(workers):
+        running.append(worker.propose(observed, running, number=n + i).configuration)
+    assert len({str(sorted(c.items())) for c in running}) == 4
+
+
+def test_failures_push_proposals_away() -> None:
+    def fails_when_good(c: Configuration) -> Observation:
+        fails = c["kind"] == "good" and float(c["x"]) < 0.5  # type: ignore[arg-type]
+        return Observation(c, None if fails else utility(c))
+
+    proposer, observed = proposer_for(planted_surrogate()), []
+    for number in range(20):
+        observed.append(fails_when_good(proposer.propose(observed, number=number).configuration))
+    late = observed[10:]
+    assert sum(o.score is None for o in late) <= 5
+    assert any(o.score is not None for o in late)
+
+
+def test_only_failures_still_give_proposals() -> None:
+    proposer = proposer_for(planted_surrogate())
+    observed = [Observation(c, None) for c in SPACE.sample(12)]
+    assert SPACE.contains(proposer.propose(observed, number=12).configuration)
+
+
+def test_the_default_is_among_the_first_trials() -> None:
+    default = {"x": 0.9, "y": 0.5, "kind": "bad"}
+    for surrogate in (planted_surrogate(), None):
+        proposer = Proposer(record("new"), SPACE, surrogate=surrogate, default=default)
+        first = [(o.configuration, i) for i, o in enumerate(search(proposer, utility, 4))]
+        assert default in [c for c, _ in first[:2]]
+
+
+def test_a_space_that_is_used_up_still_gives_proposals() -> None:
+    space = SearchSpace({"a": [True, False]})
+    found = search(proposer_for(None, space), lambda c: float(bool(c["a"])), 5)
+    assert best_after(found, 2) == 1.0
+
+
+def test_a_history_that_shares_no_parameter_is_not_used() -> None:
+    proposer = proposer_for(planted_surrogate(), SearchSpace({"other": {"low": 0.0, "high": 1.0}}))
+    assert proposer.prior.empty
+
+
+@settings(max_examples=25, deadline=None)
+@given(space=search_spaces(), seed=st.integers(0, 99))
+def test_proposals_lie_in_any_space(space: SearchSpace, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    search(Proposer(record("any"), space, seed=seed), lambda c: float(rng.normal()), 8)

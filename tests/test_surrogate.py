@@ -1,0 +1,201 @@
+"""What the surrogates learn from several tasks, and what they refuse to learn."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from planted import SPACE, planted_snapshot, planted_surrogate, record, study_of, surrogate_of, utility
+
+from metatune.errors import KnowledgeError
+from metatune.snapshot import Snapshot
+from metatune.space import SearchSpace
+from metatune.surrogate.family import FamilySurrogate
+from metatune.surrogate.similarity import distances, feature_matrix, unlike_anything
+from metatune.surrogate.surface import GP_LIMIT, TaskSurface
+from metatune.surrogate.tasks import MAX_TRIALS, tasks_of
+from metatune.surrogate.validation import MIN_TASKS_FOR_FEATURES, rank_correlation
+from metatune.trial import Configuration, Trial
+
+
+def test_a_task_surface_ranks_unseen_configurations() -> None:
+    surrogate = planted_surrogate()
+    unseen = SPACE.sample(200, 99)
+    X = surrogate.encoder.encode(unseen, SPACE)
+    truth = np.array([utility(c) for c in unseen])
+    for surface in surrogate.surfaces:
+        assert rank_correlation(surface.predict(X, surrogate.encoder.unit(X)), truth) > 0.85
+
+
+def test_a_task_with_many_trials_is_learnt_by_trees() -> None:
+    snapshot = planted_snapshot(tasks=2, trials=GP_LIMIT + 100)
+    surrogate = surrogate_of(snapshot)
+    assert all(surface.trees is not None for surface in surrogate.surfaces)
+    unseen = SPACE.sample(200, 99)
+    X = surrogate.encoder.encode(unseen, SPACE)
+    truth = np.array([utility(c) for c in unseen])
+    assert rank_correlation(surrogate.surfaces[0].predict(X, surrogate.encoder.unit(X)), truth) > 0.9
+
+
+def test_the_meta_surrogate_predicts_a_task_it_never_saw() -> None:
+    surrogate = planted_surrogate()
+    unseen = SPACE.sample(200, 99)
+    X = surrogate.encoder.encode(unseen, SPACE)
+    assert surrogate.meta is not None
+    truth = np.array([utility(c) for c in unseen])
+    assert rank_correlation(surrogate.meta.predict(X, {}), truth) > 0.8
+    assert surrogate.validation.correlation > 0.8
+
+
+def _feature_snapshot(*, informative: bool, tasks: int = 24) -> Snapshot:
+    """Tasks of two kinds with opposite optima; the meta-feature ``kind`` tells them apart, or is noise."""
+    rng = np.random.default_rng(0)
+    records = []
+    for t in range(tasks):
+        target = 0.15 if t % 2 else 0.85
+        features = {"kind": float(t % 2) if informative else float(rng.random()), "noise": float(rng.random())}
+        task = record(f"task{t}", metafeatures=features)
+        function = lambda c, target=target: -abs(float(c["x"]) - target)  # noqa: E731
+        records.append(study_of(task, function, configurations=SPACE.sample(30, rng)))
+    return Snapshot.of(records)
+
+
+def test_meta_features_are_used_where_they_help_and_not_where_they_do_not() -> None:
+    helpful = surrogate_of(_feature_snapshot(informative=True))
+    assert helpful.validation.use_features
+    assert helpful.validation.correlation > helpful.validation.correlation_without_features + 0.3
+    assert helpful.meta is not None
+    left, right = (
+        helpful.meta.predict(helpful.encoder.encode([{"x": 0.15}, {"x": 0.85}], {"x": 0}), {"kind": k, "noise": 0.5})
+        for k in (1.0, 0.0)
+    )
+    assert left[0] > left[1]
+    assert right[0] < right[1]
+    noise = surrogate_of(_feature_snapshot(informative=False))
+    assert not noise.validation.use_features
+    assert noise.meta is not None
+    assert noise.meta.features == ()
+
+
+def test_few_tasks_never_use_meta_features() -> None:
+    few = surrogate_of(_feature_snapshot(informative=True, tasks=MIN_TASKS_FOR_FEATURES - 2))
+    assert not few.validation.use_features
+
+
+def test_related_tasks_are_left_out_together() -> None:
+    # Two groups, each of copies of one task: predicting one copy from another would look perfect.
+    records = []
+    for t in range(6):
+        task = replace(record(f"task{t}"), group="left" if t % 2 else "right")
+        target = 0.1 if t % 2 else 0.9
+        function = lambda c, target=target: -abs(float(c["x"]) - target)  # noqa: E731
+        records.append(study_of(task, function, configurations=SPACE.sample(30, t)))
+    assert surrogate_of(Snapshot.of(records)).validation.correlation < 0.0
+
+
+def test_what_teaches_nothing_is_left_out() -> None:
+    rng = np.random.default_rng(0)
+    constant = study_of(record("constant"), lambda c: 1.0, configurations=SPACE.sample(20, rng))
+    few = study_of(record("few"), utility, configurations=SPACE.sample(3, rng))
+    study, trials = study_of(record("mixed"), utility, configurations=SPACE.sample(20, rng))
+    trials[0] = replace(trials[0], status="failed", value=None)
+    trials[1] = replace(trials[1], status="pruned")
+    surrogate = surrogate_of(Snapshot.of([constant, few, (study, trials)]))
+    assert [task.record.name for task in surrogate.tasks] == ["mixed"]
+    (task,) = surrogate.tasks
+    assert len(task.score) == 19
+    assert np.isnan(task.score).sum() == 1
+
+
+def test_studies_of_one_task_are_one_task_and_a_huge_one_is_thinned() -> None:
+    study, trials = study_of(record("a"), utility, configurations=SPACE.sample(MAX_TRIALS + 50, 1))
+    again = replace(study, id="again")
+    more = [replace(t, key=f"again-{t.key}") for t in trials[:30]]
+    table = Snapshot.of([(study, trials), (again, more)]).family("planted")
+    tasks = tasks_of(table, surrogate_of(planted_snapshot(tasks=1)).encoder)
+    assert len(tasks) == 1
+    assert len(tasks[0].X) == MAX_TRIALS
+
+
+def test_incumbents_are_the_best_configurations_as_recorded() -> None:
+    surrogate = planted_surrogate()
+    assert len(surrogate.incumbents(1)) == len(surrogate.tasks)
+    assert all(utility(c) > -0.4 for c in surrogate.incumbents(1))
+    assert all(SPACE.contains(c) for c in surrogate.incumbents(3))
+
+
+def test_direction_is_no_matter_to_the_surfaces() -> None:
+    up, down = planted_surrogate(), planted_surrogate(direction="minimize")
+    X = up.encoder.encode(SPACE.sample(50, 5), SPACE)
+    unit = up.encoder.unit(X)
+    np.testing.assert_allclose(up.surfaces[0].predict(X, unit), down.surfaces[0].predict(X, unit), atol=1e-6)
+
+
+@pytest.mark.parametrize("trials", [30, GP_LIMIT + 20])
+def test_write_and_read_predict_the_same(tmp_path: Path, trials: int) -> None:
+    table = planted_snapshot(tasks=3, trials=trials).family("planted")
+    surrogate = FamilySurrogate.fit(table)
+    surrogate.write(tmp_path / "s")
+    again = FamilySurrogate.read(tmp_path / "s", table)
+    X = surrogate.encoder.encode(SPACE.sample(50, 5), SPACE)
+    unit = surrogate.encoder.unit(X)
+    for ours, theirs in zip(surrogate.surfaces, again.surfaces, strict=True):
+        np.testing.assert_allclose(ours.predict(X, unit), theirs.predict(X, unit), rtol=1e-9, atol=1e-9)
+    assert surrogate.meta is not None
+    assert again.meta is not None
+    np.testing.assert_allclose(surrogate.meta.predict(X, {}), again.meta.predict(X, {}))
+    assert again.validation == surrogate.validation
+    (tmp_path / "s" / "surrogate.json").write_text("{}")
+    with pytest.raises(KnowledgeError, match="metatune train"):
+        FamilySurrogate.read(tmp_path / "s", table)
+
+
+def test_no_task_at_all_is_no_error(tmp_path: Path) -> None:
+    table = Snapshot.of([study_of(record("a"), utility, configurations=[])]).family("planted")
+    surrogate = FamilySurrogate.fit(table)
+    assert surrogate.tasks == ()
+    assert surrogate.meta is None
+    surrogate.write(tmp_path / "s")
+    assert math.isnan(FamilySurrogate.read(tmp_path / "s", table).validation.correlation)
+
+
+def test_distances_ignore_units_and_missing_features() -> None:
+    names = ["rows", "share", "unknown"]
+    known = [{"rows": 10.0, "share": 0.1}, {"rows": 1e6, "share": 0.9}, {"rows": 12.0, "share": 0.12}, {}]
+    found = distances(feature_matrix(known, names), feature_matrix([{"rows": 11.0, "share": 0.11}], names)[0])
+    assert found[0] < found[1]
+    assert found[2] < found[1]
+    assert math.isinf(found[3])
+
+
+def test_unlike_anything_known() -> None:
+    rng = np.random.default_rng(0)
+    known = rng.normal(size=(40, 10))
+    assert not unlike_anything(known, rng.normal(size=10))
+    assert unlike_anything(known, np.full(10, np.nan))
+
+
+def test_surface_of_equal_arguments_is_equal() -> None:
+    surrogate = planted_surrogate()
+    again = TaskSurface.fit(surrogate.tasks[0], surrogate.encoder)
+    X = surrogate.encoder.encode(SPACE.sample(20, 5), SPACE)
+    unit = surrogate.encoder.unit(X)
+    np.testing.assert_array_equal(again.predict(X, unit), surrogate.surfaces[0].predict(X, unit))
+
+
+def test_a_history_of_mixed_spaces_trains() -> None:
+    narrow = SearchSpace({"x": {"low": 0.0, "high": 0.5}, "kind": ["good", "other"]})
+
+    def function(c: Configuration) -> float:
+        return utility({**c, "extra": 7})
+
+    records = [
+        study_of(record("wide"), utility, configurations=SPACE.sample(30, 1)),
+        study_of(record("narrow"), function, space=narrow, configurations=narrow.sample(30, 2)),
+    ]
+    surrogate = surrogate_of(Snapshot.of(records))
+    assert len(surrogate.tasks) == 2
+    X = surrogate.encoder.encode(SPACE.sample(50, 3), SPACE)
+    assert np.isfinite(surrogate.surfaces[0].predict(X, surrogate.encoder.unit(X))).all()
+    assert isinstance(records[0][1][0], Trial)
