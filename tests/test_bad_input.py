@@ -197,13 +197,6 @@ def test_arrays_that_are_repaired_stay_as_they_were():
     np.testing.assert_array_equal(y, before[1])
 
 
-def test_infinities_of_an_array_do_not_leave_it():
-    X = np.random.default_rng(0).normal(size=(N, 3))
-    X[3, 1] = np.inf
-    assert Task.from_arrays(X, np.arange(N) % 2, repair=True).data.X["x1"].isna().sum() == 1
-    assert np.isinf(X[3, 1])
-
-
 def test_numbers_of_1e308():
     frame = good()
     frame.loc[4, "age"] = 1e308

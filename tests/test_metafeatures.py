@@ -133,6 +133,16 @@ def test_moments_do_not_depend_on_location_and_scale():
         assert moved[name] == pytest.approx(plain[name], rel=1e-6, abs=1e-6, nan_ok=True), name
 
 
+def test_outliers_and_scales():
+    values = np.linspace(-1.0, 1.0, 101)
+    below, above = values.copy(), values.copy()
+    below[0], above[[0, 1]] = -2.2, 2.2  # the fences are at -2 and 2, or a little beyond
+    found = describe_dataset(dataset({"a": values, "b": 100.0 * below, "c": 0.01 * above}, np.arange(101) % 2))
+    assert found["share_outlier_columns"] == pytest.approx(2 / 3)
+    assert found["share_outlier_cells"] == pytest.approx(3 / 303)
+    assert found["scale_spread"] == pytest.approx(np.std([0.0, np.log(100), -np.log(100)], ddof=1), rel=0.02)
+
+
 def test_planted_correlations():
     rng = np.random.default_rng(2)
     a, noise = rng.standard_normal((2, 5000))
@@ -221,7 +231,16 @@ def test_a_line_is_for_linear_models_and_a_checkerboard_for_trees_and_neighbours
     assert board["linear"] < 0.3
     assert board["one_nn"] > 0.8
     assert board["gap_one_nn_linear"] > 0.5
+    assert board["tree"] > board["best_node"] + 0.3
     assert board["gap_tree_best_node"] == pytest.approx(board["tree"] - board["best_node"])
+
+
+def test_naive_bayes_tells_apart_classes_that_differ_in_variance_only():
+    rng = np.random.default_rng(10)
+    y = rng.integers(0, 2, 1000)
+    found = landmarks({f"x{j}": rng.standard_normal(1000) * (1 + 4 * y) for j in range(4)}, y)
+    assert found["naive_bayes"] > 0.85
+    assert found["linear"] < 0.2
 
 
 def test_one_perfect_column_among_noise():

@@ -22,7 +22,7 @@ MAX_EPOCHS = 50
 
 
 class KerasMLP(ModelFamily):
-    """Dense layers of ``units`` each (``funnel``: every layer half of the one before), trained for up to ``MAX_EPOCHS``.
+    """Dense layers of ``units`` each (``funnel``: every layer half of the one before), up to ``MAX_EPOCHS`` epochs.
 
     ``weight_decay`` is decoupled for ``adamw`` (Loshchilov & Hutter, 2019) and an L2 penalty on the kernels for the
     other optimisers; its lower end stands for none. The learning rate follows ``schedule`` over all of them.

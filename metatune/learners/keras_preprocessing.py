@@ -78,9 +78,9 @@ class CategoricalColumn:
         """The columns as the class says."""
         missing = values.isna().to_numpy()
         texts = values.astype(object)
-        columns = [(texts == level).to_numpy(dtype=float) for level in self.levels]
+        columns: list[np.ndarray] = [(texts == level).to_numpy(dtype=float) for level in self.levels]
         if self.rest:
-            columns.append((~texts.isin(self.levels)).to_numpy(dtype=float) * ~missing)
+            columns.append((~texts.isin(self.levels) & ~missing).to_numpy(dtype=float))
             columns.append(texts.map(self.frequency).to_numpy(dtype=float, na_value=0.0))
         if self.missing:
             columns.append(missing.astype(float))
@@ -138,7 +138,9 @@ class Outputs:
         # Divided first, so that the moments of huge targets do not overflow.
         unit = float(np.abs(data.y).max(initial=0.0)) or 1.0
         y = data.y / unit
-        return cls("regression", 0, float(y.mean()) * unit, float(y.std()) * unit or 1.0)
+        deviation = float(y.std())
+        # Rounding alone gives a constant target a deviation too.
+        return cls("regression", 0, float(y.mean()) * unit, (deviation if deviation > 1e-12 else 1.0) * unit)
 
     @property
     def width(self) -> int:
@@ -158,12 +160,12 @@ class Outputs:
 
     def decode(self, raw: np.ndarray) -> np.ndarray:
         """Network outputs, shape (n, width) -> values, shape (n,), or probabilities, shape (n, k)."""
-        raw = raw.astype(np.float64)
+        values: np.ndarray = raw.astype(np.float64)
         if self.kind == "regression":
-            return raw[:, 0] * self.scale + self.shift
+            return values[:, 0] * self.scale + self.shift
         if self.kind == "binary":
-            return np.column_stack([1 - raw[:, 0], raw[:, 0]])
-        return raw / raw.sum(axis=1, keepdims=True)
+            return np.column_stack([1 - values[:, 0], values[:, 0]])
+        return values / values.sum(axis=1, keepdims=True)
 
     def answers(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """What ``decode`` gave -> predictions and probabilities, the latter ``None`` for regression."""
@@ -177,4 +179,5 @@ def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cut(values: pd.Series) -> np.ndarray:
-    return np.clip(values.to_numpy(dtype=float), -_HUGE, _HUGE)
+    numbers: np.ndarray = values.to_numpy(dtype=float)
+    return np.clip(numbers, -_HUGE, _HUGE)

@@ -4,10 +4,11 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -112,7 +113,7 @@ class NetworkModel(FittedModel):
         )
 
 
-def build_network(c: Configuration, n_inputs: int, outputs: Outputs, seed: int) -> keras.Model:
+def build_network(c: Mapping[str, Any], n_inputs: int, outputs: Outputs, seed: int) -> keras.Model:
     """The untrained network of configuration ``c``; its last two layers are the logits and their activation."""
     layers = keras.layers
     inputs = keras.Input((n_inputs,), dtype="float32")
@@ -137,7 +138,7 @@ def _initializer(seed: int, depth: int) -> keras.initializers.Initializer:
     return keras.initializers.GlorotUniform(seed=seed * 7 + depth + 1)
 
 
-def build_optimizer(c: Configuration) -> keras.optimizers.Optimizer:
+def build_optimizer(c: Mapping[str, Any]) -> keras.optimizers.Optimizer:
     """The optimiser of configuration ``c``, without weight decay: ``Trainer`` does that."""
     rate = float(c["learning_rate"])
     match c["optimizer"]:
@@ -175,7 +176,7 @@ class Trainer:
     its own work between the steps than in them.
     """
 
-    def __init__(self, c: Configuration, x: np.ndarray, y: np.ndarray, outputs: Outputs, seed: int) -> None:
+    def __init__(self, c: Mapping[str, Any], x: np.ndarray, y: np.ndarray, outputs: Outputs, seed: int) -> None:
         self.network = build_network(c, x.shape[1], outputs, seed)
         self._logits = keras.Model(self.network.input, self.network.layers[-1].input)
         self._outputs = outputs
@@ -207,7 +208,10 @@ class Trainer:
             raise self._diverged(loss)
 
     def answers(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Predictions and, for classification, probabilities for the encoded rows ``x``. Raises ``SearchError`` if one is not finite."""
+        """Predictions, and probabilities for classification, for the encoded rows ``x``.
+
+        Raises ``SearchError`` if one is not finite.
+        """
         raw = [self._forward(tf.constant(x[i : i + CHUNK])).numpy() for i in range(0, len(x), CHUNK)]
         values = self._outputs.decode(np.concatenate(raw))
         if not np.isfinite(values).all():
@@ -273,7 +277,7 @@ def train_network(
         tf.config.threading.set_inter_op_parallelism_threads(threads)
     keras.backend.clear_session()
     preprocessor, outputs = DensePreprocessor.of(train), Outputs.of(train)
-    trainer = Trainer(c, preprocessor.encode(train.X), outputs.encode(train.y), outputs, seed % 2**31)
+    trainer = Trainer(c, preprocessor.encode(train.X), outputs.encode(train.y), outputs, seed % 2**28)
     if valid is None:
         for _ in range(MAX_EPOCHS if steps is None else steps):
             trainer.epoch()

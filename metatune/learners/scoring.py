@@ -46,7 +46,7 @@ def scores(model: FittedModel, data: Dataset, metric: Metric) -> dict[str, float
         if not np.isfinite(predicted).all():
             return {}
         found = _regression(data.y, predicted)
-        found[metric.name] = (_by_scorer(metric.scorer, _Regression(predicted), data))
+        found[metric.name] = metric.score(_by_scorer(metric.scorer, _Regression(predicted), data))
     else:
         probability = model.predict_proba(data.X)
         found = _classification(data, predicted, probability)

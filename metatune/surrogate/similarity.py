@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.special import ndtri
-from scipy.stats import rankdata
 
 #: Two tasks share too little to be compared when fewer than this share of the features is known in both.
 _MIN_SHARED = 0.3
@@ -19,24 +17,29 @@ def feature_matrix(metafeatures: Sequence[Mapping[str, float]], names: Sequence[
 def distances(known: np.ndarray, new: np.ndarray) -> np.ndarray:
     """Distance of ``new`` (features,) to each row of ``known`` (tasks, features), shape (tasks,).
 
-    Each feature is replaced by its Gaussian rank among all tasks, so that no unit dominates; the distance is the root
-    mean square over the features that both know, infinite when they are too few.
+    Each feature is centred at the known tasks' median, divided by their interquartile range and compressed by asinh, so
+    that neither its unit nor a long tail dominates. The distance is the root mean square over the features that both
+    know, infinite when they are too few.
     """
-    stacked = np.vstack([known, new])
-    ranked = np.full_like(stacked, np.nan)
-    for j in range(stacked.shape[1]):
-        ok = np.isfinite(stacked[:, j])
-        if ok.sum() > 1:
-            ranked[ok, j] = ndtri((rankdata(stacked[ok, j]) - 0.5) / ok.sum())
-    informative = np.isfinite(ranked).any(axis=0)
-    if not informative.any():
-        return np.full(len(known), np.inf)
-    squares = (ranked[:-1, informative] - ranked[-1, informative]) ** 2
-    shared = np.isfinite(squares)
-    total = np.where(shared, squares, 0.0).sum(axis=1)
+    rows, row = _scaled(known, known), _scaled(known, np.atleast_2d(new))[0]
+    usable = np.isfinite(row)
+    differences = rows[:, usable] - row[usable]
+    shared = np.isfinite(differences)
     count = shared.sum(axis=1)
-    root = np.sqrt(total / np.maximum(count, 1))
-    return np.where(count >= max(1.0, _MIN_SHARED * informative.sum()), root, np.inf)
+    root = np.sqrt(np.where(shared, differences**2, 0.0).sum(axis=1) / np.maximum(count, 1))
+    return np.where(count >= max(1.0, _MIN_SHARED * usable.sum()), root, np.inf)
+
+
+def _scaled(known: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """``rows`` in the units of ``known``; NaN for a feature that no known task has, 0 for one that never varies."""
+    scaled = np.full(rows.shape, np.nan)
+    for j in range(rows.shape[1]):
+        seen = known[np.isfinite(known[:, j]), j]
+        if len(seen):
+            low, middle, high = np.quantile(seen, [0.25, 0.5, 0.75])
+            width = (high - low) / 1.349 or float(seen.std())
+            scaled[:, j] = np.arcsinh((rows[:, j] - middle) / width) if width > 0 else rows[:, j] * 0.0
+    return scaled
 
 
 def unlike_anything(known: np.ndarray, new: np.ndarray) -> bool:

@@ -1,0 +1,118 @@
+"""Recommendations: near the planted optimum, with evidence, and honest where nothing is known."""
+
+import json
+
+import numpy as np
+import pytest
+from planted import FAMILY, SPACE, planted_snapshot, record, study_of, utility
+from sklearn.datasets import load_iris
+
+from metatune.errors import NoHistoryError, UnknownNameError, UsageError
+from metatune.knowledge import Knowledge
+from metatune.metric import Direction
+from metatune.recommend import recommend
+from metatune.snapshot import Snapshot
+from metatune.task import Task
+
+DEFAULT = {"x": 0.7, "y": 0.1, "kind": "bad"}
+
+
+@pytest.fixture(scope="module")
+def knowledge() -> Knowledge:
+    return Knowledge.build(planted_snapshot())
+
+
+def custom(direction: Direction = "maximize", **metafeatures: float) -> Task:
+    name = "utility" if direction == "maximize" else "loss"
+    return Task.custom("new", metric=name, direction=direction, metafeatures=metafeatures)
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_the_first_recommendation_is_near_the_planted_optimum(direction: Direction) -> None:
+    known = Knowledge.build(planted_snapshot(direction=direction))
+    found = recommend(custom(direction), FAMILY, n=3, knowledge=known, space=SPACE, default=DEFAULT)
+    assert len(found.items) == 3
+    best = found.items[0]
+    assert utility(best.configuration) > -0.2
+    assert best.better_than > 0.85
+    assert best.better_than_low <= best.better_than <= best.better_than_high
+    assert (found.tasks, found.trials, found.unlike) == (6, 240, False)
+
+
+def test_the_default_comes_first_where_it_is_the_best_known() -> None:
+    known = Knowledge.build(planted_snapshot())
+    optimum = {"x": 0.3, "y": 1e-2, "kind": "good", "extra": 7}
+    found = recommend(custom(), FAMILY, n=3, knowledge=known, space=SPACE, default=optimum)
+    assert found.items[0].better_than > 0.9
+    worse = recommend(custom(), FAMILY, n=3, knowledge=known, space=SPACE, default=DEFAULT)
+    assert worse.items[0].origin == "portfolio"
+    assert DEFAULT not in [dict(item.configuration) for item in worse.items]
+
+
+def test_gain_over_the_default_is_in_the_direction_of_better() -> None:
+    rng = np.random.default_rng(0)
+    for direction in ("maximize", "minimize"):
+        records = []
+        for t in range(8):
+            features = {"size": float(t), "width": float(rng.random())}
+            task = record(f"task{t}", direction, features)  # type: ignore[arg-type]
+            # Values around 10, so that a share of the default's value means something.
+            records.append(study_of(task, lambda c: utility(c) - 10.0, configurations=SPACE.sample(40, rng)))
+        known = Knowledge.build(Snapshot.of(records))
+        found = recommend(
+            custom(direction, size=3.5, width=0.5), FAMILY, knowledge=known, space=SPACE, default=DEFAULT  # type: ignore[arg-type]
+        )
+        best = found.items[0]
+        assert best.gain is not None
+        assert best.gain_low is not None
+        assert best.gain_high is not None
+        assert best.gain_low <= best.gain <= best.gain_high
+        expected = utility(best.configuration) - utility(DEFAULT)
+        assert best.gain * (10.0 if found.relative_gain else 1.0) == pytest.approx(expected, abs=0.6)
+        assert found.relative_gain == (direction == "minimize")
+        assert [s.name for s in found.similar][0] in ("task3", "task4", "task2", "task5")
+        assert [s.distance for s in found.similar] == sorted(s.distance for s in found.similar)
+
+
+def test_a_family_without_history_gives_the_default_and_says_so(knowledge: Knowledge) -> None:
+    task = Task.from_arrays(*load_iris(return_X_y=True))
+    found = recommend(task, "knn", n=3, knowledge=knowledge)
+    assert [item.origin for item in found.items] == ["default"]
+    assert found.items[0].configuration["n_neighbors"] == 5
+    assert any("Nothing is known" in note for note in found.notes)
+    with pytest.raises(NoHistoryError, match="metatune tune"):
+        recommend(task, "knn", knowledge=knowledge, strict=True)
+
+
+def test_a_task_unlike_all_known_gets_the_default_first() -> None:
+    rng = np.random.default_rng(0)
+    records = [
+        study_of(
+            record(f"task{t}", metafeatures={f"f{j}": float(rng.normal()) for j in range(8)}),
+            utility,
+            configurations=SPACE.sample(30, rng),
+        )
+        for t in range(12)
+    ]
+    known = Knowledge.build(Snapshot.of(records))
+    # Extreme in every feature at once: each known task is near some other, this one near none.
+    strange = custom(**{f"f{j}": 40.0 * (-1) ** j for j in range(8)})
+    found = recommend(strange, FAMILY, knowledge=known, space=SPACE, default=DEFAULT)
+    assert found.unlike
+    assert found.items[0].origin == "default"
+    with pytest.raises(NoHistoryError, match="like this"):
+        recommend(strange, FAMILY, knowledge=known, space=SPACE, default=DEFAULT, strict=True)
+
+
+def test_it_is_plain_data(knowledge: Knowledge) -> None:
+    found = recommend(custom(), FAMILY, knowledge=knowledge, space=SPACE, default=DEFAULT)
+    again = recommend(custom(), FAMILY, knowledge=knowledge, space=SPACE, default=DEFAULT)
+    assert json.loads(json.dumps(found.to_dict())) == json.loads(json.dumps(again.to_dict()))
+
+
+def test_wrong_arguments(knowledge: Knowledge) -> None:
+    for n in (0, -1, 2.5, True):
+        with pytest.raises(UsageError, match="n: "):
+            recommend(custom(), FAMILY, n=n, knowledge=knowledge, space=SPACE)  # type: ignore[arg-type]
+    with pytest.raises(UnknownNameError, match="lightgbm"):
+        recommend(custom(), "lihgtgbm", knowledge=knowledge)
