@@ -44,6 +44,7 @@ class Snapshot:
         self.studies = tuple(studies)
         self._tables = dict(tables)
         self._files = dict(files or {})
+        self._views: dict[str, FamilyTable] = {}
 
     @classmethod
     def of(cls, records: Iterable[tuple[StudyRecord, Iterable[Trial]]]) -> "Snapshot":
@@ -69,9 +70,11 @@ class Snapshot:
         """The trials of one family. Raises ``UnknownNameError``, ``KnowledgeError`` for a damaged file."""
         if name not in self.families:
             raise UnknownNameError.of("family", name, self.families)
-        if name not in self._tables:
-            self._tables[name] = _family_table(*self._files[name], {study.id for study in self.studies})
-        return FamilyTable(name, self.studies, self._tables[name])
+        if name not in self._views:
+            if name not in self._tables:
+                self._tables[name] = _family_table(*self._files[name], {study.id for study in self.studies})
+            self._views[name] = FamilyTable(name, self.studies, self._tables[name])
+        return self._views[name]
 
     def records(self) -> list[tuple[StudyRecord, tuple[Trial, ...]]]:
         """Every study with its trials, equal to those that the snapshot was made of. Raises ``KnowledgeError``."""
@@ -134,7 +137,7 @@ class Snapshot:
             lost = meta["studies"] - len(studies)
         except (KeyError, TypeError, AttributeError, MetatuneError) as error:
             raise _damaged(path, error) from error
-        if lost:
+        if lost or {study.family for study in studies} != set(files):
             raise _damaged(path, f"{lost} studies are missing")
         for file, _ in files.values():
             if not file.is_file():

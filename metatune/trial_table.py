@@ -165,7 +165,7 @@ class FamilyTable:
     def score(self) -> np.ndarray:
         """The metric with higher better, NaN where there is none."""
         signs = np.array([study.task.metric.score(1.0) for study in self.studies])
-        return self.value * signs.take(self.study)
+        return np.asarray(self.value * signs.take(self.study))
 
     @cached_property
     def status(self) -> np.ndarray:

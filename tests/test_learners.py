@@ -68,6 +68,8 @@ def test_default_is_the_plain_library(name, plain, task):
     ours = family.fit(family.default(), train, valid=None, metric=task.metric, seed=3)
     plain.fit(train.X.to_numpy(), train.y)
     np.testing.assert_allclose(ours.predict(valid.X), plain.predict(valid.X.to_numpy()), rtol=1e-5)
+    if hasattr(plain, "predict_proba"):
+        np.testing.assert_allclose(ours.predict_proba(valid.X), plain.predict_proba(valid.X.to_numpy()), atol=1e-6)
 
 
 class TestRegistry:
@@ -162,6 +164,13 @@ class TestEncoders:
         # size with its indicator, noise, three colours with missing, 16 cities and the frequency of the city
         assert matrix.shape == (data.n_rows, 2 + 1 + 4 + ONE_HOT_LEVELS + 1)
         assert np.isfinite(matrix).all()
+
+    def test_many_levels_are_told_apart_by_their_frequency(self, data):
+        encoder = MatrixEncoder.fit(data)
+        shares = data.X["city"].map(data.X["city"].value_counts(normalize=True))
+        np.testing.assert_allclose(encoder.transform(data.X)[:, -1], shares.astype(float))
+        unknown = data.X.assign(city="nowhere")
+        assert not encoder.transform(unknown)[:, -ONE_HOT_LEVELS - 1 :].any()
 
     def test_median_of_the_training_rows(self, data):
         encoder = MatrixEncoder.fit(data)

@@ -164,7 +164,7 @@ def test_correlation_with_two_classes_is_the_point_biserial_one():
 
 def test_planted_spectrum():
     rng = np.random.default_rng(3)
-    q = np.linalg.qr(rng.standard_normal((4000, 8)) - 0.0)[0]
+    q = rng.standard_normal((4000, 8))
     q = np.linalg.qr(q - q.mean(axis=0))[0]
     independent = describe_dataset(dataset({f"x{j}": q[:, j] for j in range(8)}, rng.standard_normal(4000)))
     assert independent["pca_share_first"] == pytest.approx(1 / 8)
@@ -235,12 +235,28 @@ def test_a_line_is_for_linear_models_and_a_checkerboard_for_trees_and_neighbours
     assert board["gap_tree_best_node"] == pytest.approx(board["tree"] - board["best_node"])
 
 
-def test_naive_bayes_tells_apart_classes_that_differ_in_variance_only():
+def test_naive_bayes_sees_differences_in_variance_and_mean():
     rng = np.random.default_rng(10)
     y = rng.integers(0, 2, 1000)
     found = landmarks({f"x{j}": rng.standard_normal(1000) * (1 + 4 * y) for j in range(4)}, y)
     assert found["naive_bayes"] > 0.85
     assert found["linear"] < 0.2
+    shifted = landmarks({f"x{j}": rng.standard_normal(1000) + 2 * y for j in range(4)}, y)
+    assert shifted["naive_bayes"] > 0.9
+
+
+def test_levels_are_seen_by_the_landmarks():
+    y = np.random.default_rng(11).integers(0, 3, 300)
+    found = landmarks({"a": pd.Categorical(np.array(list("xyz"))[y]), "b": np.sin(np.arange(300.0))}, y)
+    assert found["linear"] == found["tree"] == 1.0
+
+
+@pytest.mark.parametrize(("classes", "counted"), [(12, 12), (60, 50)])
+def test_one_split_tells_two_of_the_classes_apart(classes, counted):
+    y = np.arange(6000) % classes
+    found = landmarks({"a": y + 0.0}, y)
+    # Exact where the folds hold equally many rows of each class.
+    assert found["best_node"] == pytest.approx(1 / (counted - 1), rel=0.1)
 
 
 def test_one_perfect_column_among_noise():

@@ -2,7 +2,9 @@
 
 import http.server
 import math
+import os
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -373,10 +375,11 @@ def test_round_trip_through_a_server(template, tmp_path, monkeypatch, capfd):
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         store = MLflowStore(f"http://127.0.0.1:{port}")
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while True:
             try:
                 assert store.studies() == []
@@ -393,5 +396,6 @@ def test_round_trip_through_a_server(template, tmp_path, monkeypatch, capfd):
         assert MLflowStore(store.uri).trials("study-1") == trials
         assert "View run" not in capfd.readouterr().out
     finally:
-        server.terminate()
-        server.wait(30)
+        # The command leaves its server running when only it is ended.
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(120)

@@ -168,7 +168,7 @@ def test_families_with_awkward_names_have_files_of_their_own(tmp_path):
     assert len(files) == len(set(files)) == len(names) + 1
     read = Snapshot.read(tmp_path)
     assert read.families == tuple(sorted(names))
-    assert all([key for key in read.family(name).key] == [str(i)] for i, name in enumerate(names))
+    assert [read.family(name).key for name in names] == [[str(i)] for i in range(len(names))]
 
 
 def test_writing_over_an_older_snapshot_leaves_nothing_of_it(tmp_path):
@@ -221,9 +221,8 @@ def test_damage_is_reported_with_file_and_remedy(tmp_path, name, damage):
     Snapshot.of([(study(), [trial("1"), trial("2")])]).write(tmp_path)
     damage(tmp_path / name)
     with pytest.raises(KnowledgeError, match=r"metatune train") as caught:
-        Snapshot.read(tmp_path).family("lightgbm")
         Snapshot.read(tmp_path).records()
-    assert (tmp_path / "trials" / "lightgbm.parquet").name in caught.value.field or name in caught.value.field
+    assert caught.value.field == str(tmp_path / name)
 
 
 def test_a_folder_that_is_none_is_reported(tmp_path):

@@ -83,7 +83,7 @@ def work(unit: Unit, folder: Path) -> Iterator[Message]:
     """What ``unit`` has to report, one message after the other."""
     try:
         task, record, rows = prepared(unit.entry, unit.row_cap, unit.family in HOLDOUT_ONLY, folder)
-    except (MetatuneError, OSError, KeyError) as error:
+    except (MetatuneError, OSError, KeyError, ImportError) as error:
         yield Broken(f"{type(error).__name__}: {error}")
         return
     if unit.family in _HOSTS:
