@@ -1,6 +1,5 @@
 """The parts of ``metatune demo``: a real task, a search without and one with history, and what is learnt from both."""
 
-import os
 from collections.abc import Callable
 from importlib.util import find_spec
 
@@ -75,7 +74,6 @@ def search(
         store=store,
         warm_start=[get_family(family).default()] if cold else [],
         seed=seed,
-        threads=min(2, os.cpu_count() or 1),
         on_trial=on_trial,
     )
 

@@ -31,8 +31,7 @@ class _FailedTrialError(Exception):
 class SearchLoop:
     """Order of calls: ``replay`` the trials of an earlier session, ``enqueue`` warm starts, ``run``.
 
-    ``trials`` are all ended trials; ``study`` is Optuna's, with the same numbers. ``interrupted`` tells whether
-    Ctrl-C ended the search.
+    ``trials`` are all ended trials; ``study`` is Optuna's, with the same numbers.
     """
 
     def __init__(
@@ -47,7 +46,6 @@ class SearchLoop:
     ) -> None:
         self.record = record
         self.trials: list[Trial] = []
-        self.interrupted = False
         self._judge = judge
         self._recorder = recorder
         self._on_trial = on_trial
@@ -106,23 +104,21 @@ class SearchLoop:
     def run(self, n_trials: int, timeout: float | None) -> None:
         """Go on until ``n_trials`` trials have ended, those of ``replay`` included, or ``timeout`` seconds are over.
 
-        A running trial is not stopped by the timeout. A trial that Ctrl-C stops is recorded as interrupted.
+        A running trial is not stopped by the timeout. One that Ctrl-C stops is recorded as interrupted, and the
+        ``KeyboardInterrupt`` travels on.
         """
         self._total = n_trials
         left = n_trials - len(self.done)
         if left <= 0 or self._exhausted(len(self.study.trials) - 1):
             return
-        try:
-            with _quiet():
-                self.study.optimize(
-                    self._objective,
-                    n_trials=left,
-                    timeout=timeout,
-                    catch=(_FailedTrialError,),
-                    callbacks=[self._after],
-                )
-        except KeyboardInterrupt:
-            self.interrupted = True
+        with _quiet():
+            self.study.optimize(
+                self._objective,
+                n_trials=left,
+                timeout=timeout,
+                catch=(_FailedTrialError,),
+                callbacks=[self._after],
+            )
 
     def _objective(self, asked: optuna.Trial) -> float:
         """What Optuna calls: the value of the trial, or an exception that tells how it ended."""

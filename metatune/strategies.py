@@ -1,11 +1,12 @@
 """Search strategies by name: the engine, and Optuna's samplers to compare it with."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -24,6 +25,8 @@ _POPULATION = 10
 _LISTED = 50_000
 #: Draws in a row without a new point after which a drawn round counts as used up.
 _PATIENCE = 1_000
+#: Rounds of the grid; the last has 4,097 values of every number.
+_REFINEMENTS = 12
 
 _HOSTED: dict[str, Callable[[int], BaseSampler]] = {
     "random": lambda seed: RandomSampler(seed=seed),
@@ -118,7 +121,7 @@ class GridSampler(BaseSampler):
 
     The grid has all choices of a categorical parameter and, of a number, the lowest, middle and highest value (on
     its own scale). Once all of these points are used, the grid is refined by the values half-way between, and so on.
-    Points that differ in inactive parameters only are one. A finite space ends: see ``has``.
+    Points that differ in inactive parameters only are one. A finite space has an end: see ``has``.
     """
 
     def __init__(self, space: SearchSpace, *, seed: int = 0, enqueued: int = 0) -> None:
@@ -157,42 +160,50 @@ class GridSampler(BaseSampler):
 def _grid(space: SearchSpace, rng: np.random.Generator) -> Iterator[dict[str, ParamValue]]:
     """Every point of finer and finer grids, each point once."""
     seen: set[str] = set()
-    intervals = 2
-    axes: list[list[float]] = []
-    while (finer := [_axis(distribution, intervals) for distribution in space.parameters.values()]) != axes:
-        axes = finer
+    for doubled in range(_REFINEMENTS):
+        axes = [_axis(distribution, 2 ** (doubled + 1)) for distribution in space.parameters.values()]
+        listed = math.prod(map(len, axes)) <= _LISTED
         misses = 0
-        for row in _rows(axes, rng):
-            point = space.from_unit(row)
+        for values in _rows(axes, rng, listed=listed):
+            point = space.active(dict(zip(space, values, strict=True)))
             key = repr(point)
             misses = misses + 1 if key in seen else 0
-            if misses > _PATIENCE and _size(axes) > _LISTED:
+            if misses > _PATIENCE and not listed:
                 break
-            if key not in seen:
+            if not misses:
                 seen.add(key)
                 yield point
-        intervals *= 2
+        if [len(axis) for axis in axes] == [_n_values(distribution) for distribution in space.parameters.values()]:
+            return
 
 
-def _axis(distribution: BaseDistribution, intervals: int) -> list[float]:
-    """Quantiles of the distinct values of one parameter."""
-    choices = getattr(distribution, "choices", None)
-    if choices is not None:
-        return [(i + 0.5) / len(choices) for i in range(len(choices))]
-    quantiles = {value_at(distribution, i / intervals): i / intervals for i in range(intervals, -1, -1)}
-    return sorted(quantiles.values())
+def _n_values(distribution: Any) -> float:
+    """How many values there are."""
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    if distribution.single():
+        return 1
+    return (
+        math.inf if distribution.step is None else round((distribution.high - distribution.low) / distribution.step) + 1
+    )
 
 
-def _size(axes: Sequence[Sequence[float]]) -> float:
-    return float(np.prod([float(len(axis)) for axis in axes]))
+def _axis(distribution: Any, intervals: int) -> list[ParamValue]:
+    """The values of one parameter at the ends of ``intervals`` equal parts of its range; all, if there are no more."""
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    count = _n_values(distribution)
+    if 1 < count <= intervals + 1:
+        return [distribution.low + i * distribution.step for i in range(int(count))]
+    return list(dict.fromkeys(value_at(distribution, i / intervals) for i in range(intervals + 1)))
 
 
-def _rows(axes: Sequence[Sequence[float]], rng: np.random.Generator) -> Iterator[list[float]]:
-    """The points of the product of ``axes`` in random order; endless, with repetitions, if there are very many."""
+def _rows(
+    axes: Sequence[Sequence[ParamValue]], rng: np.random.Generator, *, listed: bool
+) -> Iterator[list[ParamValue]]:
+    """The points of the product of ``axes`` in random order; unless ``listed``, endless and with repetitions."""
     lengths = [len(axis) for axis in axes]
-    if _size(axes) <= _LISTED:
-        for index in rng.permutation(int(_size(axes))):
-            yield [axis[i] for axis, i in zip(axes, np.unravel_index(index, lengths), strict=True)]
-        return
-    while True:
-        yield [axis[int(i)] for axis, i in zip(axes, rng.integers(lengths), strict=True)]
+    for index in rng.permutation(math.prod(lengths)) if listed else ():
+        yield [axis[i] for axis, i in zip(axes, np.unravel_index(index, lengths), strict=True)]
+    while not listed:
+        yield [axis[i] for axis, i in zip(axes, rng.integers(lengths), strict=True)]

@@ -96,9 +96,9 @@ def tune(
     sampler = _sampler(record, subject, guide)
     loop = SearchLoop(record, judge, recorder, sampler=sampler, pruner=pruner, on_trial=on_trial)
     recorder.open()
-    _search(loop, recorder, earlier, n_trials=n_trials, timeout=timeout)
-    result = _result(loop, guide, judge)
-    if refit and isinstance(judge, FamilyJudge) and not loop.interrupted:
+    interrupted = _search(loop, recorder, earlier, n_trials=n_trials, timeout=timeout)
+    result = _result(loop, guide, judge, interrupted=interrupted)
+    if refit and isinstance(judge, FamilyJudge) and not interrupted:
         result = _with_model(result, judge)
     _attach(result, recorder)
     return replace(
@@ -216,17 +216,19 @@ def _sampler(record: StudyRecord, subject: Subject, guide: _Guide) -> BaseSample
 
 def _search(
     loop: SearchLoop, recorder: Recorder, earlier: Sequence[Trial], *, n_trials: int, timeout: float | None
-) -> None:
-    """Run the loop and close the study however it ends. Raises ``SearchError`` if no trial was complete."""
+) -> bool:
+    """Run the loop, close the study however it ends, and tell whether Ctrl-C ended it.
+
+    Raises ``SearchError`` if no trial was complete and none interrupted.
+    """
     status = "failed"
     try:
         loop.replay(earlier)
         loop.enqueue(warm_start_of(loop.record)[len(loop.study.trials) :])
         loop.run(n_trials, timeout)
-        if loop.interrupted:
-            status = "interrupted"
-        elif loop.best is not None:
-            status = "finished"
+        status = "failed" if loop.best is None else "finished"
+    except KeyboardInterrupt:
+        status = "interrupted"
     finally:
         recorder.close(status)
     if status == "failed":
@@ -236,9 +238,10 @@ def _search(
             value=next((trial.error for trial in reversed(loop.trials) if trial.error), None),
             remedy="This was the last error; correct its cause. The trials are kept in the history.",
         )
+    return status == "interrupted"
 
 
-def _result(loop: SearchLoop, guide: _Guide, judge: FamilyJudge | FunctionJudge) -> TuneResult:
+def _result(loop: SearchLoop, guide: _Guide, judge: FamilyJudge | FunctionJudge, *, interrupted: bool) -> TuneResult:
     trials = sorted(loop.trials, key=lambda trial: (trial.number, trial.started))
     changes = judge.clamped.values() if isinstance(judge, FamilyJudge) else ()
     clamped = [f"{c.parameter} was limited to {c.after} in training: {c.reason}." for c in changes]
@@ -249,7 +252,7 @@ def _result(loop: SearchLoop, guide: _Guide, judge: FamilyJudge | FunctionJudge)
         trials=tuple(trials),
         best_trial=loop.best,
         study=loop.study,
-        interrupted=loop.interrupted,
+        interrupted=interrupted,
         warnings=(*guide.warnings, *clamped),
     )
 

@@ -1,12 +1,8 @@
-"""A history in memory, one that fails for a while, and a small made-up knowledge."""
+"""A history in memory that can be made to fail, and a small problem to search on."""
 
 from metatune.errors import StoreError, UsageError
-from metatune.knowledge import Knowledge
-from metatune.snapshot import Snapshot
 from metatune.space import SearchSpace
-from metatune.study import StudyRecord
 from metatune.task import Task
-from metatune.trial import Trial
 
 PLANE = SearchSpace({"x": {"low": 0.0, "high": 1.0}, "y": {"low": 0.0, "high": 1.0}})
 
@@ -63,20 +59,3 @@ def bowl(configuration, x=0.2, y=0.7):
 
 def custom(name="new", direction="maximize", **options):
     return Task.custom(name, metric="height", direction=direction, **options)
-
-
-def knowledge_of(family="bowl", direction="maximize", tasks=6, trials=30, space=PLANE, value=bowl):
-    """Tasks that are all best near (0.2, 0.7); to be minimised, the value is the depth."""
-    sign = 1.0 if direction == "maximize" else -1.0
-    records = []
-    for i in range(tasks):
-        shift = 0.02 * (i - tasks // 2)
-        study = StudyRecord(task=custom(f"old {i}", direction).record(), family=family, space=space)
-        done = [
-            Trial(
-                configuration=c, status="complete", value=sign * value(c, 0.2 + shift, 0.7 - shift), number=k, seconds=1.0
-            )
-            for k, c in enumerate(space.sample(trials, seed=i))
-        ]
-        records.append((study, done))
-    return Knowledge.build(Snapshot.of(records))

@@ -1,3 +1,4 @@
+import gc
 import math
 import subprocess
 import sys
@@ -47,19 +48,17 @@ def table(seed=0, n=200):
     return Dataset(X, (X["a"] > 0).to_numpy(dtype=np.int64), "binary", ("no", "yes"))
 
 
-@pytest.mark.parametrize("optimizer", keras_mlp.OPTIMIZERS)
-def test_every_optimizer_learns(optimizer):
-    model = fitted(breast_cancer(), steps=8, optimizer=optimizer, learning_rate=0.02)
-    assert max(model.curve) > 0.97
+def test_every_optimizer_learns_in_its_own_way():
+    curves = [fitted(breast_cancer(), steps=8, optimizer=o, learning_rate=0.02).curve for o in keras_mlp.OPTIMIZERS]
+    assert min(max(curve) for curve in curves) > 0.97
+    assert len(set(curves)) == len(keras_mlp.OPTIMIZERS)
 
 
-def test_optimizers_activations_and_schedules_differ_in_effect():
-    for name, choices in (("optimizer", keras_mlp.OPTIMIZERS), ("activation", keras_mlp.ACTIVATIONS),
-                          ("schedule", keras_mlp.SCHEDULES), ("shape", ("constant", "funnel")),
-                          ("batch_norm", (False, True)), ("dropout", (0.0, 0.5)), ("weight_decay", (1e-6, 0.1)),
-                          ("n_layers", (1, 3)), ("batch_size", (16, 64))):  # fmt: skip
-        curves = {fitted(diabetes(), steps=3, **{name: choice}).curve for choice in choices}
-        assert len(curves) == len(choices), name
+def test_every_parameter_has_an_effect():
+    other = {"n_layers": 3, "units": 20, "shape": "funnel", "activation": "silu", "batch_norm": True, "dropout": 0.5,
+             "learning_rate": 0.01, "schedule": "cosine", "weight_decay": 0.1, "batch_size": 64}  # fmt: skip
+    curves = {fitted(diabetes(), steps=2, **{name: value}).curve for name, value in other.items()}
+    assert len(curves | {fitted(diabetes(), steps=2).curve}) == len(other) + 1
 
 
 def test_a_tiny_learning_rate_learns_more_slowly():
@@ -96,8 +95,9 @@ def test_a_step_is_that_of_the_keras_optimizer(name):
     }[name]
     if name == "adamw":
         optimizer.exclude_from_weight_decay(var_names=["bias"])
-    for layer in twin.layers:
-        layer.kernel_regularizer = l2
+    for variable in twin.trainable_variables:
+        if variable.name == "kernel":
+            variable.regularizer = l2
     twin.compile(optimizer, keras.losses.BinaryCrossentropy())
     for _ in range(3):
         trainer.epoch()
@@ -135,7 +135,7 @@ def test_refit_trains_for_the_given_epochs():
 def test_another_seed_is_another_network_and_leaves_the_global_generators_alone():
     np.random.seed(5)
     before = np.random.get_state()[1].tolist()
-    curves = {fitted(diabetes(), steps=2, seed=seed, dropout=0.3).curve for seed in (0, 1, 2**31 + 5, 2**63)}
+    curves = {fitted(diabetes(), steps=2, seed=seed, dropout=0.3).curve for seed in (0, 1, 2**31 + 5, 2**63 + 9)}
     assert len(curves) == 4
     assert np.random.get_state()[1].tolist() == before
 
@@ -255,7 +255,7 @@ family.space().check(family.default())
 assert "tensorflow" not in sys.modules and "keras" not in sys.modules
 X = pd.DataFrame({"a": np.linspace(0, 1, 40)})
 data = Dataset(X, X["a"].to_numpy(), "regression")
-for seed in range(7):
+for seed in range(6):
     family.fit(family.default(), data, valid=data, metric=Metric.of("rmse", "regression"), seed=seed, steps=1)
 """
     root = Path(__file__).parents[1]
@@ -265,7 +265,6 @@ for seed in range(7):
 
 def test_fits_leave_nothing_behind():
     """Each traced graph that stays alive is megabytes, and a search trains hundreds of networks."""
-    import gc
 
     def graphs():
         gc.collect()

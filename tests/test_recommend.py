@@ -60,7 +60,11 @@ def test_gain_over_the_default_is_in_the_direction_of_better() -> None:
             records.append(study_of(task, lambda c: utility(c) - 10.0, configurations=SPACE.sample(40, rng)))
         known = Knowledge.build(Snapshot.of(records))
         found = recommend(
-            custom(direction, size=3.5, width=0.5), FAMILY, knowledge=known, space=SPACE, default=DEFAULT  # type: ignore[arg-type]
+            custom(direction, size=3.5, width=0.5),
+            FAMILY,
+            knowledge=known,
+            space=SPACE,
+            default=DEFAULT,  # type: ignore[arg-type]
         )
         best = found.items[0]
         assert best.gain is not None

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from metatune.cli import options
 from metatune.cli.boundary import INTERRUPTED, Answer, command, console, legible
-from metatune.cli.display import duration, headline, mlflow_ui, number, percent, settings, table
+from metatune.cli.display import duration, headline, mlflow_ui, number, percent, table
 from metatune.cli.progress import SearchProgress
 from metatune.cli.train import learnt
 from metatune.comparison import best_so_far, trials_until
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from metatune.task import Task
 
 #: How the searches are called on the screen and on the page.
-_LABELS = {"cold": "cold (TPE, no history)", "warm": "warm (guided by history)"}
+_LABELS = {"cold": "cold (TPE)", "warm": "warm (history)"}
 Results: TypeAlias = "Mapping[str, Mapping[str, TuneResult]]"  # by family, then by kind
 
 
@@ -91,10 +91,12 @@ def demo(
 
 
 def _step(screen: Console, name: str, sentence: str | Text) -> None:
-    """One step of the loop, in one line."""
-    shown = Text(f"{name:<16}", style="bold")
-    shown.append(sentence) if isinstance(sentence, str) else shown.append_text(sentence)
-    screen.print(shown)
+    """One step of the loop, in a sentence that wraps beside its name."""
+    line = Table.grid(padding=(0, 2))
+    line.add_column(style="bold", width=14)
+    line.add_column()
+    line.add_row(name, sentence)
+    screen.print(line)
 
 
 def _tell_data(screen: Console, task: "Task", known: "Knowledge") -> None:
@@ -129,14 +131,13 @@ def _tell_description(screen: Console, task: "Task") -> None:
 def _tell_advice(screen: Console, advised: "Mapping[str, Recommendation]") -> None:
     for i, (family, advice) in enumerate(advised.items()):
         first = advice.items[0]
-        said = Text(f"{family}: ")
-        said.append_text(settings(first.configuration))
+        said = f"{family}: {len(advice.items)} configurations"
         if advice.tasks:
             low, high = 100 * first.better_than_low, percent(first.better_than_high)
             share = f"{percent(first.better_than)} of configurations ({low:.0f} to {high})"
-            said.append(f"; expected to beat {share}, say {advice.trials:,} trials on {advice.tasks} tasks")
+            said += f"; the first is expected to beat {share}, say {advice.trials:,} trials on {advice.tasks} tasks"
         if advice.similar:
-            said.append(f"; most like {', '.join(legible(task.name, limit=40) for task in advice.similar[:3])}")
+            said += f"; most like {', '.join(legible(task.name, limit=40) for task in advice.similar[:3])}"
         _step(screen, "" if i else "Recommendation", said)
         for note in advice.notes:
             _step(screen, "", legible(note))
@@ -158,7 +159,7 @@ def _comparison(found: Results) -> RenderableType:
     first = next(result for results in found.values() for result in results.values())
     metric = first.task.metric
     better = "lower" if metric.direction == "minimize" else "higher"
-    numbers = ("trials", "time", metric.name, "on test rows", "trials to reach cold's best")
+    numbers = ("trials", "time", metric.name, "on test rows", "trials to match cold")
     rows = table("family", "search", *numbers, right=numbers)
     for family, results in found.items():
         for kind, result in results.items():

@@ -6,6 +6,7 @@ import typer
 
 from metatune import __version__
 from metatune.cli.demo import demo
+from metatune.cli.doctor import doctor
 from metatune.cli.history import history
 from metatune.cli.recommend import recommend
 from metatune.cli.train import train
@@ -21,7 +22,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 a bug, 2 wrong usage, 3 bad data, 4 history or knowledge unusable, "
     "5 nothing known (with --strict), 6 not everything done, 130 interrupted and saved.",
 )
-for function in (demo, tune, recommend, train, history):
+for function in (demo, tune, recommend, train, history, doctor):
     app.command()(function)
 
 

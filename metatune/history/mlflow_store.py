@@ -139,6 +139,13 @@ class MLflowStore:
         for study in studies:
             yield study, _ordered(trials[schema.token(study.id)])
 
+    def unfinished(self) -> list[str]:
+        """Ids of the studies whose search runs now or was killed."""
+        if self._absent():
+            return []
+        with self._boundary() as client:
+            return [_decoded_study(run).id for run in self._runs(client, "study") if run.info.status == "RUNNING"]
+
     def _absent(self) -> bool:
         """Whether there is no database yet: reading must not make one."""
         return self._address.file is not None and not self._address.file.exists()

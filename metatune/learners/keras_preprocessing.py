@@ -162,10 +162,10 @@ class Outputs:
         """Network outputs, shape (n, width) -> values, shape (n,), or probabilities, shape (n, k)."""
         values: np.ndarray = raw.astype(np.float64)
         if self.kind == "regression":
-            return values[:, 0] * self.scale + self.shift
+            return np.asarray(values[:, 0] * self.scale + self.shift)
         if self.kind == "binary":
             return np.column_stack([1 - values[:, 0], values[:, 0]])
-        return values / values.sum(axis=1, keepdims=True)
+        return np.asarray(values / values.sum(axis=1, keepdims=True))
 
     def answers(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """What ``decode`` gave -> predictions and probabilities, the latter ``None`` for regression."""
@@ -179,5 +179,4 @@ def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cut(values: pd.Series) -> np.ndarray:
-    numbers: np.ndarray = values.to_numpy(dtype=float)
-    return np.clip(numbers, -_HUGE, _HUGE)
+    return np.asarray(np.clip(values.to_numpy(dtype=float), -_HUGE, _HUGE))

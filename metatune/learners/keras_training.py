@@ -4,6 +4,7 @@ import json
 import math
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -87,7 +88,10 @@ class NetworkModel(FittedModel):
     def save(self, directory: Path) -> Path:
         """Write ``model.keras``, ``preprocessing.json`` and the manifest; see ``FittedModel.save``."""
         path = directory / "model.keras"
-        self.network.save(path)
+        with warnings.catch_warnings():
+            # TensorFlow's variables and NumPy 2; nothing that a user of metatune could change.
+            warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+            self.network.save(path)
         state = {
             "outputs": asdict(self.outputs),
             "columns": self.preprocessor.to_dict(),

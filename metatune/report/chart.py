@@ -30,21 +30,21 @@ class Tick:
 
 @dataclass(frozen=True)
 class Dot:
-    """A trial, in per cent from the left and the top."""
+    """A trial, in per cent from the left and the top; ``beyond`` if its value is outside the chart, at whose edge it is."""
 
     left: float
     top: float
     trial: Trial
+    beyond: bool
 
 
 @dataclass(frozen=True)
 class Line:
-    """One search: its step line as an SVG path (empty without a complete trial), and its trials in view."""
+    """One search: its step line as an SVG path (empty without a complete trial), and its trials with a value."""
 
     label: str
     path: str
     dots: tuple[Dot, ...]
-    hidden: int
 
 
 @dataclass(frozen=True)
@@ -67,17 +67,21 @@ def chart(results: Mapping[str, TuneResult]) -> Chart | None:
     lines = []
     for label, result in results.items():
         dots = [
-            Dot(_x(i, count), 100 * (1 - (trial.value - low) / (high - low)), trial)
+            _dot(_x(i, count), (trial.value - low) / (high - low), trial)
             for i, trial in enumerate(counted(result))
             if trial.value is not None
         ]
-        kept = tuple(dot for dot in dots if 0 <= dot.top <= 100)
-        lines.append(Line(label, _path(values[label], count, low, high), kept, len(dots) - len(kept)))
+        lines.append(Line(label, _path(values[label], count, low, high), tuple(dots)))
     step = max(1, math.ceil(count / 12))
     x_ticks = [Tick(_x(i, count), str(i + 1)) for i in range(count) if i == 0 or (i + 1) % step == 0]
     y_ticks = [Tick(100 * (1 - (value - low) / (high - low)), text) for value, text in ticks(low, high)]
     metric = next(iter(results.values())).task.metric.name
     return Chart(metric, tuple(lines), tuple(x_ticks), tuple(y_ticks))
+
+
+def _dot(left: float, height: float, trial: Trial) -> Dot:
+    shown = min(max(height, 0.0), 1.0)
+    return Dot(left, 100 * (1 - shown), trial, beyond=shown != height)
 
 
 def _x(i: int, count: int) -> float:

@@ -37,6 +37,11 @@ class _Section:
     configurations: list[tuple[str, list[object]]]
     recommendation: Recommendation | None
 
+    @property
+    def failures(self) -> bool:
+        """Whether any trial failed."""
+        return any(search.failed for search in self.searches)
+
 
 def search_page(
     sections: Mapping[str, Mapping[str, TuneResult]],

@@ -22,9 +22,6 @@ _COLD_START = 4
 #: With so many configurations tried or running, an opening move that is still missing is not worth a trial.
 _OPENING_ENDS = 10
 _FRESH, _NEIGHBOURS, _CENTRES = 128, 128, 3
-#: A prior that orders more than this share of the pairs wrongly has not proved itself here: every second
-#: proposal is then made without it.
-_DOUBTFUL = 0.35
 
 
 @dataclass(frozen=True)
@@ -100,27 +97,28 @@ class Proposer:
         rng = np.random.default_rng([self.seed, number])
         if sum(o.score is not None for o in observed) < 2:
             return Proposal(self._random(taken, rng), "random")
-        return self._by_model(observed, running, taken, number, rng)
+        return self._by_model(observed, running, taken, rng)
 
     def _by_model(
         self,
         observed: Sequence[Observation],
         running: Sequence[Configuration],
         taken: set[str],
-        number: int,
         rng: np.random.Generator,
     ) -> Proposal:
         done = [o.configuration for o in observed]
         score = np.array([np.nan if o.score is None else o.score for o in observed])
-        candidates, predicted = self._candidates(done, score, taken, number, rng)
+        candidates, predicted = self._candidates(done, score, taken, rng)
         if not candidates:
             return Proposal(self._random(taken, rng), "random")
         U, told = self._units.encode(done), self.prior.predict(done)
-        model = TransferModel.fit(U, score, told, owners=self._units.owners, base=self.prior.base)
+        owners, base = self._units.owners, self.prior.base
+        model = TransferModel.fit(U, score, told, owners=owners, base=base)
         slope, wrong, origin = model.slope, model.wrong, "model"
-        if slope == 0.0 or (wrong > _DOUBTFUL and number % 2):
-            predicted, origin = predicted[:0], "model-without-history"
-            model = TransferModel.fit(U, score, told[:0], owners=self._units.owners, base=self.prior.base[:0])
+        # The guard: where the observations are likelier without the history, the history is not followed.
+        without = TransferModel.fit(U, score, told[:0], owners=owners, base=base[:0])
+        if slope == 0.0 or without.evidence > model.evidence:
+            model, predicted, origin = without, predicted[:0], "model-without-history"
         if running:
             model = model.believing(self._units.encode(running))
         mean, deviation = model.predict(self._units.encode(candidates), predicted)
@@ -128,7 +126,7 @@ class Proposer:
         return Proposal(candidates[best], origin, slope, wrong)
 
     def _candidates(
-        self, done: Sequence[Configuration], score: np.ndarray, taken: set[str], number: int, rng: np.random.Generator
+        self, done: Sequence[Configuration], score: np.ndarray, taken: set[str], rng: np.random.Generator
     ) -> tuple[list[dict[str, ParamValue]], np.ndarray]:
         """Candidates that are not taken, and the experts' scores of them, shape (experts, candidates)."""
         order = np.argsort(-np.nan_to_num(score, nan=-np.inf), kind="stable")[:_CENTRES]

@@ -1,5 +1,6 @@
 """Observations of this task read in the light of earlier tasks: a weighted prior and a process for the rest."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -103,6 +104,11 @@ class TransferModel:
         process = GaussianProcess(U, (rest - offset) / scale, owners=owners)
         own = float(discordance(prior[None, :], z)[0]) if weights.any() else 0.5
         return cls(weights, slope, own, z, centre, offset, scale, process)
+
+    @property
+    def evidence(self) -> float:
+        """Log marginal likelihood of ``z`` under this model, by which models with and without history compare."""
+        return self._process.log_marginal_likelihood() - len(self.z) * math.log(self._scale)
 
     def predict(self, U: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation, in the units of ``z``, at points ``U`` (m, d) with ``predicted`` (experts, m)."""

@@ -1,0 +1,148 @@
+"""``metatune doctor``: is everything there that metatune needs, and in order?"""
+
+import calendar
+import contextlib
+import json
+import os
+import platform
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from metatune.errors import MetatuneError
+from metatune.history.address import Address
+from metatune.history.mlflow_store import MLflowStore
+from metatune.knowledge import Knowledge, knowledge_directory
+
+State: TypeAlias = Literal["ok", "warning", "problem"]
+
+_NEEDED = ("optuna", "lightgbm", "scikit-learn", "mlflow", "pyarrow", "pandas", "numpy", "scipy", "skops")
+#: Optional packages, what they give, and how to install them.
+_OPTIONAL = {
+    "tensorflow": ("the family keras_mlp", 'pip install "metatune[keras]"'),
+    "cmaes": ("the strategy cmaes", "pip install cmaes"),
+}
+_LOW_DISK = 1e9
+_OLD_DAYS = 90
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at: what was found, and for anything but ``ok`` what to do."""
+
+    name: str
+    state: State
+    found: str
+    remedy: str = ""
+    #: What the process exits with because of a problem.
+    exit_code: int = 1
+
+
+def examine(store: MLflowStore, knowledge: Path | None = None) -> Iterator[Check]:
+    """Every check in turn; none raises, none changes anything. ``knowledge``: as for ``Knowledge.find``."""
+    yield _python()
+    yield from map(_package, _NEEDED)
+    yield from (_optional(name, *about) for name, about in _OPTIONAL.items())
+    yield _threads()
+    yield from _store(store)
+    yield _knowledge(knowledge_directory(knowledge))
+    yield _disk(Path.cwd())
+
+
+def _python() -> Check:
+    return Check("Python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+
+
+def _package(name: str) -> Check:
+    try:
+        return Check(name, "ok", version(name))
+    except PackageNotFoundError:
+        return Check(name, "problem", "not installed", f"pip install {name}")
+
+
+def _optional(name: str, gives: str, remedy: str) -> Check:
+    try:
+        return Check(name, "ok", f"{version(name)}, for {gives}")
+    except PackageNotFoundError:
+        return Check(name, "warning", f"not installed, so {gives} is missing", remedy)
+
+
+def _threads() -> Check:
+    cores = os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS")
+    if limit is not None and limit.isdigit() and int(limit) > cores:
+        return Check("threads", "warning", f"OMP_NUM_THREADS={limit} on {cores} cores", f"Set it to {cores} or less.")
+    return Check("threads", "ok", f"{cores} cores" + (f", OMP_NUM_THREADS={limit}" if limit else ""))
+
+
+def _store(store: MLflowStore) -> Iterator[Check]:
+    file = Address.of(store.uri).file
+    if file is not None and not file.exists():
+        writable = os.access(next(folder for folder in file.parents if folder.exists()), os.W_OK)
+        remedy = "" if writable else "Choose another folder with --tracking-uri."
+        yield Check(
+            "history", "ok" if writable else "problem", f"{store.uri}, made by the first search", remedy, exit_code=4
+        )
+        return
+    try:
+        records = [(study, len(trials)) for study, trials in store.records()]
+        unfinished = store.unfinished()
+    except MetatuneError as error:
+        yield _failed("history", error)
+        return
+    tasks = len({study.task.fingerprint for study, _ in records})
+    trials = sum(count for _, count in records)
+    yield Check("history", "ok", f"{store.uri}: {tasks} tasks, {len(records)} studies, {trials} trials")
+    if file is not None:
+        yield _journal(file)
+    if unfinished:
+        yield Check(
+            "running studies",
+            "warning",
+            f"{len(unfinished)} run now or were killed: {', '.join(unfinished[:5])}",
+            "Go on with a killed one: metatune tune ... --resume ID.",
+        )
+
+
+def _journal(file: Path) -> Check:
+    """Without a write-ahead log, readers such as `mlflow ui` and a search lock each other out."""
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+    if mode == "wal":
+        return Check("journal", "ok", "write-ahead log")
+    remedy = "Move it to a local disk: network file systems often have no write-ahead log."
+    return Check("journal", "warning", f"journal mode {mode}", remedy)
+
+
+def _knowledge(directory: Path) -> Check:
+    try:
+        known = Knowledge.load(directory)
+        usable = [family for family in known.families if known.surrogate(family) is not None]
+        created = json.loads((directory / "manifest.json").read_text())["created"]
+        made = calendar.timegm(time.strptime(created, "%Y-%m-%dT%H:%M:%SZ"))
+    except MetatuneError as error:
+        return _failed("knowledge", error)
+    days = (time.time() - made) / 86_400
+    found = (
+        f"{directory}: {len(known.snapshot.studies)} studies, {', '.join(usable)}, files intact, {days:.0f} days old"
+    )
+    if days > _OLD_DAYS:
+        return Check("knowledge", "warning", found, "Learn from what came since: metatune train.")
+    return Check("knowledge", "ok", found)
+
+
+def _disk(folder: Path) -> Check:
+    free = shutil.disk_usage(folder).free
+    state: State = "ok" if free >= _LOW_DISK else "warning"
+    return Check("disk", state, f"{free / 1e9:.1f} GB free here", "" if state == "ok" else "Make room for the history.")
+
+
+def _failed(name: str, error: MetatuneError) -> Check:
+    return Check(
+        name, "problem", f"{error.problem} ({error.field}: {error.value})", error.remedy, exit_code=error.exit_code
+    )

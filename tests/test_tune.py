@@ -1,0 +1,363 @@
+"""The verb ``tune``: what the history teaches, what is recorded, what comes back."""
+
+import json
+import sys
+import time
+import warnings
+from functools import cache
+
+import numpy as np
+import optuna
+import pytest
+from learner_contract import breast_cancer, diabetes, iris
+from memory_store import PLANE, MemoryStore, bowl, custom
+from planted import FAMILY, SPACE, planted_snapshot, utility
+
+from metatune.errors import KnowledgeError, StoreError
+from metatune.history.mlflow_store import MLflowStore
+from metatune.knowledge import KNOWLEDGE_VARIABLE, Knowledge
+from metatune.learners import get_family, load_model
+from metatune.learners.evaluate import test_scores
+from metatune.space import SearchSpace
+from metatune.task import Task
+from metatune.tune import tune
+
+SMALL = SearchSpace(
+    {"n_estimators": {"type": "int", "low": 5, "high": 20}, "num_leaves": {"type": "int", "low": 4, "high": 8}}
+)
+WORST = {"x": 1.0, "y": 1.0, "kind": "bad"}
+
+
+@cache
+def planted(direction="maximize"):
+    return Knowledge.build(planted_snapshot(direction=direction))
+
+
+def planted_search(direction="maximize", **options):
+    """A search for the planted optimum, moved a little."""
+    task = Task.custom("new", metric="utility" if direction == "maximize" else "loss", direction=direction)
+
+    def objective(configuration):
+        return task.metric.score(utility(configuration, 0.31, 0.012))
+
+    options = {"space": SPACE, "default": WORST, "knowledge": planted(direction), "store": False} | options
+    return tune(task, FAMILY, objective=objective, **options)
+
+
+def iris_search(**options):
+    options = {"n_trials": 3, "strategy": "random", "space": SMALL, "store": False} | options
+    return tune(iris(), "lightgbm", **options)
+
+
+class TestHistory:
+    @pytest.mark.parametrize("direction", ["maximize", "minimize"])
+    def test_first_proposals_land_near_the_planted_optimum(self, direction):
+        trials = planted_search(direction, n_trials=8).trials
+        sign = 1.0 if direction == "maximize" else -1.0
+        regret = [-sign * t.value for t in trials]
+        assert trials[0].origin == "portfolio"
+        assert regret[0] < 0.15
+        assert min(regret) < 0.03
+        assert "model" in {t.origin for t in trials}
+        without = [-sign * t.value for t in planted_search(direction, n_trials=8, knowledge=False).trials]
+        assert min(regret[:3]) < min(without[:3])
+
+    def test_the_default_is_among_the_first_trials(self):
+        for knowledge in (planted(), False):
+            trials = planted_search(n_trials=3, knowledge=knowledge).trials
+            (default,) = [t for t in trials if t.origin == "default"]
+            assert dict(default.configuration) == WORST
+        first = tune(iris(), "lightgbm", n_trials=1, knowledge=False, store=False, refit=False).trials[0]
+        assert dict(first.configuration) == get_family("lightgbm").default()
+
+    def test_a_family_that_the_knowledge_does_not_have(self, caplog):
+        store = MemoryStore()
+        result = planted_search(n_trials=2, knowledge=planted(), store=store)
+        assert not result.warnings
+        result = tune(custom(), "other", objective=bowl, space=PLANE, n_trials=2, knowledge=planted(), store=store)
+        (warning,) = result.warnings
+        assert "'other'" in warning
+        assert [r.getMessage() for r in caplog.records] == [warning]
+        assert [s.notes["knowledge"] for s in store.studies()] == [planted().snapshot.digest, "none"]
+
+    def test_no_knowledge_anywhere(self, tmp_path, monkeypatch, caplog):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.delenv(KNOWLEDGE_VARIABLE, raising=False)
+        monkeypatch.setattr("metatune.knowledge.starter_directory", lambda: tmp_path / "none")
+        monkeypatch.setattr("metatune.tune.starter_directory", lambda: tmp_path / "none")
+        result = planted_search(n_trials=2, knowledge=None)
+        assert len(result.warnings) == len(caplog.records) == 1
+        assert "without history" in result.warnings[0]
+        assert not planted_search(n_trials=2, knowledge=None, strategy="random").warnings
+
+    def test_knowledge_that_was_named_must_be_there(self, tmp_path, monkeypatch):
+        monkeypatch.setenv(KNOWLEDGE_VARIABLE, str(tmp_path / "none"))
+        with pytest.raises(KnowledgeError):
+            planted_search(n_trials=2, knowledge=None)
+
+    def test_knowledge_that_is_found(self, tmp_path, monkeypatch):
+        planted().save(tmp_path / "mine")
+        monkeypatch.setenv(KNOWLEDGE_VARIABLE, str(tmp_path / "mine"))
+        found = planted_search(n_trials=4, knowledge=None)
+        assert [t.configuration for t in found.trials] == [t.configuration for t in planted_search(n_trials=4).trials]
+
+
+class TestRecords:
+    @pytest.fixture
+    def mlflow(self, tmp_path):
+        return MLflowStore(f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+    @pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")  # MLflow's engines live as long as we do
+    def test_the_history_has_what_the_result_has(self, mlflow):
+        task = breast_cancer()
+        result = tune(task, "lightgbm", n_trials=3, strategy="random", space=SMALL, store=mlflow, seed=4)
+        (record,) = mlflow.studies()
+        assert (record.id, record.family, record.strategy, record.seed) == (result.study_id, "lightgbm", "random", 4)
+        assert record.space == SMALL
+        assert record.task.fingerprint == task.fingerprint
+        assert record.task.metafeatures["log_rows"] == pytest.approx(np.log(len(task.search_rows)))
+        assert tuple(mlflow.trials(record.id)) == result.trials
+        again = tune(task, "lightgbm", n_trials=4, resume=record.id[:7], space=SMALL, store=mlflow)
+        assert tuple(mlflow.trials(record.id)) == again.trials
+        assert again.trials[:3] == result.trials
+
+    def test_each_trial_is_stored_as_it_ends(self):
+        store, stored = MemoryStore(), []
+
+        def note(progress):
+            (kept,) = store.kept.values()
+            stored.append(len(kept))
+
+        result = tune(
+            custom(), "bowl", objective=bowl, space=PLANE, strategy="random", n_trials=4, store=store, on_trial=note
+        )
+        assert stored == [1, 2, 3, 4]
+        assert store.status == {result.study_id: "finished"}
+
+    def test_the_result_is_kept_with_the_study(self):
+        store = MemoryStore()
+        result = iris_search(store=store)
+        (artifact,) = store.artifacts[result.study_id]
+        assert json.loads(artifact)["test_scores"] == dict(result.test_scores)
+
+    def test_a_store_that_cannot_be_used_stops_before_training(self):
+        store = MemoryStore()
+        store.failing = True
+        with pytest.raises(StoreError):
+            iris_search(store=store, on_trial=lambda progress: pytest.fail("trained"))
+
+    def test_a_store_that_goes_away_and_comes_back(self, caplog):
+        store = MemoryStore()
+
+        def objective(configuration):
+            store.failing = len(store.kept) == 1 and 2 <= len(calls) < 5
+            calls.append(1)
+            return bowl(configuration)
+
+        calls = []
+        result = tune(custom(), "bowl", objective=objective, space=PLANE, strategy="random", n_trials=8, store=store)
+        assert len(calls) == 8
+        assert tuple(store.trials(result.study_id)) == result.trials
+        assert len(caplog.records) == 1
+        assert not result.warnings
+        assert not result.unsaved
+
+    def test_a_store_that_goes_away_for_good(self):
+        store = MemoryStore()
+
+        def note(progress):
+            store.failing = progress.done >= 2
+
+        result = tune(
+            custom(), "bowl", objective=bowl, space=PLANE, strategy="random", n_trials=6, store=store, on_trial=note
+        )
+        assert len(result.trials) == 6
+        assert result.unsaved == result.trials[2:]
+        assert any("4 trials" in warning for warning in result.warnings)
+        store.failing = False
+        store.add_trials(result.study_id, result.unsaved)
+        assert tuple(store.trials(result.study_id)) == result.trials
+
+    def test_nothing_is_recorded_for_false(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        iris_search(store=False)
+        assert not list(tmp_path.iterdir())
+
+    def test_an_error_in_the_callback_travels_and_the_study_is_closed(self):
+        store = MemoryStore()
+
+        def note(progress):
+            raise RuntimeError("mine")
+
+        with pytest.raises(RuntimeError, match="mine"):
+            tune(custom(), "bowl", objective=bowl, space=PLANE, strategy="random", store=store, on_trial=note)
+        ((study_id, status),) = store.status.items()
+        assert status == "failed"
+        assert len(store.trials(study_id)) == 1
+
+
+class TestTrials:
+    def test_warm_starts_come_first(self):
+        warm = [{"x": 0.21, "y": 0.7}, {"x": 1, "y": 0}]
+        for strategy in ("meta", "random", "tpe"):
+            result = tune(
+                custom(), "bowl", objective=bowl, space=PLANE, n_trials=4, strategy=strategy,
+                warm_start=warm, knowledge=False, store=False,
+            )  # fmt: skip
+            assert [dict(t.configuration) for t in result.trials[:2]] == warm
+            assert [t.origin for t in result.trials[:2]] == ["user", "user"]
+            assert "user" not in {t.origin for t in result.trials[2:]}
+
+    def test_timeout(self):
+        def slow(configuration):
+            time.sleep(0.05)
+            return 0.5
+
+        start = time.perf_counter()
+        result = tune(
+            custom(), "bowl", objective=slow, space=PLANE, n_trials=1000, timeout=0.4, strategy="random", store=False
+        )
+        assert 1 <= len(result.trials) <= 8
+        assert time.perf_counter() - start < 5
+
+    def test_equal_arguments_give_equal_results(self):
+        first, second = (iris_search(seed=7) for _ in range(2))
+        assert [t.configuration for t in first.trials] == [t.configuration for t in second.trials]
+        assert [t.value for t in first.trials] == [t.value for t in second.trials]
+        assert first.test_scores == second.test_scores
+
+    def test_the_trial_has_what_was_proposed_and_the_training_what_fits_the_rows(self):
+        space = SearchSpace({"min_child_samples": {"type": "int", "low": 150, "high": 200}})
+        result = iris_search(space=space, n_trials=2)
+        assert all(t.configuration["min_child_samples"] >= 150 for t in result.trials)
+        assert result.best_value > 0.8
+        assert any("min_child_samples was limited to" in warning for warning in result.warnings)
+
+    def test_parameters_that_the_space_leaves_out_keep_their_defaults(self):
+        space = SearchSpace({"learning_rate": {"low": 0.1, "high": 0.1}})
+        family = get_family("lightgbm")
+        ours = iris_search(space=space, n_trials=1).best_trial
+        theirs = iris_search(space=family.space(), n_trials=1, warm_start=[family.default()]).best_trial
+        assert dict(ours.configuration) == {"learning_rate": 0.1}
+        assert ours.metrics == theirs.metrics
+
+    def test_standard_scores_of_every_trial(self):
+        names = {"accuracy", "precision", "recall", "f1", "roc_auc", "log_loss"}
+        assert all(names <= set(t.metrics) for t in iris_search().trials)
+        result = tune(diabetes(), "linear", n_trials=2, strategy="random", store=False)
+        assert all({"rmse", "mae", "r2"} <= set(t.metrics) for t in result.trials)
+        assert result.best_value == min(t.value for t in result.trials)
+
+    def test_progress(self):
+        seen = []
+        result = iris_search(on_trial=seen.append)
+        assert [p.trial for p in seen] == list(result.trials)
+        assert [(p.done, p.total) for p in seen] == [(1, 3), (2, 3), (3, 3)]
+        assert [p.best.value for p in seen] == list(np.maximum.accumulate([t.value for t in result.trials]))
+
+    def test_pruning_is_optuna_s(self):
+        pruner = optuna.pruners.ThresholdPruner(upper=-1.0)
+        with pytest.raises(Exception, match="none of 3"):
+            iris_search(pruner=pruner)
+
+    def test_optuna_is_silent_and_stays_as_it_was(self, capfd):
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            iris_search(warm_start=[{"n_estimators": 5, "num_leaves": 4}])
+        assert optuna.logging.get_verbosity() == optuna.logging.WARNING
+        assert capfd.readouterr().err == ""
+        assert not [w for w in caught if "optuna" in str(w.filename)]
+
+
+class TestResult:
+    def test_frame(self):
+        def objective(configuration):
+            if configuration["x"] < 0.3:
+                raise ValueError("low")
+            return -bowl(configuration)
+
+        result = tune(
+            custom("t", "minimize"),
+            "bowl",
+            objective=objective,
+            space=PLANE,
+            n_trials=10,
+            strategy="random",
+            store=False,
+        )
+        frame = result.frame
+        assert list(frame.columns) == [
+            "number", "value", "best", "status", "origin", "seconds", "error", "params_x", "params_y", "metrics_height",
+        ]  # fmt: skip
+        assert len(frame) == 10
+        np.testing.assert_array_equal(
+            frame["value"], [t.value if t.value is not None else np.nan for t in result.trials]
+        )
+        np.testing.assert_array_equal(frame["best"], frame["value"].cummin().ffill())
+        assert frame["best"].iloc[-1] == result.best_value
+        assert set(frame["status"]) == {"complete", "failed"}
+
+    def test_a_parameter_may_be_called_like_a_column(self):
+        space = SearchSpace({"value": {"low": 0.0, "high": 1.0}})
+        result = tune(custom(), "f", objective=lambda c: 2.0, space=space, n_trials=1, strategy="random", store=False)
+        assert result.frame["value"].tolist() == [2.0]
+
+    def test_the_study_is_optuna_s(self):
+        result = iris_search()
+        assert result.study.best_value == result.best_value
+        assert result.study.best_params == result.best_configuration
+        assert [t.params for t in result.study.trials] == [dict(t.configuration) for t in result.trials]
+
+    def test_the_test_split_is_scored_once_and_at_the_end(self, monkeypatch):
+        calls = []
+
+        def count(task, model):
+            calls.append(model)
+            return test_scores(task, model)
+
+        monkeypatch.setattr("metatune.tune.test_scores", count)
+        result = iris_search(on_trial=lambda progress: calls and pytest.fail("scored too early"))
+        assert calls == [result.model]
+        assert result.test_score == result.test_scores["accuracy"]
+        assert len(calls) == 1
+
+    def test_the_model_stops_at_the_best_step(self):
+        space = SearchSpace({"n_estimators": {"type": "int", "low": 300, "high": 300}})
+        result = tune(breast_cancer(), "lightgbm", n_trials=1, strategy="random", space=space, store=False)
+        curve = result.best_trial.curve
+        assert result.model.booster.current_iteration() == 1 + int(np.argmax(curve)) < len(curve)
+
+    def test_without_refit(self):
+        result = iris_search(refit=False)
+        assert result.model is None
+        assert result.test_score is None
+
+    def test_a_refit_that_fails_does_not_lose_the_search(self, monkeypatch):
+        def broken(*args, **options):
+            raise MemoryError("no room")
+
+        monkeypatch.setattr("metatune.objective.refit", broken)
+        result = iris_search()
+        assert result.best_value is not None
+        assert result.model is None
+        assert any("no room" in warning for warning in result.warnings)
+
+    @pytest.mark.parametrize("family", ["lightgbm", "linear"])
+    def test_save(self, family, tmp_path):
+        task = iris()
+        result = tune(task, family, n_trials=2, strategy="random", store=False)
+        folder = result.save(tmp_path / "a" / "b")
+        model = load_model(folder)
+        np.testing.assert_allclose(model.predict_proba(task.data.X), result.model.predict_proba(task.data.X))
+        saved = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        assert saved["configuration"] == result.best_configuration
+        assert saved["value"] == result.best_value
+        assert saved["test_scores"] == dict(result.test_scores)
+        assert saved["study_id"] == result.study_id
+        assert saved["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
+
+    def test_save_without_a_model(self, tmp_path):
+        result = tune(custom(), "bowl", objective=bowl, space=PLANE, n_trials=2, strategy="random", store=False)
+        result.save(tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
