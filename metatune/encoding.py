@@ -14,10 +14,10 @@ import numpy as np
 from optuna.distributions import CategoricalDistribution
 
 from metatune.errors import KnowledgeError
-from metatune.parameter import same_value, unit_at, value_at
-from metatune.trial_table import FamilyTable
+from metatune.parameter import same_value, units_at, value_at
 from metatune.space import SearchSpace
 from metatune.trial import Configuration, ParamValue
+from metatune.trial_table import FamilyTable
 
 
 @dataclass(frozen=True)
@@ -195,9 +195,8 @@ class UnitEncoder:
                     for choice in distribution.choices
                 ]
             else:
-                columns.append(
-                    np.array([0.5 if value is ... else unit_at(distribution, value) for value in values])  # type: ignore[arg-type]
-                )
+                numbers = np.array([np.nan if value is ... else value for value in values], dtype=np.float64)
+                columns.append(np.nan_to_num(units_at(distribution, numbers), nan=0.5))  # type: ignore[arg-type]
         return np.column_stack(columns) if configurations else np.empty((0, len(self.owners)))
 
     def decode(self, row: np.ndarray) -> dict[str, ParamValue]:

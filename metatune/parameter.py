@@ -67,12 +67,15 @@ def value_at(distribution: BaseDistribution, u: float) -> ParamValue:
     return _on_grid(distribution, low + u * (high - low))
 
 
-def unit_at(distribution: FloatDistribution | IntDistribution, value: float) -> float:
-    """The inverse of ``value_at`` for numbers: the quantile in [0, 1] at which ``value`` lies."""
+def units_at(distribution: FloatDistribution | IntDistribution, values: np.ndarray) -> np.ndarray:
+    """The inverse of ``value_at`` for numbers: the quantiles in [0, 1] at which ``values`` lie; NaN stays NaN."""
     low, high = _bounds(distribution)
     if distribution.log:
-        low, high, value = math.log(low), math.log(high), math.log(max(value, low))
-    return min(max((value - low) / (high - low), 0.0), 1.0) if high > low else 0.5
+        values = np.log(np.maximum(values, low))
+        low, high = math.log(low), math.log(high)
+    if high <= low:
+        return np.where(np.isnan(values), np.nan, 0.5)
+    return np.clip((values - low) / (high - low), 0.0, 1.0)
 
 
 def _bounds(distribution: Any) -> tuple[float, float]:

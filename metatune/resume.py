@@ -9,6 +9,7 @@ import numpy as np
 
 from metatune.errors import UsageError
 from metatune.history.store import HistoryStore
+from metatune.metric import Metric
 from metatune.space import SearchSpace
 from metatune.study import StudyRecord
 from metatune.task import Task
@@ -68,23 +69,27 @@ def take_up(
             remedy="Give the store in which the study is.",
         )
     record = store.study(study_id)
-    asked: Mapping[str, tuple[object, object]] = {
-        "family": (record.family, family),
-        "metric": (record.task.metric, task.metric),
-        "task": (record.task.fingerprint, task.fingerprint),
-        "splits of the task": (record.notes.get(_SPLITS, _digest(task)), _digest(task)),
-        "space": (record.space, record.space if space is None else space),
-        "warm_start": (warm_start_of(record), [dict(c) for c in warm_start] or warm_start_of(record)),
+    now_and_before: Mapping[str, tuple[object, object]] = {
+        "family": (family, record.family),
+        "task": (task.fingerprint, record.task.fingerprint),
+        "metric": (_text(task.metric), _text(record.task.metric)),
+        "splits of the task": (_digest(task), record.notes.get(_SPLITS, _digest(task))),
+        "space": (record.space if space is None else space, record.space),
+        "warm_start": ([dict(c) for c in warm_start] or warm_start_of(record), warm_start_of(record)),
     }
-    for field, (before, now) in asked.items():
-        if before != now:
+    for field, (now, before) in now_and_before.items():
+        if now != before:
             raise UsageError(
-                f"study {record.id} was about another one ({before!r})",
+                f"study {record.id} has {before!r}",
                 field=field,
                 value=now,
-                remedy="Take it up with the arguments it began with, or begin a new search.",
+                remedy="Take it up with the arguments that it began with, or begin a new search.",
             )
     return record, store.trials(record.id)
+
+
+def _text(metric: Metric) -> str:
+    return f"{metric.name} ({metric.direction})"
 
 
 def _digest(task: Task) -> str:

@@ -1,5 +1,6 @@
 """``MetaSampler``: the engine as a sampler for Optuna studies."""
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from metatune.trial import Configuration
 
 #: Key of the trial's user attribute that tells where its configuration came from.
 ORIGIN = "metatune:origin"
+#: The configuration itself, declared before the trial's parameters are asked for one by one.
+_PROPOSED = "metatune:proposed"
 _EVIDENCE = ("slope", "wrong")
 
 
@@ -27,9 +30,9 @@ class MetaSampler(BaseSampler):
     """Proposes configurations from the history of other tasks and the trials of this study.
 
     ``surrogate``: what is known of the model family (``Knowledge.surrogate``); without it the sampler is a
-    Gaussian-process search. ``task`` describes the task by its meta-features. ``space``: the whole space with conditions;
-    without it, the parameters that all trials so far had in common are proposed together and the others sampled
-    independently. ``default``: a configuration that is always among the first trials.
+    Gaussian-process search. ``task`` describes the task by its meta-features. ``space``: the whole space with
+    conditions; without it, the parameters that all trials so far had in common are proposed together and the others
+    sampled independently. ``default``: a configuration that is always among the first trials.
 
     Failed trials push proposals away, running ones count as pending. A proposal depends on the trials of the study,
     the seed and the trial's number only, so a resumed study goes on as it would have. With several objectives there
@@ -56,7 +59,16 @@ class MetaSampler(BaseSampler):
         self._several = TPESampler(seed=seed, multivariate=False)
         self._intersection = IntersectionSearchSpace()
         self._proposers: dict[str, Proposer] = {}
+        self._lock = threading.Lock()
         self._warned = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A lock cannot be copied, and proposers are made again from the rest.
+        return {**self.__dict__, "_lock": None, "_proposers": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
 
     def reseed_rng(self) -> None:
         """Give the independent sampler another seed; proposals differ by trial number anyway."""
@@ -81,13 +93,13 @@ class MetaSampler(BaseSampler):
             return self._several.sample_relative(study, trial, search_space)
         if not search_space:
             return {}
-        proposal = self.propose(study, trial, search_space)
-        evidence = {name: getattr(proposal, name) for name in _EVIDENCE}
-        storage, trial_id = study._storage, trial._trial_id
-        storage.set_trial_system_attr(trial_id, ORIGIN, proposal.origin)
-        for name, value in evidence.items():
-            if not np.isnan(value):
-                storage.set_trial_system_attr(trial_id, f"metatune:{name}", value)
+        with self._lock:  # the next worker of this process must see what this one is about to try
+            proposal = self.propose(study, trial, search_space)
+            noted: dict[str, Any] = {_PROPOSED: proposal.configuration, ORIGIN: proposal.origin}
+            noted |= {f"metatune:{name}": getattr(proposal, name) for name in _EVIDENCE}
+            for key, value in noted.items():
+                if value == value:  # NaN: no model was asked
+                    study._storage.set_trial_system_attr(trial._trial_id, key, value)
         return proposal.configuration
 
     def propose(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> Proposal:
@@ -101,8 +113,11 @@ class MetaSampler(BaseSampler):
         others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
         observed = [_observation(t, space, sign) for t in others if t.state.is_finished() and _belongs(t, space)]
-        running = [space.active(t.params) for t in others if t.state == TrialState.RUNNING and _whole(t, space)]
-        return proposer.propose(observed, running, number=trial.number)
+        pending = [t for t in others if t.state == TrialState.RUNNING]
+        declared = {t.number: _declared(t, space) for t in pending}
+        running = [configuration for configuration in declared.values() if configuration is not None]
+        ahead = sum(c is None and number < trial.number for number, c in declared.items())
+        return proposer.propose(observed, running, number=trial.number, ahead=ahead)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -122,6 +137,14 @@ class MetaSampler(BaseSampler):
                 "MetaSampler: the study has several objectives; history is not used, TPESampler proposes."
             )
             self._warned = True
+
+
+def _declared(trial: FrozenTrial, space: SearchSpace) -> Configuration | None:
+    """The configuration of a running trial: its parameters, or what was proposed for it; ``None``: not known yet."""
+    if trial.params and _whole(trial, space):
+        return space.active(trial.params)
+    proposed = trial.system_attrs.get(_PROPOSED)
+    return None if proposed is None else space.clip(proposed)[0]
 
 
 def _whole(trial: FrozenTrial, space: SearchSpace) -> bool:

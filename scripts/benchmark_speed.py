@@ -56,7 +56,7 @@ def recommend_seconds(rows: int, columns: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "data.csv"
         frame.to_csv(path, index=False)
-        command = [sys.executable, "-m", "metatune.cli.main", "recommend", str(path), "--target", "y", "--json"]
+        command = [sys.executable, "-m", "metatune", "recommend", str(path), "--target", "y", "--json"]
         start = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True, cwd=folder)
         return time.perf_counter() - start

@@ -121,9 +121,12 @@ def test_what_mlflow_shows(uri, tmp_path):
 
 def test_adding_again_changes_nothing(uri):
     store = MLflowStore(uri)
+    ended = []
     for _ in range(2):
         store.open_study(study())
         store.add_trials("study-1", [trial(0), trial(1)])
+        ended.append([run.info.end_time for run in runs(uri)])
+    assert ended[0] == ended[1]
     MLflowStore(uri).add_trials("study-1", [trial(1), trial(2)])
     assert len(runs(uri)) == 3
     assert len(runs(uri, "study")) == 1
@@ -315,8 +318,10 @@ def test_silent_server_is_reported(monkeypatch):
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
+        began = time.monotonic()
         with pytest.raises(StoreError, match="server runs"):
             MLflowStore(f"http://127.0.0.1:{silent.getsockname()[1]}").studies()
+        assert time.monotonic() - began < 5
 
 
 def test_a_server_of_something_else_is_reported():

@@ -10,7 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from strategies import anything, choices, distributions, numeric_distributions, values_of
 
 from metatune.errors import SpaceError, UnknownNameError
-from metatune.parameter import describe, distribution_of, in_distribution, nearest, same_value, unit_at, value_at
+from metatune.parameter import describe, distribution_of, in_distribution, nearest, same_value, units_at, value_at
 
 units = st.floats(0.0, 1.0)
 
@@ -26,9 +26,9 @@ def test_every_allowed_value_is_in_its_distribution(data, distribution):
 
 
 @given(st.data(), numeric_distributions)
-def test_unit_at_is_undone_by_value_at(data, distribution):
+def test_units_at_is_undone_by_value_at(data, distribution):
     value = data.draw(values_of(distribution))
-    again = value_at(distribution, unit_at(distribution, value))
+    again = value_at(distribution, float(units_at(distribution, np.float64(value))))
     assert math.isclose(again, value, rel_tol=1e-9, abs_tol=1e-9 * max(1.0, distribution.high - distribution.low))
 
 

@@ -29,7 +29,7 @@ def test_the_command_lines_are_known(line: str) -> None:
     words = shlex.split(line)
     options = [word for word in words if word.startswith("--")]
     done = subprocess.run(
-        [sys.executable, "-m", "metatune.cli.main", words[1], "--help"],
+        [sys.executable, "-m", "metatune", words[1], "--help"],
         capture_output=True,
         text=True,
         check=True,

@@ -136,6 +136,14 @@ def test_a_missing_choice_differs_from_the_choice_none():
     assert table.configuration(1) == {}
 
 
+def test_choices_that_are_equal_to_python_keep_their_types():
+    values = [1, True, 1.0, "1"]
+    space = SearchSpace({"c": values})
+    trials = [trial(str(i), c=value) for i, value in enumerate(values)]
+    table = Snapshot.of([(study(space=space), trials)]).family("lightgbm")
+    assert [type(table.configuration(row)["c"]) for row in range(4)] == [int, bool, float, str]
+
+
 def test_curves_and_metrics_keep_what_is_missing():
     with_curve = Trial(
         configuration={},

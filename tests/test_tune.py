@@ -44,6 +44,11 @@ def planted_search(direction="maximize", **options):
     return tune(task, FAMILY, objective=objective, **options)
 
 
+def bowl_search(objective=bowl, task=None, **options):
+    options = {"space": PLANE, "strategy": "random", "store": False} | options
+    return tune(task or custom(), "bowl", objective=objective, **options)
+
+
 def iris_search(**options):
     options = {"n_trials": 3, "strategy": "random", "space": SMALL, "store": False} | options
     return tune(iris(), "lightgbm", **options)
@@ -155,7 +160,7 @@ class TestRecords:
             return bowl(configuration)
 
         calls = []
-        result = tune(custom(), "bowl", objective=objective, space=PLANE, strategy="random", n_trials=8, store=store)
+        result = bowl_search(objective, n_trials=8, store=store)
         assert len(calls) == 8
         assert tuple(store.trials(result.study_id)) == result.trials
         assert len(caplog.records) == 1
@@ -168,15 +173,23 @@ class TestRecords:
         def note(progress):
             store.failing = progress.done >= 2
 
-        result = tune(
-            custom(), "bowl", objective=bowl, space=PLANE, strategy="random", n_trials=6, store=store, on_trial=note
-        )
+        result = bowl_search(n_trials=6, store=store, on_trial=note)
         assert len(result.trials) == 6
         assert result.unsaved == result.trials[2:]
         assert any("4 trials" in warning for warning in result.warnings)
         store.failing = False
         store.add_trials(result.study_id, result.unsaved)
         assert tuple(store.trials(result.study_id)) == result.trials
+
+    def test_a_store_that_comes_back_at_the_end(self):
+        store = MemoryStore()
+
+        def note(progress):
+            store.failing = 2 <= progress.done < 6
+
+        result = bowl_search(n_trials=6, store=store, on_trial=note)
+        assert tuple(store.trials(result.study_id)) == result.trials
+        assert store.status == {result.study_id: "finished"}
 
     def test_nothing_is_recorded_for_false(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
@@ -190,7 +203,7 @@ class TestRecords:
             raise RuntimeError("mine")
 
         with pytest.raises(RuntimeError, match="mine"):
-            tune(custom(), "bowl", objective=bowl, space=PLANE, strategy="random", store=store, on_trial=note)
+            bowl_search(store=store, on_trial=note)
         ((study_id, status),) = store.status.items()
         assert status == "failed"
         assert len(store.trials(study_id)) == 1
@@ -200,10 +213,7 @@ class TestTrials:
     def test_warm_starts_come_first(self):
         warm = [{"x": 0.21, "y": 0.7}, {"x": 1, "y": 0}]
         for strategy in ("meta", "random", "tpe"):
-            result = tune(
-                custom(), "bowl", objective=bowl, space=PLANE, n_trials=4, strategy=strategy,
-                warm_start=warm, knowledge=False, store=False,
-            )  # fmt: skip
+            result = bowl_search(n_trials=4, strategy=strategy, warm_start=warm, knowledge=False)
             assert [dict(t.configuration) for t in result.trials[:2]] == warm
             assert [t.origin for t in result.trials[:2]] == ["user", "user"]
             assert "user" not in {t.origin for t in result.trials[2:]}
@@ -214,9 +224,7 @@ class TestTrials:
             return 0.5
 
         start = time.perf_counter()
-        result = tune(
-            custom(), "bowl", objective=slow, space=PLANE, n_trials=1000, timeout=0.4, strategy="random", store=False
-        )
+        result = bowl_search(slow, n_trials=1000, timeout=0.4)
         assert 1 <= len(result.trials) <= 8
         assert time.perf_counter() - start < 5
 
@@ -240,6 +248,10 @@ class TestTrials:
         theirs = iris_search(space=family.space(), n_trials=1, warm_start=[family.default()]).best_trial
         assert dict(ours.configuration) == {"learning_rate": 0.1}
         assert ours.metrics == theirs.metrics
+
+    def test_a_space_may_go_beyond_that_of_the_family(self):
+        space = SearchSpace({"n_estimators": {"type": "int", "low": 7, "high": 7}})
+        assert len(iris_search(space=space, n_trials=1).best_trial.curve) == 7
 
     def test_standard_scores_of_every_trial(self):
         names = {"accuracy", "precision", "recall", "f1", "roc_auc", "log_loss"}
@@ -358,6 +370,6 @@ class TestResult:
         assert saved["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
 
     def test_save_without_a_model(self, tmp_path):
-        result = tune(custom(), "bowl", objective=bowl, space=PLANE, n_trials=2, strategy="random", store=False)
+        result = bowl_search(n_trials=2)
         result.save(tmp_path)
         assert [path.name for path in tmp_path.iterdir()] == ["result.json"]

@@ -10,6 +10,7 @@ import functools
 import json
 import math
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -31,11 +32,15 @@ _PIPED_WIDTH = 120
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command found: ``document`` for programs, ``shown`` for people, and the exit code."""
+    """What a command found: ``document`` for programs, ``shown`` for people, and the exit code.
+
+    ``typed`` is a command line to be copied; it is shown last and never wrapped.
+    """
 
     document: Mapping[str, object]
     shown: RenderableType
     exit_code: int = 0
+    typed: str | None = None
 
 
 class _FailedError(Exception):
@@ -67,7 +72,10 @@ def command(function: Callable[..., Answer]) -> Callable[..., None]:
             if as_json:
                 print(json.dumps(plain(failure.document), allow_nan=False))
             raise typer.Exit(failure.exit_code) from None
-        console(stderr=as_json).print(answer.shown)
+        screen = console(stderr=as_json)
+        screen.print(answer.shown)
+        if answer.typed is not None:
+            screen.print(answer.typed, soft_wrap=True)
         if as_json:
             print(json.dumps(plain(answer.document), allow_nan=False))
         raise typer.Exit(answer.exit_code)
@@ -80,9 +88,9 @@ def _answer(function: Callable[..., Answer], options: Mapping[str, Any]) -> Answ
     try:
         return function(**options)
     except MetatuneError as error:
-        _report(type(error).__name__, str(error.problem), field=error.field, value=error.value, remedy=error.remedy)
-        fields = {"type": type(error).__name__, "problem": error.problem, "field": error.field}
-        raise _FailedError(error.exit_code, **fields, value=error.value, remedy=error.remedy) from error
+        fields = {"field": error.field, "value": error.value, "remedy": as_options(error.remedy)}
+        _report(type(error).__name__, error.problem, **fields)
+        raise _FailedError(error.exit_code, type=type(error).__name__, problem=error.problem, **fields) from error
     except KeyboardInterrupt:
         console().print("Interrupted.")
         raise _FailedError(INTERRUPTED, type="KeyboardInterrupt", problem="interrupted") from None
@@ -91,6 +99,16 @@ def _answer(function: Callable[..., Answer], options: Mapping[str, Any]) -> Answ
         problem = f"{type(error).__name__}: {error}"
         _report("Internal error", problem, remedy=f"Set {DEBUG_VARIABLE}=1 for the traceback, and please report it.")
         raise _FailedError(_BUG, type=type(error).__name__, problem=str(error)) from error
+
+
+def as_options(remedy: str) -> str:
+    """``remedy`` with arguments of ``Task`` and ``tune`` as they are typed: ``repair=True`` becomes ``--repair``."""
+    remedy = remedy.replace("repair=True", "--repair")
+    return re.sub(
+        r"\b(kind|metric|seed|separator|test_size)=('[^']*'|[\w.]*\w)",
+        lambda match: f"--{match[1].replace('_', '-')} {match[2]}",
+        remedy,
+    )
 
 
 def _report(kind: str, problem: str, **lines: object) -> None:

@@ -34,7 +34,7 @@ def demo(
     trials: Annotated[int, typer.Option(min=1, help="Trials of each search.")] = 12,
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, help="After so many seconds a search begins no further trial.")
-    ] = 50,
+    ] = 45,
     directory: Annotated[Path, typer.Option(metavar="DIR", help="Where the page is written.")] = Path("metatune-demo"),
     output: Annotated[
         Path, typer.Option("--output-knowledge", metavar="DIR", help="Where the retrained knowledge is written.")
@@ -50,7 +50,7 @@ def demo(
     """See the whole loop work on real data, in a few minutes: with history and without, side by side."""
     began = time.perf_counter()
     screen = console()
-    screen.print("metatune demo: tune two models on a dataset that the history does not have.\n")
+    screen.print("metatune demo: one dataset, tuned twice: without history and with it.\n")
     # Heavy imports wait until the command runs, for the sake of --help.
     from metatune import demo as parts
 
@@ -62,7 +62,11 @@ def demo(
     _tell_description(screen, task)
     advised = {family: parts.advice(task, family, known, seed=seed) for family in families}
     _tell_advice(screen, advised)
-    _step(screen, "Guided search", f"{trials} trials without and with history; both try the library's default.")
+    _step(
+        screen,
+        "Guided search",
+        f"{trials} trials each. cold: TPE without history. warm: guided. Both try the library's default.",
+    )
     found: dict[str, dict[str, TuneResult]] = {family: {} for family in families}
     for family, kind in product(families, parts.KINDS):
         with SearchProgress(screen, trials, label=f"{family} {kind}") as progress:
@@ -76,18 +80,17 @@ def demo(
             return Answer(_document(task, found, advised), Group(_comparison(found), kept), INTERRUPTED)
     ui = mlflow_ui(store.uri, Path.cwd())
     _step(screen, "History", f"every trial is in MLflow. To look at it: {ui}")
-    relearnt = parts.relearn(store, known)
-    relearnt.save(output)
-    _tell_learning(screen, families, known, relearnt, output)
     page = directory / "report.html"
     directory.mkdir(parents=True, exist_ok=True)
     page.write_text(_page(task, found, advised, known), encoding="utf-8")
+    relearnt = parts.relearn(store, known)
+    relearnt.save(output)
+    _tell_learning(screen, families, known, relearnt, output)
     missing = [family for family in parts.FAMILIES if family not in families]
     seconds = time.perf_counter() - began
     files = {"report": str(page), "knowledge": str(output), "history": store.uri, "seconds": seconds}
-    ending = _ending(page, ui, missing, seconds)
     document = _document(task, found, advised) | files | {"not_installed": missing, "learnt": learnt(relearnt)}
-    return Answer(document, Group(_comparison(found), *ending))
+    return Answer(document, Group(_comparison(found), *_ending(page, ui, missing, seconds)))
 
 
 def _step(screen: Console, name: str, sentence: str | Text) -> None:

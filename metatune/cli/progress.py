@@ -27,7 +27,9 @@ class SearchProgress:
             TextColumn("{task.description}", style="default"),
             TimeElapsedColumn(),
         )
-        self._bar = Progress(*columns, console=screen, redirect_stdout=False, disable=not screen.is_terminal)
+        self._bar = Progress(
+            *columns, console=screen, redirect_stdout=False, refresh_per_second=4, disable=not screen.is_terminal
+        )
         self._task = self._bar.add_task("starting", total=total, label=label)
 
     def __enter__(self) -> Self:

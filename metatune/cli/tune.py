@@ -94,7 +94,7 @@ def tune(
     go_on = again(context, resume=result.study_id) if result.interrupted else None
     document = _document(task, result, files) | {"history": store.uri, "resume_command": go_on}
     code = INTERRUPTED if result.interrupted else _PARTIAL if result.unsaved else 0
-    return Answer(document, _shown(task, result, files, mlflow_ui(store.uri, Path.cwd()), go_on), code)
+    return Answer(document, _shown(task, result, files, mlflow_ui(store.uri, Path.cwd())), code, go_on)
 
 
 def read_configurations(path: Path) -> list[dict[str, Any]]:
@@ -186,7 +186,7 @@ def trial_document(trial: "Trial") -> dict[str, object]:
     return {name: getattr(trial, name) for name in names} | {"configuration": dict(trial.configuration)}
 
 
-def _shown(task: "Task", result: "TuneResult", files: dict[str, str], ui: str, go_on: str | None) -> RenderableType:
+def _shown(task: "Task", result: "TuneResult", files: dict[str, str], ui: str) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -214,6 +214,6 @@ def _shown(task: "Task", result: "TuneResult", files: dict[str, str], ui: str, g
     if result.unsaved:
         notes.append(f"{len(result.unsaved)} trials could not be written to the history.")
     lines += [Text(f"Note: {legible(note)}", style="yellow") for note in notes]
-    if go_on is not None:
-        lines.append(Text(f"Everything so far is kept. To go on:\n  {go_on}"))
+    if result.interrupted:
+        lines.append(Text("Everything so far is kept. To go on:"))
     return Group(*lines)

@@ -28,7 +28,6 @@ from metatune.trial import Trial
 _PARENT = "mlflow.parentRunId"
 _NO_LINKS = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"  # else a client prints two lines for every run
 _PAGE = 1000
-_BATCH = 100  # MLflow's limit for the params of one call; metrics may be ten times as many
 
 # What `_quiet` changes is the process's.
 _LOCK = threading.RLock()
@@ -245,9 +244,7 @@ def _finish(client: MlflowClient, run_id: str, data: RunData, trial: Trial) -> N
     at = int(1000 * trial.started) if math.isfinite(trial.started) and trial.started > 0 else 0
     metrics = [Metric(point.name, point.value, at, point.step) for point in data.metrics]
     params = [Param(name, value) for name, value in data.params.items()]
-    while metrics or params:
-        client.log_batch(run_id, metrics=metrics[: 9 * _BATCH], params=params[:_BATCH])
-        metrics, params = metrics[9 * _BATCH :], params[_BATCH:]
+    client.log_batch(run_id, metrics=metrics, params=params)  # MLflow splits what is too much for one request
     client.set_terminated(run_id, data.status)
 
 

@@ -30,7 +30,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Dot:
-    """A trial, in per cent from the left and the top; ``beyond`` if its value is outside the chart, at whose edge it is."""
+    """A trial, in per cent from the left and the top; ``beyond``: at the edge, because its value is outside."""
 
     left: float
     top: float

@@ -1,15 +1,17 @@
 """Where the next configuration is looked for: points spread over the space, known good ones, and their neighbours."""
 
-import json
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from optuna.distributions import CategoricalDistribution
 from scipy.stats import qmc
 
-from metatune.parameter import unit_at, value_at
+from metatune.parameter import units_at, value_at
 from metatune.space import SearchSpace
 from metatune.trial import Configuration, ParamValue
+
+Identity: TypeAlias = tuple[tuple[str, type, ParamValue], ...]
 
 #: Deviation of a step to a neighbour, as a share of the range; one is drawn per neighbour.
 _STEPS = (0.02, 0.08, 0.2)
@@ -17,9 +19,9 @@ _STEPS = (0.02, 0.08, 0.2)
 _CHANGED = 0.4
 
 
-def identity(configuration: Configuration) -> str:
-    """A text that two configurations share exactly when they are equal."""
-    return json.dumps(sorted(configuration.items()))
+def identity(configuration: Configuration) -> Identity:
+    """A key that two configurations share exactly when they are equal, ``True`` and 1 told apart."""
+    return tuple((name, type(value), value) for name, value in sorted(configuration.items()))
 
 
 def unique(configurations: Iterable[Configuration]) -> list[dict[str, ParamValue]]:
@@ -51,7 +53,8 @@ def _neighbour(space: SearchSpace, centre: Configuration, rng: np.random.Generat
         if old is ... or (change and isinstance(distribution, CategoricalDistribution)):
             values[name] = value_at(distribution, rng.random())
         elif change:
-            values[name] = value_at(distribution, unit_at(distribution, old) + step * rng.normal())  # type: ignore[arg-type]
+            place = float(units_at(distribution, np.float64(old)))  # type: ignore[arg-type]
+            values[name] = value_at(distribution, place + step * rng.normal())
         else:
             values[name] = old
     return space.active(values)

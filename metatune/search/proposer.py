@@ -8,7 +8,7 @@ import numpy as np
 
 from metatune.encoding import UnitEncoder
 from metatune.search.acquisition import log_expected_improvement
-from metatune.search.candidates import identity, neighbours, spread, unique
+from metatune.search.candidates import Identity, identity, neighbours, spread, unique
 from metatune.search.prior import Prior
 from metatune.search.transfer import TransferModel
 from metatune.space import SearchSpace
@@ -21,7 +21,7 @@ _PORTFOLIO = 3
 _COLD_START = 4
 #: With so many configurations tried or running, an opening move that is still missing is not worth a trial.
 _OPENING_ENDS = 10
-_FRESH, _NEIGHBOURS, _CENTRES = 128, 128, 3
+_FRESH, _NEIGHBOURS, _CENTRES = 64, 96, 3
 
 
 @dataclass(frozen=True)
@@ -80,35 +80,43 @@ class Proposer:
         if self._default is not None:
             first = self.prior.empty or self.prior.is_unlike
             moves.insert(0 if first else 1, (self._default, "default"))
-        found: dict[str, tuple[dict[str, ParamValue], str]] = {}
+        found: dict[Identity, tuple[dict[str, ParamValue], str]] = {}
         for configuration, origin in moves:
             found.setdefault(identity(configuration), (configuration, origin))
         return list(found.values())
 
     def propose(
-        self, observed: Sequence[Observation], running: Sequence[Configuration] = (), *, number: int
+        self, observed: Sequence[Observation], running: Sequence[Configuration] = (), *, number: int, ahead: int = 0
     ) -> Proposal:
-        """The configuration for trial ``number``, given ended and running trials in any order."""
-        observed = sorted(observed, key=lambda o: (identity(o.configuration), o.score is None, o.score or 0.0))
+        """The configuration for trial ``number``, given ended and running trials in any order.
+
+        ``ahead``: running trials whose configuration is not known yet, since another worker is asking at this moment;
+        as many of the best moves are left to them.
+        """
+        observed = sorted(
+            observed, key=lambda o: (repr(sorted(o.configuration.items())), o.score is None, o.score or 0.0)
+        )
         taken = {identity(o.configuration) for o in observed} | {identity(c) for c in running}
-        for configuration, origin in self.opening:
-            if identity(configuration) not in taken and len(taken) < _OPENING_ENDS:
-                return Proposal(configuration, origin)
-        rng = np.random.default_rng([self.seed, number])
+        moves = [move for move in self.opening if identity(move[0]) not in taken]
+        if ahead < len(moves) and len(taken) < _OPENING_ENDS:
+            return Proposal(*moves[ahead])
+        # Workers that ask at the same moment rank the same candidates, and each takes another place.
+        rng = np.random.default_rng([self.seed, number - ahead])
         if sum(o.score is not None for o in observed) < 2:
             return Proposal(self._random(taken, rng), "random")
-        return self._by_model(observed, running, taken, rng)
+        return self._by_model(observed, running, taken, rng, ahead)
 
     def _by_model(
         self,
         observed: Sequence[Observation],
         running: Sequence[Configuration],
-        taken: set[str],
+        taken: set[Identity],
         rng: np.random.Generator,
+        ahead: int,
     ) -> Proposal:
         done = [o.configuration for o in observed]
         score = np.array([np.nan if o.score is None else o.score for o in observed])
-        candidates, predicted = self._candidates(done, score, taken, rng)
+        candidates, points, predicted = self._candidates(done, score, taken, rng)
         if not candidates:
             return Proposal(self._random(taken, rng), "random")
         U, told = self._units.encode(done), self.prior.predict(done)
@@ -121,29 +129,44 @@ class Proposer:
             model, predicted, origin = without, predicted[:0], "model-without-history"
         if running:
             model = model.believing(self._units.encode(running))
-        mean, deviation = model.predict(self._units.encode(candidates), predicted)
-        best = int(np.argmax(log_expected_improvement(mean, deviation, float(model.z.max()))))
-        return Proposal(candidates[best], origin, slope, wrong)
+        mean, deviation = model.predict(points, predicted)
+        order = np.argsort(-log_expected_improvement(mean, deviation, float(model.z.max())), kind="stable")
+        return Proposal(candidates[order[min(ahead, len(order) - 1)]], origin, slope, wrong)
 
     def _candidates(
-        self, done: Sequence[Configuration], score: np.ndarray, taken: set[str], rng: np.random.Generator
-    ) -> tuple[list[dict[str, ParamValue]], np.ndarray]:
-        """Candidates that are not taken, and the experts' scores of them, shape (experts, candidates)."""
+        self, done: Sequence[Configuration], score: np.ndarray, taken: set[Identity], rng: np.random.Generator
+    ) -> tuple[list[dict[str, ParamValue]], np.ndarray, np.ndarray]:
+        """Candidates that are not taken, their points, and the experts' scores of them (experts, candidates)."""
         order = np.argsort(-np.nan_to_num(score, nan=-np.inf), kind="stable")[:_CENTRES]
         centres = [done[i] for i in order]
         likely = np.argsort(-(self.prior.base @ self.prior.predicted), kind="stable")[:_CENTRES]
         centres += [] if self.prior.empty else [self.prior.pool[i] for i in likely]
         near = neighbours(self.space, centres, _NEIGHBOURS, rng)
         fresh = spread(self.space, _FRESH, int(rng.integers(2**31)))
-        kept = [i for i, c in enumerate(self.prior.pool) if identity(c) not in taken]
-        pooled = {identity(self.prior.pool[i]) for i in kept}
-        new = [c for c in unique([*near, *fresh]) if identity(c) not in taken | pooled]
-        both = np.hstack([self.prior.predicted[:, kept], self.prior.predict(new)])
-        return [self.prior.pool[i] for i in kept] + new, both
+        pool, keys = self.prior.pool, self._pool_keys
+        kept = [i for i, key in enumerate(keys) if key not in taken]
+        known = taken.union(keys)
+        new = [c for c in unique([*near, *fresh]) if identity(c) not in known]
+        points = np.vstack([self._pool_points[kept], self._units.encode(new)])
+        predicted = np.hstack([self.prior.predicted[:, kept], self.prior.predict(new)])
+        return [pool[i] for i in kept] + new, points, predicted
 
-    def _random(self, taken: set[str], rng: np.random.Generator) -> dict[str, ParamValue]:
+    @cached_property
+    def _pool_keys(self) -> list[Identity]:
+        return [identity(c) for c in self.prior.pool]
+
+    @cached_property
+    def _pool_points(self) -> np.ndarray:
+        return self._units.encode(self.prior.pool)
+
+    def _random(self, taken: set[Identity], rng: np.random.Generator) -> dict[str, ParamValue]:
         """A random configuration that is not taken, if one can be found."""
         for configuration in self.space.sample(32, rng):
             if identity(configuration) not in taken:
                 return configuration
         return self.space.sample(1, rng)[0]
+
+
+def _order(observation: Observation) -> tuple[str, bool, float]:
+    """A key that sorts observations the same way in whatever order they come."""
+    return repr(sorted(observation.configuration.items())), observation.score is None, observation.score or 0.0

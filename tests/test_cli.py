@@ -1,0 +1,358 @@
+"""The commands as a user types them: what they print where, what they leave behind, and their exit codes."""
+
+import json
+import os
+import resource
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from sklearn.datasets import load_diabetes, load_iris, load_wine
+from typer.testing import CliRunner, Result
+
+from metatune.cli import recommend as recommend_command
+from metatune.cli.main import app
+from metatune.learners import load_model
+
+COMMANDS = ("demo", "tune", "recommend", "train", "history", "doctor")
+METATUNE = (sys.executable, "-m", "metatune.cli")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    load_iris(as_frame=True).frame.to_csv(folder / "iris.csv", index=False)
+    load_wine(as_frame=True).frame.to_csv(folder / "wine.csv", index=False)
+    load_diabetes(as_frame=True).frame.to_csv(folder / "diabetes.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def learnt(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the history of two short searches and the knowledge from them, both by the commands."""
+    folder = tmp_path_factory.mktemp("learnt")
+    store = f"sqlite:///{folder / 'mlflow.db'}"
+    for name in ("iris", "wine"):
+        search = ["tune", str(data / f"{name}.csv"), "-t", "target", "-f", "knn", "--strategy", "random"]
+        assert run(*search, "--trials", "5", "--no-refit", "--tracking-uri", store).exit_code == 0
+    knowledge = str(folder / "knowledge")
+    assert run("train", "--no-starter", "--tracking-uri", store, "--knowledge", knowledge).exit_code == 0
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path: Path, learnt: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, with the knowledge of ``learnt`` in the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("METATUNE_KNOWLEDGE", str(learnt / "knowledge"))
+    return tmp_path
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(app, list(words))
+
+
+def document(result: Result) -> dict:
+    """The one JSON document on standard output."""
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+# --- help
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_takes_less_than_half_a_second_of_cpu(command: str) -> None:
+    # A busy machine counts more CPU seconds for the same work: the best of three is what it takes.
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([*METATUNE, *command.split(), "--help"], capture_output=True, text=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert done.returncode == 0
+        assert "Usage" in done.stdout
+        taken = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        if taken < 0.5:
+            return
+    pytest.fail(f"{taken:.2f} s")
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from metatune.cli.main import app\n"
+        "try: app(['tune', '--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'pandas', 'optuna', 'mlflow', 'lightgbm', 'sklearn', 'tensorflow', 'jinja2', 'plotly'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_version() -> None:
+    assert run("--version").stdout.startswith("metatune 0")
+
+
+# --- the loop: tune, history, train, recommend
+
+
+def test_tune_prints_one_document_and_leaves_the_history_where_mlflow_looks(here: Path, data: Path) -> None:
+    search = ("tune", str(data / "wine.csv"), "-t", "target", "-f", "knn", "--trials", "4", "--json")
+    result = run(*search, "--save", "model", "--report", "out/page.html")
+    found = document(result)
+    assert len(found["trials"]) == 4
+    assert found["best_value"] == max(trial["value"] for trial in found["trials"])
+    assert 0.5 < found["test_score"] <= 1
+    assert found["interrupted"] is False
+    assert found["resume_command"] is None
+    assert "[4/4]" in result.stderr
+    assert "from portfolio" in result.stderr
+    assert (here / "mlflow.db").is_file()
+    assert load_model(here / "model").predict(load_wine(as_frame=True).data).shape == (178,)
+    assert found["study_id"] in (here / "out" / "page.html").read_text()
+    studies = document(run("history", "studies", "--json"))["studies"]
+    assert [(study["id"], study["trials"], study["best"]) for study in studies] == [
+        (found["study_id"], 4, found["best_value"])
+    ]
+
+
+def test_tune_for_people_ends_with_what_matters(here: Path, data: Path) -> None:
+    result = run("tune", str(data / "iris.csv"), "-t", "target", "-f", "knn", "--trials", "2")
+    assert result.exit_code == 0
+    for part in (
+        "knn on iris: done",
+        "n_neighbors=",
+        "test score",
+        "mlflow ui --backend-store-uri sqlite:///mlflow.db",
+    ):
+        assert part in result.stdout
+    assert "[2/2]" not in result.stdout
+
+
+def test_resume_goes_on_to_the_number_asked(here: Path, data: Path) -> None:
+    search = ("tune", str(data / "iris.csv"), "-t", "target", "-f", "knn", "--no-refit", "--json")
+    first = document(run(*search, "--trials", "2"))
+    second = document(run(*search, "--trials", "4", "--resume", first["study_id"][:6]))
+    assert [trial["number"] for trial in second["trials"]] == [0, 1, 2, 3]
+    assert second["trials"][:2] == first["trials"]
+
+
+def test_recommendations_can_start_a_search(here: Path, data: Path) -> None:
+    wine = str(data / "wine.csv")
+    advice = document(run("recommend", wine, "-t", "target", "-f", "knn", "-n", "2", "--json"))
+    assert advice["tasks"] == 2
+    assert advice["trials"] == 10
+    (here / "advice.json").write_text(json.dumps(advice))
+    first = [item["configuration"] for item in advice["recommendations"]]
+    tuned = document(
+        run("tune", wine, "-t", "target", "-f", "knn", "--trials", "2", "--warm-start", "advice.json", "--json")
+    )
+    assert [trial["configuration"] for trial in tuned["trials"]] == first
+    assert {trial["origin"] for trial in tuned["trials"]} == {"user"}
+
+
+def test_recommend_shows_the_evidence(here: Path, data: Path) -> None:
+    result = run("recommend", str(data / "wine.csv"), "-t", "target", "-f", "knn")
+    assert result.exit_code == 0
+    assert "Evidence: 10 trials on 2 tasks." in result.stdout
+    assert "Most similar known tasks" in result.stdout
+    assert "n_neighbors=" in result.stdout
+
+
+def test_train_tells_what_was_learnt(here: Path, learnt: Path) -> None:
+    result = run("train", "--no-starter", "--tracking-uri", f"sqlite:///{learnt / 'mlflow.db'}", "--json")
+    trained = document(result)
+    assert (here / "metatune-knowledge" / "manifest.json").is_file()
+    (family,) = trained["families"]
+    assert (family["family"], family["tasks"], family["trials"]) == ("knn", 2, 10)
+    assert family["use_features"] is False
+    assert "Rank correlation" in result.stderr
+
+
+def test_train_learns_from_the_named_families_only(here: Path, learnt: Path) -> None:
+    store = f"sqlite:///{learnt / 'mlflow.db'}"
+    result = run("train", "--no-starter", "--tracking-uri", store, "-f", "svm")
+    assert result.exit_code == 2
+    assert "Known: knn." in result.stderr
+
+
+@pytest.mark.parametrize("source", ["store", "knowledge"])
+def test_history_lists_tasks_studies_and_best_trials(here: Path, learnt: Path, source: str) -> None:
+    where = ["--tracking-uri", f"sqlite:///{learnt / 'mlflow.db'}"]
+    if source == "knowledge":
+        where = ["--knowledge", str(learnt / "knowledge")]
+    tasks = document(run("history", "tasks", *where, "--json"))["tasks"]
+    assert {(task["task"], task["rows"], task["trials"]) for task in tasks} == {("iris", 150, 5), ("wine", 178, 5)}
+    (wine,) = document(run("history", "--task", "wine", *where, "--json"))["studies"]
+    trials = document(run("history", "--study", wine["id"][:8], *where, "--json"))["trials"]
+    assert [trial["number"] for trial in trials] == [0, 1, 2, 3, 4]
+    (best,) = document(run("history", "--best", "--task", "wine", *where, "--json"))["trials"]
+    assert best["value"] == wine["best"] == max(trial["value"] for trial in trials)
+    newest = document(run("history", "trials", "--limit", "3", *where, "--json"))
+    assert (newest["total"], len(newest["trials"])) == (10, 3)
+    assert "wine" in run("history", *where).stdout
+
+
+def test_an_empty_history_is_not_an_error(here: Path) -> None:
+    result = run("history")
+    assert result.exit_code == 0
+    assert "Nothing of this kind" in result.stdout
+    assert not (here / "mlflow.db").exists()
+
+
+# --- doctor
+
+
+def test_doctor_finds_nothing_wrong(here: Path, learnt: Path) -> None:
+    found = document(run("doctor", "--tracking-uri", f"sqlite:///{learnt / 'mlflow.db'}", "--json"))
+    states = {check["name"]: check["state"] for check in found["checks"]}
+    assert states["knowledge"] == states["history"] == states["journal"] == "ok"
+    assert found["problems"] == 0
+
+
+def test_doctor_names_the_damaged_file(here: Path, learnt: Path) -> None:
+    damaged = here / "damaged"
+    subprocess.run(["cp", "-r", learnt / "knowledge", damaged], check=True)
+    (damaged / "surrogates" / "knn" / "meta.txt").write_text("something else")
+    result = run("doctor", "--knowledge", str(damaged))
+    assert result.exit_code == 4
+    assert "meta.txt" in result.stdout.replace("\n", "")
+
+
+# --- errors and exit codes
+
+
+def failed(code: int, *words: str) -> str:
+    """What a failing command says on standard error; standard output stays empty."""
+    result = run(*words)
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+def test_usage_errors_exit_with_2(here: Path, data: Path) -> None:
+    iris = str(data / "iris.csv")
+    assert "--target" in failed(2, "tune", iris)
+    assert "Did you mean 'accuracy'" in failed(2, "tune", iris, "-t", "target", "--metric", "acuracy")
+    assert "Did you mean 'lightgbm'" in failed(2, "recommend", iris, "-t", "target", "-f", "lightbgm")
+    assert "Did you mean 'target'" in failed(2, "tune", iris, "-t", "targte")
+    assert "metatune history" in failed(2, "tune", iris, "-t", "target", "-f", "knn", "--resume", "nothing")
+    (here / "broken.json").write_text("{")
+    assert "broken.json" in failed(2, "tune", iris, "-t", "target", "--warm-start", "broken.json")
+
+
+def test_bad_data_exits_with_3_and_names_the_option(here: Path) -> None:
+    assert "none.csv" in failed(3, "tune", "none.csv", "-t", "y")
+    (here / "semicolon.csv").write_text("a;y\n" + "1;0\n2;1\n" * 20)
+    assert "--separator ';'" in failed(3, "tune", "semicolon.csv", "-t", "y")
+    (here / "constant.csv").write_text("a,b,y\n" + "1,5,0\n2,5,1\n" * 20)
+    assert "--repair" in failed(3, "tune", "constant.csv", "-t", "y")
+
+
+def test_an_unreachable_history_exits_with_4(here: Path, data: Path) -> None:
+    (here / "text.db").write_text("not a database, and longer than the header of one would be")
+    words = ("tune", str(data / "iris.csv"), "-t", "target", "-f", "knn", "--tracking-uri")
+    assert "text.db" in failed(4, *words, "sqlite:///text.db")
+    assert "127.0.0.1" in failed(4, *words, "http://127.0.0.1:9")
+
+
+def test_nothing_known_exits_with_5_only_if_strict(here: Path, data: Path) -> None:
+    words = ("recommend", str(data / "iris.csv"), "-t", "target", "-f", "linear")
+    assert run(*words).exit_code == 0
+    assert "metatune tune" in failed(5, *words, "--strict")
+
+
+def test_a_search_without_a_usable_trial_exits_with_6(here: Path) -> None:
+    # The logarithm of a negative target does not exist, so no configuration can be judged by this metric.
+    rows = "".join(f"{i % 7},{-i - 2}\n" for i in range(60))
+    (here / "negative.csv").write_text("a,y\n" + rows)
+    words = (
+        "tune",
+        "negative.csv",
+        "-t",
+        "y",
+        "-f",
+        "knn",
+        "--metric",
+        "msle",
+        "--trials",
+        "2",
+        "--kind",
+        "regression",
+    )
+    assert "none of 2 trials" in failed(6, *words).split("\n[2/2]")[-1]
+
+
+def test_a_bug_exits_with_1_and_shows_its_traceback_on_request(
+    here: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(recommend_command.options, "read_task", broken)
+    words = ("recommend", str(data / "iris.csv"), "-t", "target")
+    assert "METATUNE_DEBUG=1" in failed(1, *words)
+    monkeypatch.setenv("METATUNE_DEBUG", "1")
+    assert "Traceback" in run(*words).stderr
+
+
+def test_with_json_an_error_is_a_document_too(here: Path) -> None:
+    result = run("tune", "none.csv", "-t", "y", "--json")
+    assert result.exit_code == 3
+    error = json.loads(result.stdout)["error"]
+    assert (error["type"], error["exit_code"]) == ("DataError", 3)
+    assert "DataError" in result.stderr
+
+
+def test_names_can_neither_style_nor_steer_the_terminal(here: Path, data: Path) -> None:
+    name = "[bold]x[/bold]\x1b[31m"
+    result = run("tune", str(data / "iris.csv"), "-t", "target", "-f", "knn", "--trials", "1", "--name", name)
+    assert r"[bold]x[/bold]\x1b[31m" in result.stdout
+    assert "\x1b" not in result.stdout + run("history").stdout
+
+
+# --- real processes
+
+
+def test_standard_output_is_pure_even_when_a_library_prints(here: Path, data: Path) -> None:
+    code = (
+        "import os, sys; from metatune.cli import main, options\n"
+        "read = options.read_task\n"
+        "def noisy(*a, **k): print('noise'); os.write(1, b'noise'); return read(*a, **k)\n"
+        "options.read_task = noisy; main.main()"
+    )
+    words = ["recommend", str(data / "iris.csv"), "-t", "target", "-f", "knn", "--json"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["family"] == "knn"
+    assert done.stderr.count("noise") == 2
+
+
+def test_ctrl_c_keeps_everything_and_tells_how_to_go_on(here: Path, data: Path) -> None:
+    words = ["tune", str(data / "wine.csv"), "--target", "target", "--family", "random_forest", "--trials", "6"]
+    words.append("--no-refit")
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [*METATUNE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as search:
+        assert search.stderr is not None
+        line = next(line for line in search.stderr if "[2/6]" in line)
+        assert "best" in line
+        time.sleep(0.1)
+        search.send_signal(signal.SIGINT)
+        out, _ = search.communicate(timeout=120)
+    assert search.returncode == 130
+    command = next(line for line in out.splitlines() if "--resume" in line)
+    typed = shlex.split(command)
+    assert typed[:-2] == ["metatune", *words]
+    again = subprocess.run([*METATUNE, *typed[1:], "--json"], capture_output=True, text=True, env=environment)
+    assert again.returncode == 0, again.stderr
+    ended = [t for t in json.loads(again.stdout)["trials"] if t["status"] == "complete"]
+    assert sorted(trial["number"] for trial in ended) == list(range(6))
+    recorded = document(run("history", "--study", typed[-1], "--json"))["trials"]
+    assert sum(trial["status"] == "complete" for trial in recorded) == 6

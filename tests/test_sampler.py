@@ -1,0 +1,140 @@
+"""``MetaSampler`` in Optuna studies: the planted optimum in both directions, failures, workers, several objectives."""
+
+import logging
+import pickle
+
+import optuna
+import pytest
+from planted import SPACE, planted_surrogate, record, utility
+
+from metatune.sampler import ORIGIN, MetaSampler
+from metatune.space import SearchSpace
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def search(sampler: MetaSampler, direction: str, n: int, n_jobs: int = 1) -> optuna.Study:
+    sign = 1.0 if direction == "maximize" else -1.0
+    study = optuna.create_study(direction=direction, sampler=sampler)
+    study.optimize(lambda trial: sign * utility(SPACE.suggest(trial)), n_trials=n, n_jobs=n_jobs)
+    return study
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+@pytest.mark.parametrize("learnt_from", ["maximize", "minimize"])
+def test_history_helps_whatever_the_directions(direction: str, learnt_from: str) -> None:
+    sampler = MetaSampler(planted_surrogate(direction=learnt_from), task=record("new"), space=SPACE, seed=0)  # type: ignore[arg-type]
+    study = search(sampler, direction, 8)
+    assert abs(study.trials[0].value or 9.0) < 0.2
+    assert abs(study.best_value) < 0.03
+
+
+def test_the_origin_of_every_trial_is_kept() -> None:
+    study = search(MetaSampler(planted_surrogate(), space=SPACE, seed=0), "maximize", 8)
+    origins = [t.system_attrs[ORIGIN] for t in study.trials]
+    assert origins[0] == "portfolio"
+    assert origins[-1] == "model"
+    assert study.trials[-1].system_attrs["metatune:slope"] > 0.0
+
+
+def test_conditions_of_the_space_are_respected() -> None:
+    study = search(MetaSampler(planted_surrogate(), space=SPACE, seed=0), "maximize", 15)
+    assert all(SPACE.contains(t.params) for t in study.trials)
+
+
+def test_without_a_space_the_parameters_in_common_are_proposed_together() -> None:
+    study = optuna.create_study(direction="maximize", sampler=MetaSampler(planted_surrogate(), seed=0))
+    study.optimize(lambda t: utility({"x": t.suggest_float("x", 0, 1), "kind": "good", "extra": 7}), n_trials=10)
+    assert ORIGIN not in study.trials[0].system_attrs
+    assert ORIGIN in study.trials[1].system_attrs
+    assert study.best_value > -0.02
+
+
+def test_a_resumed_study_goes_on_as_it_would_have() -> None:
+    whole = search(MetaSampler(planted_surrogate(), space=SPACE, seed=5), "maximize", 12)
+    resumed = optuna.create_study(direction="maximize", sampler=MetaSampler(planted_surrogate(), space=SPACE, seed=5))
+    resumed.add_trials(whole.trials[:7])
+    resumed.optimize(lambda trial: utility(SPACE.suggest(trial)), n_trials=5)
+    assert [t.params for t in resumed.trials] == [t.params for t in whole.trials]
+
+
+def test_parallel_workers_never_try_the_same() -> None:
+    study = search(MetaSampler(planted_surrogate(), space=SPACE, seed=0), "maximize", 16, n_jobs=4)
+    assert len({str(sorted(t.params.items())) for t in study.trials}) == 16
+
+
+def test_failed_trials_and_infinite_values_are_survived() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        configuration = SPACE.suggest(trial)
+        if trial.number % 3 == 1:
+            raise ValueError("diverged")
+        return float("-inf") if trial.number % 3 == 2 else utility(configuration)
+
+    study = optuna.create_study(direction="maximize", sampler=MetaSampler(planted_surrogate(), space=SPACE, seed=0))
+    study.optimize(objective, n_trials=15, catch=(ValueError,))
+    assert study.best_value > -0.1
+
+
+def test_pruned_trials_count_with_their_last_value() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        trial.report(utility(SPACE.suggest(trial)), 1)
+        raise optuna.TrialPruned
+
+    study = optuna.create_study(direction="maximize", sampler=MetaSampler(planted_surrogate(), space=SPACE, seed=0))
+    study.optimize(objective, n_trials=12)
+    assert study.trials[-1].system_attrs[ORIGIN].startswith("model")
+
+
+def test_several_objectives_are_sampled_without_history_and_say_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=MetaSampler(planted_surrogate(), seed=0))
+    optuna.logging.enable_propagation()
+    try:
+        with caplog.at_level(logging.WARNING):
+            study.optimize(lambda t: (t.suggest_float("x", 0, 1), t.suggest_float("y", 0, 1)), n_trials=4)
+    finally:
+        optuna.logging.disable_propagation()
+    assert sum("several objectives" in r.message for r in caplog.records) == 1
+
+
+def test_enqueued_trials_come_first_and_are_learnt_from() -> None:
+    study = optuna.create_study(direction="maximize", sampler=MetaSampler(planted_surrogate(), space=SPACE, seed=0))
+    study.enqueue_trial({"x": 0.9, "y": 0.5, "kind": "bad"})
+    study.optimize(lambda trial: utility(SPACE.suggest(trial)), n_trials=6)
+    assert study.trials[0].params == {"x": 0.9, "y": 0.5, "kind": "bad"}
+    assert study.best_value > -0.1
+
+
+def test_an_unknown_parameter_space_needs_no_history() -> None:
+    space = SearchSpace({"never": {"low": 0.0, "high": 1.0}})
+    study = optuna.create_study(sampler=MetaSampler(planted_surrogate(), space=space, seed=0))
+    study.optimize(lambda t: (space.suggest(t)["never"] - 0.4) ** 2, n_trials=15)  # type: ignore[operator]
+    assert study.best_value < 0.005
+
+
+def test_workers_that_ask_at_the_same_moment_get_different_proposals() -> None:
+    study = optuna.create_study(direction="maximize", sampler=MetaSampler(planted_surrogate(), space=SPACE, seed=0))
+    for warm in (0, 6):
+        study.optimize(lambda trial: utility(SPACE.suggest(trial)), n_trials=warm) if warm else None
+        sampler = MetaSampler(planted_surrogate(), space=SPACE, seed=0)
+        ids = [study._storage.create_new_trial(study._study_id) for _ in range(4)]
+        asking = [study._storage.get_trial(i) for i in ids]
+        # None of the four has declared its configuration when the others are made.
+        found = [sampler.propose(study, trial, dict(SPACE.parameters)).configuration for trial in asking]
+        assert len({str(sorted(c.items())) for c in found}) == 4
+        for trial in asking:
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+
+
+def test_a_sampler_can_be_pickled_with_its_study() -> None:
+    sampler = MetaSampler(planted_surrogate(), space=SPACE, seed=0)
+    study = search(sampler, "maximize", 5)
+    copy = pickle.loads(pickle.dumps(sampler))
+    for one in (sampler, copy):
+        study.sampler = one
+        trial = study.ask()
+        params = SPACE.suggest(trial)
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        assert SPACE.contains(params)
