@@ -6,6 +6,8 @@ The names below are loaded when first used, so that importing metatune costs not
 import importlib
 from typing import TYPE_CHECKING
 
+from metatune.version import __version__
+
 if TYPE_CHECKING:
     from metatune.knowledge import Knowledge
     from metatune.metafeatures import describe
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from metatune.trial import Trial
     from metatune.tune import tune
 
-__version__ = "0.1.0"
-
 __all__ = [
     "Condition",
     "Knowledge",
@@ -25,6 +25,7 @@ __all__ = [
     "SearchSpace",
     "Task",
     "Trial",
+    "__version__",
     "describe",
     "recommend",
     "tune",

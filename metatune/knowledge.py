@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping
 from importlib import resources
-from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,6 +15,7 @@ from metatune.errors import KnowledgeError, NoHistoryError
 from metatune.snapshot import Snapshot
 from metatune.surrogate.family import FamilySurrogate
 from metatune.trial_table import content_digest
+from metatune.version import __version__
 
 #: Raised when the files change their meaning.
 KNOWLEDGE_VERSION = 1
@@ -112,7 +112,7 @@ class Knowledge:
         return {
             "version": KNOWLEDGE_VERSION,
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "metatune": version("metatune"),
+            "metatune": __version__,
             "snapshot": self.snapshot.digest,
             "studies": len(self.snapshot.studies),
             "files": {path.relative_to(directory).as_posix(): _sha256(path) for path in files},

@@ -19,7 +19,7 @@ from metatune.surrogate.family import FamilySurrogate
 from metatune.task import TaskRecord
 from metatune.trial import Configuration
 
-#: Key of the trial's user attribute that tells where its configuration came from.
+#: Key of the trial's system attribute that tells where its configuration came from.
 ORIGIN = "metatune:origin"
 #: The configuration itself, declared before the trial's parameters are asked for one by one.
 _PROPOSED = "metatune:proposed"

@@ -12,7 +12,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from metatune.errors import MissingDependencyError, UnknownNameError
-from metatune.parameter import value_at
+from metatune.parameter import nearest, value_at
 from metatune.sampler import MetaSampler
 from metatune.space import SearchSpace
 from metatune.surrogate.family import FamilySurrogate
@@ -44,7 +44,12 @@ def check_strategy(strategy: object) -> None:
     if strategy not in STRATEGIES:
         raise UnknownNameError.of("strategy", strategy, STRATEGIES)
     if strategy == "cmaes" and find_spec("cmaes") is None:
-        raise MissingDependencyError.of("strategy 'cmaes'", "cmaes", "cmaes")
+        raise MissingDependencyError(
+            "the package 'cmaes' is not installed",
+            field="strategy",
+            value=strategy,
+            remedy="Install it: pip install cmaes.",
+        )
 
 
 def make_sampler(
@@ -194,7 +199,7 @@ def _axis(distribution: Any, intervals: int) -> list[ParamValue]:
         return list(distribution.choices)
     count = _n_values(distribution)
     if 1 < count <= intervals + 1:
-        return [distribution.low + i * distribution.step for i in range(int(count))]
+        return [nearest(distribution, distribution.low + i * distribution.step) for i in range(int(count))]
     return list(dict.fromkeys(value_at(distribution, i / intervals) for i in range(intervals + 1)))
 
 

@@ -151,7 +151,7 @@ def test_the_public_names_exist_and_are_sorted() -> None:
 
     assert metatune.__all__ == sorted(metatune.__all__)
     assert all(getattr(metatune, name) is not None for name in metatune.__all__)
-    assert set(metatune.__all__) == set(metatune._HOME)
+    assert set(metatune.__all__) == {*metatune._HOME, "__version__"}
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         metatune.nonsense  # noqa: B018
 

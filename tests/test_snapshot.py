@@ -138,9 +138,8 @@ def test_a_missing_choice_differs_from_the_choice_none():
 
 def test_choices_that_are_equal_to_python_keep_their_types():
     values = [1, True, 1.0, "1"]
-    space = SearchSpace({"c": values})
-    trials = [trial(str(i), c=value) for i, value in enumerate(values)]
-    table = Snapshot.of([(study(space=space), trials)]).family("lightgbm")
+    records = [(study(str(i), space=SearchSpace({"c": [v]})), [trial(str(i), c=v)]) for i, v in enumerate(values)]
+    table = Snapshot.of(records).family("lightgbm")
     assert [type(table.configuration(row)["c"]) for row in range(4)] == [int, bool, float, str]
 
 

@@ -3,7 +3,6 @@
 import json
 import sys
 import time
-import warnings
 from functools import cache
 
 import numpy as np
@@ -272,14 +271,22 @@ class TestTrials:
         with pytest.raises(Exception, match="none of 3"):
             iris_search(pruner=pruner)
 
-    def test_optuna_is_silent_and_stays_as_it_was(self, capfd):
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            iris_search(warm_start=[{"n_estimators": 5, "num_leaves": 4}])
-        assert optuna.logging.get_verbosity() == optuna.logging.WARNING
-        assert capfd.readouterr().err == ""
-        assert not [w for w in caught if "optuna" in str(w.filename)]
+    def test_optuna_is_silent_and_stays_as_it_was(self, caplog):
+        def objective(configuration):
+            if configuration["x"] > 0.5:
+                raise ValueError(str(configuration))
+            return 0.5
+
+        before = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.INFO)
+        optuna.logging.enable_propagation()
+        try:
+            bowl_search(objective, n_trials=6, warm_start=[{"x": 0.1, "y": 0.1}])
+            assert optuna.logging.get_verbosity() == optuna.logging.INFO
+        finally:
+            optuna.logging.disable_propagation()
+            optuna.logging.set_verbosity(before)
+        assert not caplog.records
 
 
 class TestResult:

@@ -34,7 +34,7 @@ def demo(
     trials: Annotated[int, typer.Option(min=1, help="Trials of each search.")] = 12,
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, help="After so many seconds a search begins no further trial.")
-    ] = 45,
+    ] = 40,
     directory: Annotated[Path, typer.Option(metavar="DIR", help="Where the page is written.")] = Path("metatune-demo"),
     output: Annotated[
         Path, typer.Option("--output-knowledge", metavar="DIR", help="Where the retrained knowledge is written.")

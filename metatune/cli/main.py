@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from metatune import __version__
+from metatune.version import __version__
 from metatune.cli.demo import demo
 from metatune.cli.doctor import doctor
 from metatune.cli.history import history

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from metatune import __version__
+from metatune.version import __version__
 from metatune.comparison import counted, trials_until
 from metatune.recommend import Recommendation
 from metatune.report.chart import Chart, chart
