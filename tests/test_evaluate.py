@@ -9,7 +9,7 @@ from learner_contract import breast_cancer, diabetes, iris
 from sklearn.metrics import get_scorer, get_scorer_names, log_loss, roc_auc_score
 
 from metatune.dataset import Dataset
-from metatune.errors import SearchError, UsageError
+from metatune.errors import MissingDependencyError, SearchError, UsageError
 from metatune.learners import get_family
 from metatune.learners.base import FittedModel, ModelFamily
 from metatune.learners.evaluate import evaluate, refit, run_trial, test_scores
@@ -239,6 +239,13 @@ class TestRunTrial:
         trial = run_trial(breast_cancer(), Scripted(act), {"a": 0.1})
         assert (trial.status, trial.value) == ("failed", None)
         assert trial.error.startswith(type(error).__name__)
+
+    def test_a_missing_package_ends_the_search_instead_of_failing_every_trial(self):
+        def act():
+            raise MissingDependencyError.of("keras_mlp", "tensorflow", "keras")
+
+        with pytest.raises(MissingDependencyError, match=r"metatune\[keras\]"):
+            run_trial(diabetes(), Scripted(act), {"a": 0.5})
 
     def test_interrupt_travels(self):
         def act(report):

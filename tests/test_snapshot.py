@@ -98,6 +98,7 @@ def test_merge_lets_the_later_win():
     assert [record.task.metafeatures for record in merged.studies] == [{"rows": 7.0}, {}]
     values = {record.id: {t.key: t.value for t in those} for record, those in merged.records()}
     assert values == {"a": {"1": 0.1, "2": 0.9, "4": 0.4}, "b": {"3": 0.3}}
+    assert len(merged.family("lightgbm")) == 4
 
 
 def test_of_keeps_the_later_of_equal_keys():

@@ -9,7 +9,7 @@ import numpy as np
 import optuna
 
 from metatune.dataset import Dataset
-from metatune.errors import SearchError, UsageError
+from metatune.errors import MissingDependencyError, SearchError, UsageError
 from metatune.learners.base import FittedModel, ModelFamily, Report
 from metatune.learners.scoring import scores
 from metatune.task import Task
@@ -130,7 +130,7 @@ def run_trial(
     """Evaluate ``configuration`` and give the trial, ``complete``, ``failed`` or ``pruned``.
 
     A pruned trial has the last reported value, the values reported until then as its curve, and the share of the
-    steps or folds that it took as its fidelity. ``KeyboardInterrupt`` travels.
+    steps or folds that it took as its fidelity. ``KeyboardInterrupt`` and ``MissingDependencyError`` travel.
     """
     reports = _Reports(report)
     started, start = time.time(), time.perf_counter()
@@ -148,6 +148,8 @@ def run_trial(
             origin=origin,
             started=started,
         )
+    except MissingDependencyError:  # no configuration can do without it, and the user can mend it
+        raise
     # Training is third-party code that may raise anything, MemoryError included; one bad configuration must not
     # end a search, and what it raised is kept in the trial.
     except Exception as error:
