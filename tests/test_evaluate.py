@@ -241,11 +241,11 @@ class TestRunTrial:
         assert trial.error.startswith(type(error).__name__)
 
     def test_a_missing_package_ends_the_search_instead_of_failing_every_trial(self):
-        def act():
+        def act(report):
             raise MissingDependencyError.of("keras_mlp", "tensorflow", "keras")
 
         with pytest.raises(MissingDependencyError, match=r"metatune\[keras\]"):
-            run_trial(diabetes(), Scripted(act), {"a": 0.5})
+            run_trial(breast_cancer(), Scripted(act), {"a": 0.1})
 
     def test_interrupt_travels(self):
         def act(report):

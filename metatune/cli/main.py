@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
-from metatune.version import __version__
 from metatune.cli.demo import demo
 from metatune.cli.doctor import doctor
 from metatune.cli.history import history
 from metatune.cli.recommend import recommend
 from metatune.cli.train import train
 from metatune.cli.tune import tune
+from metatune.version import __version__
 
 app = typer.Typer(
     name="metatune",

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from metatune.version import __version__
 from metatune.comparison import counted, trials_until
 from metatune.recommend import Recommendation
 from metatune.report.chart import Chart, chart
 from metatune.result import TuneResult
 from metatune.task import TaskRecord
 from metatune.trial import Trial
+from metatune.version import __version__
 
 
 @dataclass(frozen=True)
