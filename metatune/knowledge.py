@@ -6,12 +6,13 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
 
 from metatune.errors import KnowledgeError, NoHistoryError
+from metatune.metric import Metric
 from metatune.snapshot import Snapshot
 from metatune.surrogate.family import FamilySurrogate
 from metatune.trial_table import content_digest
@@ -40,14 +41,18 @@ class Knowledge:
         self.snapshot = snapshot
         self.directory = directory
         self._surrogates = dict(surrogates)
+        self._by_metric: dict[tuple[str, str, str], FamilySurrogate] = {}
 
     @property
     def families(self) -> tuple[str, ...]:
         """The model families it knows."""
         return self.snapshot.families
 
-    def surrogate(self, family: str) -> FamilySurrogate | None:
-        """What is known of ``family``; ``None`` if nothing is. Raises ``KnowledgeError`` for damaged files."""
+    def surrogate(self, family: str, metric: Metric | None = None) -> FamilySurrogate | None:
+        """What is known of ``family``; ``None`` if nothing is. Raises ``KnowledgeError`` for damaged files.
+
+        With ``metric``, tasks count by it where their trials recorded it, whatever they were optimised for.
+        """
         if family not in self.families:
             return None
         if family not in self._surrogates:
@@ -56,15 +61,20 @@ class Knowledge:
             folder = self.directory / "surrogates" / _file_name(family)
             self._surrogates[family] = FamilySurrogate.read(folder, self.snapshot.family(family))
         found = self._surrogates[family]
-        return found if found.tasks else None
+        if not found.tasks:
+            return None
+        if metric is None:
+            return found
+        key = family, metric.name, metric.direction
+        if key not in self._by_metric:
+            self._by_metric[key] = found.judged_by(metric)
+        return self._by_metric[key]
 
     @classmethod
-    def build(
-        cls, snapshot: Snapshot, *, reuse: "Knowledge | None" = None, families: Iterable[str] | None = None
-    ) -> "Knowledge":
+    def build(cls, snapshot: Snapshot, *, reuse: "Knowledge | None" = None) -> "Knowledge":
         """Train on ``snapshot``; families whose trials are those of ``reuse`` are taken from there.
 
-        ``families`` limits what is trained (default: all). Raises ``NoHistoryError`` for a snapshot without studies.
+        Raises ``NoHistoryError`` for a snapshot without studies.
         """
         if not snapshot.studies:
             raise NoHistoryError(
@@ -74,7 +84,7 @@ class Knowledge:
                 remedy="Run a search first: metatune tune.",
             )
         surrogates = {}
-        for family in snapshot.families if families is None else families:
+        for family in snapshot.families:
             table = snapshot.family(family)
             known = reuse.surrogate(family) if reuse is not None and family in reuse.families else None
             same = known is not None and content_digest(known.table.table) == content_digest(table.table)

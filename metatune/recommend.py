@@ -126,7 +126,7 @@ def recommend(
     where = space if space is not None else learner.space()  # type: ignore[union-attr]
     start = default if default is not None else learner.default() if learner is not None else None
     record = task.record(describe(task))
-    surrogate = (Knowledge.find() if knowledge is None else knowledge).surrogate(name)
+    surrogate = (Knowledge.find() if knowledge is None else knowledge).surrogate(name, record.metric)
     prior = Prior(surrogate, record, where, seed=seed)
     if strict and (prior.empty or prior.is_unlike):
         raise NoHistoryError(
@@ -214,7 +214,7 @@ class _Evidence:
         unit = encoder.unit(X)
         for i in self._near:
             task, surface = self._surrogate.tasks[i], self._surrogate.surfaces[i]
-            if task.record.metric == self._metric:
+            if task.record.metric.name == self._metric.name:
                 z = surface.predict(X, unit)
                 new, usual = np.nanquantile(task.score, [percentile(float(v)) for v in z])
                 scale = abs(usual) if self._metric.direction == "minimize" else 1.0

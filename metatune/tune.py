@@ -19,6 +19,7 @@ from metatune.knowledge import Knowledge, knowledge_directory, starter_directory
 from metatune.learners.base import ModelFamily
 from metatune.learners.evaluate import test_scores
 from metatune.metafeatures import describe
+from metatune.metric import Metric
 from metatune.objective import FamilyJudge, FunctionJudge, Objective, Subject
 from metatune.recording import Recorder
 from metatune.result import Progress, TuneResult
@@ -84,13 +85,13 @@ def tune(
     if resume is None:
         subject = Subject.of(task, family, objective=objective, space=space, default=default)
         subject.check(warm_start)
-        guide = _Guide.of(knowledge, strategy, name)
+        guide = _Guide.of(knowledge, strategy, name, task.metric)
         record = _new_study(task, subject, guide, strategy=strategy, seed=seed, warm_start=warm_start)
     else:
         record, earlier = take_up(history, resume, task, family=name, space=space, warm_start=warm_start)
         check_strategy(record.strategy)
         subject = Subject.of(task, family, objective=objective, space=record.space, default=default_of(record))
-        guide = _Guide.of(knowledge, record.strategy, name).compared_with(knowledge_of(record))
+        guide = _Guide.of(knowledge, record.strategy, name, task.metric).compared_with(knowledge_of(record))
     judge = subject.judge(task, objective, seed=record.seed, threads=threads)
     recorder = Recorder(history, record)
     sampler = _sampler(record, subject, guide)
@@ -118,7 +119,7 @@ class _Guide:
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, knowledge: Knowledge | bool | None, strategy: str, family: str) -> "_Guide":
+    def of(cls, knowledge: Knowledge | bool | None, strategy: str, family: str, metric: Metric) -> "_Guide":
         """Read the knowledge, if the strategy uses any. Raises ``KnowledgeError``, unless there simply is none."""
         if knowledge is not None and not isinstance(knowledge, Knowledge | bool):
             raise UsageError(
@@ -134,7 +135,7 @@ class _Guide:
             if found is None:
                 return cls._without("There is no knowledge yet (`metatune train` makes it)")
             knowledge = found
-        surrogate = knowledge.surrogate(family)
+        surrogate = knowledge.surrogate(family, metric)
         if surrogate is None:
             return cls._without(f"The knowledge has no history of {family!r}")
         return cls(surrogate, knowledge.snapshot.digest)

@@ -83,8 +83,9 @@ def main() -> None:
             # The first proposal of a process also scores the candidate pool; it is shown apart.
             seconds = proposal_seconds(make(), arguments.family, observed, arguments.repeats)
             median, high = np.quantile(seconds[1:], [0.5, 0.95]) * 1e3
+            first = seconds[0] * 1e3
             print(
-                f"{name:12s} {observed:4d} observed: median {median:6.1f} ms, p95 {high:6.1f} ms, first {seconds[0] * 1e3:6.1f} ms"
+                f"{name:12s} {observed:4d} observed: median {median:5.1f} ms, p95 {high:5.1f} ms, first {first:5.1f} ms"
             )
     print(
         "metatune recommend, 10,000 x 50 CSV, cold process:",

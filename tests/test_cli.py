@@ -19,7 +19,7 @@ from metatune.cli.main import app
 from metatune.learners import load_model
 
 COMMANDS = ("demo", "tune", "recommend", "train", "history", "doctor")
-METATUNE = (sys.executable, "-m", "metatune.cli")
+METATUNE = (sys.executable, "-m", "metatune")
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ def test_damaged_files_are_named(knowledge: Knowledge, tmp_path: Path, what: str
         victim.unlink()
     else:
         victim.write_text(text[: len(text) // 2] if what == "cut" else text.replace("split_gain=", "split_gain=9", 1))
-    with pytest.raises(KnowledgeError, match="meta.txt"):
+    with pytest.raises(KnowledgeError, match=r"meta\.txt"):
         Knowledge.load(tmp_path / "k")
 
 

@@ -74,7 +74,7 @@ def test_gain_over_the_default_is_in_the_direction_of_better() -> None:
         expected = utility(best.configuration) - utility(DEFAULT)
         assert best.gain * (10.0 if found.relative_gain else 1.0) == pytest.approx(expected, abs=0.6)
         assert found.relative_gain == (direction == "minimize")
-        assert [s.name for s in found.similar][0] in ("task3", "task4", "task2", "task5")
+        assert found.similar[0].name in ("task3", "task4", "task2", "task5")
         assert [s.distance for s in found.similar] == sorted(s.distance for s in found.similar)
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase, RelativeSamplerTestCase
+from planted import planted_surrogate
 
 from metatune.sampler import MetaSampler
-from planted import planted_surrogate
 
 
 class TestWithoutHistory(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):

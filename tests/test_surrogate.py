@@ -9,6 +9,7 @@ import pytest
 from planted import SPACE, planted_snapshot, planted_surrogate, record, study_of, surrogate_of, utility
 
 from metatune.errors import KnowledgeError
+from metatune.metric import Metric
 from metatune.snapshot import Snapshot
 from metatune.space import SearchSpace
 from metatune.surrogate.family import FamilySurrogate
@@ -149,6 +150,30 @@ def test_write_and_read_predict_the_same(tmp_path: Path, trials: int) -> None:
     (tmp_path / "s" / "surrogate.json").write_text("{}")
     with pytest.raises(KnowledgeError, match="metatune train"):
         FamilySurrogate.read(tmp_path / "s", table)
+
+
+def test_tasks_are_judged_by_the_metric_that_is_asked_for() -> None:
+    other = Metric("cost", "minimize")
+    records = []
+    for t in range(4):
+        study, trials = study_of(record(f"task{t}"), utility, configurations=SPACE.sample(40, t))
+        # By cost, the best x is at 0.9, far from where utility has it; the last task did not record it.
+        if t < 3:
+            trials = [replace(x, metrics={"cost": abs(float(x.configuration["x"]) - 0.9)}) for x in trials]  # type: ignore[arg-type]
+        records.append((study, trials))
+    surrogate = surrogate_of(Snapshot.of(records))
+    assert surrogate.judged_by(Metric("never recorded", "maximize")) is surrogate
+    assert surrogate.judged_by(Metric("utility", "maximize")) is surrogate
+    by_cost = surrogate.judged_by(other)
+    assert [task.record.metric.name for task in by_cost.tasks] == ["cost", "cost", "cost", "utility"]
+    X = by_cost.encoder.encode(
+        [{"x": 0.9, "y": 0.01, "kind": "good", "extra": 7}, {"x": 0.3, "y": 0.01, "kind": "good", "extra": 7}], SPACE
+    )
+    for surface, expected in zip(by_cost.surfaces, [True, True, True, False], strict=True):
+        at_high, at_low = surface.predict(X, by_cost.encoder.unit(X))
+        assert (at_high > at_low) == expected
+    assert by_cost.meta is not None
+    assert by_cost.meta.predict(X, {})[0] > by_cost.meta.predict(X, {})[1]
 
 
 def test_no_task_at_all_is_no_error(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """``FamilySurrogate``: all that was learnt about one model family, and its files."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,12 @@ import numpy as np
 
 from metatune.encoding import ConfigurationEncoder
 from metatune.errors import KnowledgeError
+from metatune.metric import Metric
 from metatune.surrogate.gbdt import GBDT
 from metatune.surrogate.gp import Hyperparameters
 from metatune.surrogate.meta import MetaSurrogate
 from metatune.surrogate.surface import TaskSurface
-from metatune.surrogate.tasks import TaskTrials, tasks_of
+from metatune.surrogate.tasks import TaskTrials, judged_by, tasks_of
 from metatune.surrogate.validation import FamilyValidation, validate
 from metatune.task import TaskRecord
 from metatune.trial import ParamValue
@@ -48,6 +49,16 @@ class FamilySurrogate:
         meta = MetaSurrogate.fit(tasks, encoder, features=features if validation.use_features else ())
         surfaces = tuple(TaskSurface.fit(task, encoder) for task in tasks)
         return cls(table, encoder, tasks, surfaces, meta, validation)
+
+    def judged_by(self, metric: Metric) -> "FamilySurrogate":
+        """The same history by ``metric``: tasks whose trials recorded it are learnt anew by its values."""
+        tasks = tuple(judged_by(task, self.table, metric) for task in self.tasks)
+        pairs = list(zip(tasks, self.tasks, self.surfaces, strict=True))
+        if self.meta is None or all(new is old for new, old, _ in pairs):
+            return self
+        surfaces = tuple(s if new is old else TaskSurface.fit(new, self.encoder) for new, old, s in pairs)
+        meta = MetaSurrogate.fit(tasks, self.encoder, features=self.meta.features)
+        return replace(self, tasks=tasks, surfaces=surfaces, meta=meta)
 
     @cached_property
     def records(self) -> tuple[TaskRecord, ...]:

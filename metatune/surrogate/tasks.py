@@ -1,11 +1,12 @@
 """The trials of a family, put together by task."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from metatune.encoding import ConfigurationEncoder
+from metatune.metric import Metric
 from metatune.task import TaskRecord
 from metatune.trial import STATUSES
 from metatune.trial_table import FamilyTable
@@ -58,6 +59,23 @@ def tasks_of(table: FamilyTable, encoder: ConfigurationEncoder) -> tuple[TaskTri
         if len(good) >= MIN_TRIALS and np.ptp(good) > 0:
             found.append(TaskTrials(table.studies[indices[-1]].task, rows, X[rows], values))
     return tuple(found)
+
+
+def judged_by(task: TaskTrials, table: FamilyTable, metric: Metric) -> TaskTrials:
+    """``task`` with the scores of ``metric``, where its trials recorded that; else ``task`` itself.
+
+    What is best by accuracy need not be best by log loss. A task without the metric still ranks by its own.
+    """
+    own = task.record.metric
+    if (own.name, own.direction) == (metric.name, metric.direction) or metric.name not in table.metrics:
+        return task
+    values = table.metrics[metric.name][task.rows]
+    usable = np.isfinite(values) & ~np.isnan(task.score)
+    score = np.where(usable, values if metric.direction == "maximize" else -values, np.nan)
+    failed = np.isnan(task.score)
+    if (usable | failed).all() and usable.sum() >= MIN_TRIALS and np.ptp(score[usable]) > 0:
+        return replace(task, record=replace(task.record, metric=metric), score=score)
+    return task
 
 
 def _thinned(rows: np.ndarray) -> np.ndarray:
