@@ -8,7 +8,7 @@ import platform
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,11 +21,11 @@ from metatune.knowledge import Knowledge, knowledge_directory
 
 State: TypeAlias = Literal["ok", "warning", "problem"]
 
-_NEEDED = ("optuna", "lightgbm", "scikit-learn", "mlflow", "pyarrow", "pandas", "numpy", "scipy", "skops")
+_NEEDED = ("optuna", "lightgbm", "scikit-learn", "mlflow", "pyarrow", "pandas", "numpy", "scipy", "skops",
+           "cmaes", "typer", "rich", "jinja2", "requests", "sqlalchemy")  # fmt: skip
 #: Optional packages, what they give, and how to install them.
 _OPTIONAL = {
     "tensorflow": ("the family keras_mlp", 'pip install "metatune[keras]"'),
-    "cmaes": ("the strategy cmaes", "pip install cmaes"),
 }
 _LOW_DISK = 1e9
 _OLD_DAYS = 90
@@ -98,6 +98,8 @@ def _store(store: MLflowStore) -> Iterator[Check]:
     tasks = len({study.task.fingerprint for study, _ in records})
     trials = sum(count for _, count in records)
     yield Check("history", "ok", f"{store.uri}: {tasks} tasks, {len(records)} studies, {trials} trials")
+    if store.unreadable:
+        yield _unreadable(store.unreadable)
     if file is not None:
         yield _journal(file)
     if unfinished:
@@ -107,6 +109,13 @@ def _store(store: MLflowStore) -> Iterator[Check]:
             f"{len(unfinished)} run now or were killed: {', '.join(unfinished[:5])}",
             "Go on with a killed one: metatune tune ... --resume ID.",
         )
+
+
+def _unreadable(runs: Mapping[str, str]) -> Check:
+    listed = "; ".join(f"{run}: {problem}" for run, problem in list(runs.items())[:5])
+    more = f"; and {len(runs) - 5} more" if len(runs) > 5 else ""
+    remedy = "Delete these runs in MLflow if they are damaged; update metatune if a newer version wrote them."
+    return Check("unreadable runs", "warning", f"{len(runs)} are left out: {listed}{more}", remedy)
 
 
 def _journal(file: Path) -> Check:
@@ -123,14 +132,15 @@ def _knowledge(directory: Path) -> Check:
     try:
         known = Knowledge.load(directory)
         usable = [family for family in known.families if known.surrogate(family) is not None]
-        created = json.loads((directory / "manifest.json").read_text())["created"]
-        made = calendar.timegm(time.strptime(created, "%Y-%m-%dT%H:%M:%SZ"))
+        created = json.loads((directory / "manifest.json").read_text()).get("created", "")
     except MetatuneError as error:
         return _failed("knowledge", error)
-    days = (time.time() - made) / 86_400
-    found = (
-        f"{directory}: {len(known.snapshot.studies)} studies, {', '.join(usable)}, files intact, {days:.0f} days old"
-    )
+    found = f"{directory}: {len(known.snapshot.studies)} studies, {', '.join(usable)}, files intact"
+    try:
+        days = (time.time() - calendar.timegm(time.strptime(str(created), "%Y-%m-%dT%H:%M:%SZ"))) / 86_400
+    except ValueError:
+        return Check("knowledge", "ok", f"{found}, of unknown age")
+    found += f", {days:.0f} days old"
     if days > _OLD_DAYS:
         return Check("knowledge", "warning", found, "Learn from what came since: metatune train.")
     return Check("knowledge", "ok", found)

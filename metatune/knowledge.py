@@ -11,11 +11,14 @@ from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
+
 from metatune.errors import KnowledgeError, NoHistoryError
+from metatune.history.schema import study_document
 from metatune.metric import Metric
 from metatune.snapshot import Snapshot
 from metatune.surrogate.family import FamilySurrogate
-from metatune.trial_table import content_digest
+from metatune.trial_table import FamilyTable, content_digest
 from metatune.version import __version__
 
 #: Raised when the files change their meaning.
@@ -53,15 +56,8 @@ class Knowledge:
 
         With ``metric``, tasks count by it where their trials recorded it, whatever they were optimised for.
         """
-        if family not in self.families:
-            return None
-        if family not in self._surrogates:
-            if self.directory is None:
-                raise KeyError(family)
-            folder = self.directory / "surrogates" / _file_name(family)
-            self._surrogates[family] = FamilySurrogate.read(folder, self.snapshot.family(family))
-        found = self._surrogates[family]
-        if not found.tasks:
+        found = self._learnt(family) if family in self.families else None
+        if found is None or not found.tasks:
             return None
         if metric is None:
             return found
@@ -69,6 +65,15 @@ class Knowledge:
         if key not in self._by_metric:
             self._by_metric[key] = found.judged_by(metric)
         return self._by_metric[key]
+
+    def _learnt(self, family: str) -> FamilySurrogate:
+        """What was learnt about one of ``families``, be it nothing; read when first asked for."""
+        if family not in self._surrogates:
+            if self.directory is None:
+                raise KeyError(family)
+            folder = self.directory / "surrogates" / _file_name(family)
+            self._surrogates[family] = FamilySurrogate.read(folder, self.snapshot.family(family))
+        return self._surrogates[family]
 
     @classmethod
     def build(cls, snapshot: Snapshot, *, reuse: "Knowledge | None" = None) -> "Knowledge":
@@ -86,8 +91,8 @@ class Knowledge:
         surrogates = {}
         for family in snapshot.families:
             table = snapshot.family(family)
-            known = reuse.surrogate(family) if reuse is not None and family in reuse.families else None
-            same = known is not None and content_digest(known.table.table) == content_digest(table.table)
+            known = reuse._learnt(family) if reuse is not None and family in reuse.families else None
+            same = known is not None and _trained_on(known.table) == _trained_on(table)
             surrogates[family] = known if known is not None and same else FamilySurrogate.fit(table)
         return cls(snapshot, surrogates=surrogates, directory=None)
 
@@ -96,7 +101,7 @@ class Knowledge:
 
         Raises ``KnowledgeError`` if ``directory`` holds something else.
         """
-        directory = Path(directory)
+        directory = Path(directory).resolve()
         if directory.exists() and any(directory.iterdir()) and not (directory / _MANIFEST).is_file():
             raise KnowledgeError(
                 "the folder holds other files",
@@ -109,9 +114,7 @@ class Knowledge:
         try:
             self.snapshot.write(fresh / "snapshot")
             for family in self.families:
-                surrogate = self._surrogates.get(family) or self.surrogate(family)
-                if surrogate is not None:
-                    surrogate.write(fresh / "surrogates" / _file_name(family))
+                self._learnt(family).write(fresh / "surrogates" / _file_name(family))
             (fresh / _MANIFEST).write_text(json.dumps(self._manifest(fresh), indent=1, sort_keys=True))
             _replace(directory, fresh)
         finally:
@@ -194,6 +197,12 @@ def _read_manifest(directory: Path) -> dict[str, dict[str, str]]:
             remedy="Train the knowledge again with this release: metatune train.",
         )
     return {"files": files}
+
+
+def _trained_on(table: FamilyTable) -> tuple[str, list[str]]:
+    """All that a surrogate is made of: the trials, and their studies with task and space."""
+    studies = [study_document(table.studies[i]) for i in np.unique(table.study)]
+    return content_digest(table.table), studies
 
 
 def _replace(directory: Path, fresh: Path) -> None:

@@ -1,13 +1,15 @@
 """``Metric``: the name of what is optimised, and its direction; decided here and nowhere else."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
+import numpy as np
 from sklearn.metrics import get_scorer_names
 
 from metatune.errors import UnknownNameError, UsageError
 
 Direction: TypeAlias = Literal["maximize", "minimize"]
+Values = TypeVar("Values", float, np.ndarray)
 Kind: TypeAlias = Literal["binary", "multiclass", "regression", "custom"]
 
 #: Losses by the name people use: (name of scikit-learn's negated scorer).
@@ -70,12 +72,17 @@ class Metric:
         if not self.name:
             raise UsageError("a metric needs a name", field="metric", value=self.name, remedy="Name it.")
 
-    def score(self, value: float) -> float:
+    def score(self, value: Values) -> Values:
         """``value`` in the orientation that everything below the task uses: higher is better.
 
-        It is its own inverse: applied to such a score, it gives the value back.
+        It is its own inverse: applied to such a score, it gives the value back. Arrays are taken element by element.
         """
         return value if self.direction == "maximize" else -value
+
+    @property
+    def gains_are_relative(self) -> bool:
+        """Whether people read an improvement as a share of the value: losses have no natural scale, scores have."""
+        return self.direction == "minimize"
 
     @classmethod
     def of(cls, name: str | None, kind: Kind) -> "Metric":

@@ -6,7 +6,7 @@ import numbers
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import optuna
 
@@ -16,7 +16,7 @@ from metatune.learners.base import FittedModel, ModelFamily, Report
 from metatune.learners.evaluate import refit, run_trial
 from metatune.space import Change, SearchSpace
 from metatune.task import Task
-from metatune.trial import Configuration, ParamValue, Trial
+from metatune.trial import Configuration, ParamValue, Status, Trial
 
 #: The user's own: the value of the task's metric for a configuration. One with a parameter named ``report`` gets
 #: a ``Report`` there, for values on the way.
@@ -64,6 +64,7 @@ class Subject:
         assert space is not None
         if default is not None:
             space.check(default, "default")
+            default, _ = space.clip(default)
         elif known is not None:
             default, _ = space.clip(known.default())
         return cls(name, space, default, known if objective is None else None)
@@ -76,10 +77,14 @@ class Subject:
             return FunctionJudge(objective, task.metric.name)
         return FamilyJudge(task, self.family, seed, threads)
 
-    def check(self, warm_start: Sequence[Configuration]) -> None:
-        """Raise ``ConfigurationError`` for the first configuration that is not in the space."""
+    def checked(self, warm_start: Sequence[Configuration]) -> list[Configuration]:
+        """``warm_start`` with values of Python's own types.
+
+        Raises ``ConfigurationError`` for the first configuration that is not in the space.
+        """
         for i, configuration in enumerate(warm_start):
             self.space.check(configuration, f"warm_start[{i}]")
+        return [self.space.clip(configuration)[0] for configuration in warm_start]
 
 
 def _check_family(task: Task, family: ModelFamily, space: SearchSpace | None) -> None:
@@ -105,8 +110,11 @@ def _check_family(task: Task, family: ModelFamily, space: SearchSpace | None) ->
 class Judge(Protocol):
     """Turns a configuration into an ended trial: ``complete``, ``failed`` or ``pruned``.
 
-    ``KeyboardInterrupt`` travels, everything else that the evaluation raises becomes a failed trial.
+    ``KeyboardInterrupt`` travels, everything else that the evaluation raises becomes a failed trial. ``repeatable``
+    says that a configuration tried again would give what it gave before.
     """
+
+    repeatable: ClassVar[bool]
 
     def __call__(self, configuration: Configuration, *, number: int, origin: str, report: Report) -> Trial:
         """The trial of ``configuration``; ``report`` may raise ``optuna.TrialPruned``."""
@@ -119,6 +127,8 @@ class FamilyJudge:
     What cannot work on so few rows is clamped for the training and gathered in ``clamped``; the trial keeps the
     configuration as proposed.
     """
+
+    repeatable: ClassVar[bool] = True
 
     task: Task
     family: ModelFamily
@@ -135,15 +145,19 @@ class FamilyJudge:
         return values
 
     def refit(self, best: Trial) -> FittedModel:
-        """The final model, trained on all but the test rows, for as many steps as were best in the curve of ``best``.
+        """The final model, trained on all but the test rows, for as many steps as early stopping kept in ``best``.
 
         Raises whatever training raises.
         """
         configuration = self.trained(best.configuration, len(self.task.search_rows))
-        scores = [self.task.metric.score(value) for value in best.curve]
-        known = [score for score in scores if math.isfinite(score)]
-        step = scores.index(max(known)) + 1 if known else None
-        return refit(self.task, self.family, configuration, best_step=step, seed=self.seed, threads=self.threads)
+        return refit(
+            self.task,
+            self.family,
+            configuration,
+            best_step=best.best_step,
+            seed=self.seed,
+            threads=self.threads,
+        )
 
     def __call__(self, configuration: Configuration, *, number: int, origin: str, report: Report) -> Trial:
         """See ``Judge``."""
@@ -164,6 +178,8 @@ class FamilyJudge:
 class FunctionJudge:
     """Calls the user's ``objective``. Raises ``UsageError`` for something that cannot be called so."""
 
+    repeatable: ClassVar[bool] = False
+
     def __init__(self, objective: Objective | None, metric: str) -> None:
         if not callable(objective):
             raise UsageError(
@@ -178,37 +194,38 @@ class FunctionJudge:
 
     def __call__(self, configuration: Configuration, *, number: int, origin: str, report: Report) -> Trial:
         """See ``Judge``."""
-        reported: dict[int, float] = {}
+        pairs: list[tuple[int, float]] = []
 
         def note(step: int, value: float) -> None:
-            reported[_step(step)] = _number(value, f"value reported at step {step}")
-            report(step, float(value))
+            pairs.append((_step(step), _number(value, f"value reported at step {step}")))
+            report(*pairs[-1])
 
-        common: dict[str, Any] = {"configuration": configuration, "number": number, "origin": origin}
-        common["started"], start = time.time(), time.perf_counter()
+        began, start = time.time(), time.perf_counter()
         options = {"report": note} if self._takes_report else {}
+
+        def ended(status: Status, value: float | None, **more: Any) -> Trial:
+            return Trial(
+                configuration=configuration,
+                status=status,
+                value=value,
+                number=number,
+                origin=origin,
+                reported=tuple(pairs),
+                seconds=time.perf_counter() - start,
+                started=began,
+                **more,
+            )
+
         try:
             value = _number(self._objective(dict(configuration), **options), "value of the objective")
         except optuna.TrialPruned:
-            last = reported[max(reported)] if reported else None
-            return Trial(status="pruned", value=last, curve=_curve(reported), seconds=_since(start), **common)
+            curve = _curve(pairs)
+            return ended("pruned", curve[-1] if curve else None, curve=curve)
         # The objective is the user's and may raise anything; one bad configuration must not end the search,
         # and what was raised is kept in the trial.
         except Exception as error:
-            text = f"{type(error).__name__}: {error}"
-            return Trial(status="failed", value=None, error=text, seconds=_since(start), **common)
-        return Trial(
-            status="complete",
-            value=value,
-            metrics={self._metric: value},
-            curve=_curve(reported),
-            seconds=_since(start),
-            **common,
-        )
-
-
-def _since(start: float) -> float:
-    return time.perf_counter() - start
+            return ended("failed", None, error=f"{type(error).__name__}: {error}")
+        return ended("complete", value, metrics={self._metric: value}, curve=_curve(pairs))
 
 
 def _takes_report(objective: Objective) -> bool:
@@ -264,6 +281,7 @@ def _step(step: object) -> int:
     return int(step)
 
 
-def _curve(reported: dict[int, float]) -> tuple[float, ...]:
+def _curve(reported: Sequence[tuple[int, float]]) -> tuple[float, ...]:
     """The reported values at their steps, NaN between them."""
-    return tuple(reported.get(step, math.nan) for step in range(1, max(reported, default=0) + 1))
+    values = dict(reported)
+    return tuple(values.get(step, math.nan) for step in range(1, max(values, default=0) + 1))

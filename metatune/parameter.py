@@ -29,7 +29,9 @@ def in_distribution(distribution: BaseDistribution, value: object) -> bool:
     number = _number(value)
     if number is None or not math.isfinite(number):
         return False
-    return math.isclose(_on_grid(distribution, number), number, rel_tol=1e-9, abs_tol=1e-12)
+    # On a linear scale a rounding error near 0 is as small a step as elsewhere; on a logarithmic one it is not.
+    slack = 0.0 if distribution.log else 1e-12 * max(1.0, distribution.high - distribution.low)  # type: ignore[attr-defined]
+    return math.isclose(_on_grid(distribution, number), number, rel_tol=1e-9, abs_tol=slack)
 
 
 def nearest(distribution: BaseDistribution, value: object, fallback: object = ...) -> ParamValue:

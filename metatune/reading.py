@@ -2,11 +2,13 @@
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pyarrow
+import pyarrow.parquet
 
 from metatune.errors import DataError, UsageError
 from metatune.repair import Inspector
@@ -23,7 +25,7 @@ def read_table(path: Path, inspector: Inspector, *, separator: str | None = None
     """The table in the Parquet (``.parquet``, ``.pq``) or else CSV file ``path`` (UTF-8, names in the first line).
 
     Without ``separator``, a comma (a tab in ``.tsv``). Raises ``DataError`` for a file that is missing, empty,
-    binary, broken, or separated otherwise; the last can be repaired.
+    binary, broken, or separated otherwise; the last can be repaired. Names that are there twice stay so.
     """
     if not path.is_file():
         problem = "this is a folder" if path.is_dir() else "no such file"
@@ -33,14 +35,31 @@ def read_table(path: Path, inspector: Inspector, *, separator: str | None = None
     if not head:
         raise _error("the file is empty", path, "Give a file with a line of names and rows below it.")
     if path.suffix.lower() in PARQUET:
-        return _parsed(lambda: pd.read_parquet(path), path)
+        return _parsed(lambda: _parquet(path), path)
     _check_text(head, path)
     used = separator or ("\t" if path.suffix.lower() == ".tsv" else ",")
     if separator is None:
         used = _sniffed(head, used, path, inspector)
     elif len(separator) != 1:
         raise UsageError("not one character", field="separator", value=separator, remedy="Use for example ';'.")
-    return _parsed(lambda: pd.read_csv(path, sep=used, na_values=MISSING, low_memory=False), path)
+    return _parsed(lambda: _csv(path, used), path)
+
+
+def _csv(path: Path, separator: str) -> pd.DataFrame:
+    frame = pd.read_csv(path, sep=separator, na_values=MISSING, low_memory=False)
+    # pandas makes `y` and `y.1` of `y,y`, which would hide a repeated target among the features.
+    header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]
+    repeated = {name for name, count in Counter(header).items() if count > 1 and name}
+    names = zip(header, frame.columns, strict=True)
+    return frame.set_axis([written if written in repeated else name for written, name in names], axis="columns")
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    names = pyarrow.parquet.read_schema(path).names
+    if len(set(names)) == len(names):
+        return pd.read_parquet(path)
+    frame: pd.DataFrame = pyarrow.parquet.ParquetFile(path).read().to_pandas()  # pandas itself refuses such a file
+    return frame
 
 
 def _error(problem: str, path: Path, remedy: str) -> DataError:

@@ -111,12 +111,16 @@ def recommend(
     """The ``n`` configurations of ``family`` that earlier tasks speak for, without training anything.
 
     ``knowledge``: ``Knowledge.find()`` unless given. ``space`` and ``default`` are the family's own unless given; a
-    ``family`` that metatune does not train needs a ``space``. The default configuration is recommended first when
-    nothing known promises to beat it, or nothing is known.
+    ``family`` that metatune does not train needs a ``space``. Configurations that promise less than the default are not
+    recommended, so there may be fewer than ``n``; where nothing promises more, or nothing is known, it is the default.
 
     Raises ``UsageError`` for a bad ``n`` or family, ``KnowledgeError`` for damaged knowledge, and, with ``strict``,
     ``NoHistoryError`` when there is no history of the family or the task is unlike all of it.
     """
+    if not isinstance(task, Task):
+        raise UsageError("not a task", field="task", value=task, remedy="Make one: Task.from_dataframe, from_file ...")
+    if knowledge is not None and not isinstance(knowledge, Knowledge):
+        raise UsageError("not a knowledge", field="knowledge", value=knowledge, remedy="Give Knowledge.load(folder).")
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise UsageError("a number of configurations", field="n", value=n, remedy="Use a whole number from 1.")
     learner = family if isinstance(family, ModelFamily) else None
@@ -147,24 +151,25 @@ def recommend(
         tasks=0 if prior.empty or surrogate is None else len(surrogate.tasks),
         trials=0 if prior.empty or surrogate is None else sum(len(t.X) for t in surrogate.tasks),
         unlike=prior.is_unlike,
-        relative_gain=record.metric.direction == "minimize",
+        relative_gain=record.metric.gains_are_relative,
         notes=_notes(prior, items),
     )
 
 
 def _chosen(prior: Prior, n: int, default: Configuration | None) -> list[tuple[Configuration, str]]:
-    """Configurations and where they come from, best first; the default leads where nothing promises more."""
+    """Configurations and where they come from, best first; the default has its place, and what is worse is left out."""
+    if prior.empty:
+        return [(default, "default")] if default is not None else [(c, "spread") for c in prior.pool[:n]]
     listed: list[tuple[Configuration, str]] = [(c, "portfolio") for c in prior.portfolio(n)]
-    if default is None:
-        return listed or [(c, "spread") for c in prior.pool[:n]]
-    first = not listed or prior.is_unlike
-    if listed:
-        best, usual = prior.base @ prior.predict([listed[0][0], default])
-        first = first or usual >= best
-    if first:
+    if default is not None:
         others = [entry for entry in listed if identity(entry[0]) != identity(default)]
         listed = [(default, "default"), *others]
-    return listed[:n]
+    expected = prior.base @ prior.predict([configuration for configuration, _ in listed])
+    if default is not None and prior.is_unlike:
+        expected[0] = np.inf  # what is known does not apply here
+    ordered = [listed[i] for i in np.argsort(-expected, kind="stable")]
+    promising = [listed[i] for i in np.argsort(-expected, kind="stable") if expected[i] >= expected[0]]
+    return (ordered if default is None or prior.is_unlike else promising)[:n]
 
 
 class _Evidence:
@@ -217,7 +222,7 @@ class _Evidence:
             if task.record.metric.name == self._metric.name:
                 z = surface.predict(X, unit)
                 new, usual = np.nanquantile(task.score, [percentile(float(v)) for v in z])
-                scale = abs(usual) if self._metric.direction == "minimize" else 1.0
+                scale = abs(usual) if self._metric.gains_are_relative else 1.0
                 gains.append(float(new - usual) / (scale or 1.0))
         if not gains:
             return None

@@ -17,6 +17,7 @@ from metatune.metric import Metric
 from metatune.task import TaskRecord
 from metatune.trial import Trial
 
+_COLUMNS = ("number", "value", "best", "status", "origin", "seconds", "error")
 _PACKAGES = ("metatune", "optuna", "scikit-learn", "lightgbm", "keras")
 
 
@@ -81,18 +82,17 @@ class TuneResult:
         """One row per trial: number, value, best (value so far), status, origin, seconds, error, then the columns
         ``params_<name>`` and ``metrics_<name>``.
         """
-        rows = []
+        rows: list[dict[str, Any]] = []
         best: Trial | None = None
         for trial in self.trials:
             best = best_of((best, trial), self.task.metric)
-            row = {name: getattr(trial, name) for name in ("number", "value")}
+            row = {name: getattr(trial, name) for name in _COLUMNS if name != "best"}
             row["best"] = None if best is None else best.value
-            row |= {name: getattr(trial, name) for name in ("status", "origin", "seconds", "error")}
             row |= {f"params_{name}": value for name, value in trial.configuration.items()}
             rows.append(row | {f"metrics_{name}": value for name, value in trial.metrics.items()})
-        frame = pd.DataFrame(rows)
-        columns = sorted(frame.columns, key=lambda name: (name.startswith("metrics_"), name.startswith("params_")))
-        return frame[columns].astype({"value": float, "best": float})
+        names = dict.fromkeys([*_COLUMNS, *(name for row in rows for name in row)])
+        columns = sorted(names, key=lambda name: (name.startswith("metrics_"), name.startswith("params_")))
+        return pd.DataFrame(rows, columns=columns).astype({"value": float, "best": float})
 
     def save(self, directory: str | Path) -> Path:
         """Write ``result.json`` and the files of the model, if there is one, into ``directory``; gives that folder.

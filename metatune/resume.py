@@ -75,7 +75,7 @@ def take_up(
         "metric": (_text(task.metric), _text(record.task.metric)),
         "splits of the task": (_digest(task), record.notes.get(_SPLITS, _digest(task))),
         "space": (record.space if space is None else space, record.space),
-        "warm_start": ([dict(c) for c in warm_start] or warm_start_of(record), warm_start_of(record)),
+        "warm_start": ([_plain(c, record.space) for c in warm_start] or warm_start_of(record), warm_start_of(record)),
     }
     for field, (now, before) in now_and_before.items():
         if now != before:
@@ -86,6 +86,11 @@ def take_up(
                 remedy="Take it up with the arguments that it began with, or begin a new search.",
             )
     return record, store.trials(record.id)
+
+
+def _plain(configuration: Configuration, space: SearchSpace) -> dict[str, Any]:
+    """As ``Subject.checked`` would have it; one that is not in ``space`` as it is."""
+    return space.clip(configuration)[0] if space.contains(configuration) else dict(configuration)
 
 
 def _text(metric: Metric) -> str:

@@ -1,18 +1,21 @@
 """``MetaSampler``: the engine as a sampler for Optuna studies."""
 
 import threading
+import zlib
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, TPESampler
 from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from metatune.metric import Metric
+from metatune.parameter import value_at
 from metatune.search.proposer import Observation, Proposal, Proposer
 from metatune.space import SearchSpace
 from metatune.surrogate.family import FamilySurrogate
@@ -23,6 +26,8 @@ from metatune.trial import Configuration
 ORIGIN = "metatune:origin"
 #: The configuration itself, declared before the trial's parameters are asked for one by one.
 _PROPOSED = "metatune:proposed"
+#: A worker declares within moments; one that is silent for longer was killed, and nobody waits for it.
+_PATIENCE = timedelta(seconds=60)
 _EVIDENCE = ("slope", "wrong")
 
 
@@ -55,7 +60,6 @@ class MetaSampler(BaseSampler):
         self._space = space
         self._default = default
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
-        self._independent = RandomSampler(seed=seed)
         self._several = TPESampler(seed=seed, multivariate=False)
         self._intersection = IntersectionSearchSpace()
         self._proposers: dict[str, Proposer] = {}
@@ -71,8 +75,7 @@ class MetaSampler(BaseSampler):
         self._lock = threading.Lock()
 
     def reseed_rng(self) -> None:
-        """Give the independent sampler another seed; proposals differ by trial number anyway."""
-        self._independent.reseed_rng()
+        """Give the sampler for several objectives another seed; all else differs by trial number anyway."""
         self._several.reseed_rng()
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -112,19 +115,23 @@ class MetaSampler(BaseSampler):
             )
         others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
-        observed = [_observation(t, space, sign) for t in others if t.state.is_finished() and _belongs(t, space)]
+        observed = [_observation(t, space, sign) for t in others if t.state.is_finished() and _whole(t, space)]
         pending = [t for t in others if t.state == TrialState.RUNNING]
+        now = datetime.now()
         declared = {t.number: _declared(t, space) for t in pending}
         running = [configuration for configuration in declared.values() if configuration is not None]
-        ahead = sum(c is None and number < trial.number for number, c in declared.items())
+        silent = [t for t in pending if declared[t.number] is None and t.number < trial.number]
+        ahead = sum(t.datetime_start is not None and now - t.datetime_start < _PATIENCE for t in silent)
         return proposer.propose(observed, running, number=trial.number, ahead=ahead)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """A random value for a parameter that no proposal covers."""
-        sampler = self._several if study._is_multi_objective() else self._independent
-        return sampler.sample_independent(study, trial, param_name, param_distribution)
+        if study._is_multi_objective():
+            return self._several.sample_independent(study, trial, param_name, param_distribution)
+        seed = [self._seed, trial.number, zlib.crc32(param_name.encode())]
+        return value_at(param_distribution, np.random.default_rng(seed).random())
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Let Optuna's sampler for several objectives see the end of the trial."""
@@ -150,10 +157,6 @@ def _declared(trial: FrozenTrial, space: SearchSpace) -> Configuration | None:
 def _whole(trial: FrozenTrial, space: SearchSpace) -> bool:
     """Whether the trial has a value for every active parameter of ``space``, wherever in or out of its ranges."""
     return all(name in trial.params for name in space if space.is_active(name, trial.params))
-
-
-def _belongs(trial: FrozenTrial, space: SearchSpace) -> bool:
-    return _whole(trial, space) and trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 def _observation(trial: FrozenTrial, space: SearchSpace, sign: float) -> Observation:

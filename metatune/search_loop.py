@@ -1,23 +1,26 @@
 """``SearchLoop``: the trials of one search, run by Optuna."""
 
-import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import optuna
+from optuna.distributions import CategoricalDistribution
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from metatune.objective import Judge
+from metatune.parameter import nearest
 from metatune.recording import Recorder
 from metatune.result import Progress, best_of
 from metatune.sampler import ORIGIN, MetaSampler
+from metatune.space import SearchSpace
 from metatune.strategies import GridSampler
 from metatune.study import StudyRecord
-from metatune.trial import Configuration, Trial
+from metatune.trial import Configuration, ParamValue, Trial
 
 #: When so many trials at the beginning raise one and the same error, the others would too.
 _HOPELESS = 5
@@ -50,10 +53,15 @@ class SearchLoop:
         self._recorder = recorder
         self._on_trial = on_trial
         self._total = 0
+        self._size: int | None = None
         self._began = time.perf_counter()
         with _quiet():
             self.study = optuna.create_study(
-                direction=record.task.metric.direction, sampler=sampler, pruner=pruner or NopPruner()
+                # Pruners such as Hyperband's draw by the name, so it is the same after a resume.
+                study_name=f"{record.family} on {record.task.name}, seed {record.seed}",
+                direction=record.task.metric.direction,
+                sampler=sampler,
+                pruner=pruner or NopPruner(),
             )
 
     @property
@@ -88,10 +96,9 @@ class SearchLoop:
         if trial.origin != "user" and not isinstance(self.study.sampler, MetaSampler):
             asked.relative_params  # noqa: B018 (asks the sampler)
         self.record.space.suggest(asked)
-        if trial.status == "pruned" or not isinstance(self.study.pruner, NopPruner):
-            for step, reported in enumerate(trial.curve, 1):
-                if math.isfinite(reported):
-                    asked.report(reported, step)
+        for step, reported in trial.reported:
+            asked.report(reported, step)
+            asked.should_prune()  # some pruners keep their state in the study as they are asked
         value = trial.value if trial.status == "complete" else None
         self.study.tell(asked, value, state=_STATES[trial.status])
 
@@ -108,6 +115,7 @@ class SearchLoop:
         ``KeyboardInterrupt`` travels on.
         """
         self._total = n_trials
+        self._size = _size(self.record.space, n_trials) if self._judge.repeatable else None
         left = n_trials - len(self.done)
         if left <= 0 or self._exhausted(len(self.study.trials) - 1):
             return
@@ -168,9 +176,11 @@ class SearchLoop:
             )
 
     def _exhausted(self, number: int) -> bool:
-        """Whether a finite space has no point left after the trial ``number``."""
+        """Whether a finite space has nothing left after the trial ``number`` that would tell more."""
         sampler = self.study.sampler
-        return isinstance(sampler, GridSampler) and not sampler.has(number + 1)
+        if isinstance(sampler, GridSampler) and not sampler.has(number + 1):
+            return True
+        return self._size is not None and len({repr(dict(trial.configuration)) for trial in self.done}) >= self._size
 
     def _hopeless(self) -> bool:
         """Whether the first trials all raised one error; a SearchError is a bad value, others may be better."""
@@ -178,6 +188,37 @@ class SearchLoop:
         error = next(iter(first))
         same = len(first) == 1 and error is not None and not error.startswith("SearchError")
         return same and len(self.trials) == _HOPELESS
+
+
+def _size(space: SearchSpace, most: int) -> int | None:
+    """How many configurations ``space`` has; ``None`` for more than ``most``."""
+    if any(_values(distribution) is None for distribution in space.parameters.values()):
+        return None
+    count = sum(1 for _ in islice(_configurations(space, list(space), {}), most + 1))
+    return count if count <= most else None
+
+
+def _configurations(space: SearchSpace, names: Sequence[str], given: Configuration) -> Iterator[Configuration]:
+    """Every configuration of a finite ``space`` that begins with ``given``; ``names`` are still to be decided."""
+    if not names:
+        yield given
+    elif not space.is_active(names[0], given):
+        yield from _configurations(space, names[1:], given)
+    else:
+        for value in _values(space[names[0]]) or ():
+            yield from _configurations(space, names[1:], {**given, names[0]: value})
+
+
+def _values(distribution: Any) -> Iterable[ParamValue] | None:
+    """Every value of a parameter; ``None`` if there is no end of them."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    if distribution.single():
+        return (distribution.low,)
+    if distribution.step is None:
+        return None
+    last = round((distribution.high - distribution.low) / distribution.step)
+    return (nearest(distribution, distribution.low + i * distribution.step) for i in range(last + 1))
 
 
 def _origin(asked: optuna.Trial, strategy: str) -> str:

@@ -21,7 +21,7 @@ from metatune.study import StudyRecord
 from metatune.trial import Trial
 from metatune.trial_table import FIXED, FamilyTable, content_digest, table_of
 
-#: Version of the files; a change of their columns raises it.
+#: Version of the files; a change of the columns that every table has raises it.
 SNAPSHOT_VERSION = 1
 
 _STUDIES = "studies.parquet"

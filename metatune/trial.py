@@ -27,8 +27,10 @@ class Trial:
 
     ``value`` is the task's metric in its own unit and direction, finite, and ``None`` exactly when the trial
     has no result (``failed``, ``interrupted``). ``curve`` holds the metric after each step of the fidelity
-    (epochs, boosting rounds), oldest first; NaN where a step had none. ``seconds`` is wall time of the whole
-    evaluation. ``fidelity`` is the share of the full budget that was used, in (0, 1]. ``origin`` says where
+    (epochs, boosting rounds), oldest first; NaN where a step had none. ``best_step`` is the step (1-based) that early
+    stopping kept, the mean over several folds; ``None`` without one. ``reported`` holds the pairs (step, value) that
+    a pruner saw, in that order: of some steps, or of folds. ``seconds`` is wall time of the whole evaluation.
+    ``fidelity`` is the share of the full budget that was used, in (0, 1]. ``origin`` says where
     the proposal came from (``default``, ``portfolio``, ``model``, ``random``, ``user``, ...).
     ``started`` is seconds since the epoch.
 
@@ -42,6 +44,8 @@ class Trial:
     key: str = field(default_factory=new_key)
     metrics: Mapping[str, float] = field(default_factory=dict)
     curve: tuple[float, ...] = ()
+    best_step: int | None = None
+    reported: tuple[tuple[int, float], ...] = ()
     fidelity: float = 1.0
     seconds: float = math.nan
     origin: str = "unknown"

@@ -1,7 +1,8 @@
 """Trials of one model family as columns: an Arrow table, its NumPy views, and the exact way back to trials.
 
 Columns: ``n__<name>`` numeric parameters (null: inactive), ``s__<name>`` categorical ones as JSON of the choice,
-``m__<name>`` further metrics, ``curve``, and one column per other field of ``Trial``. ``exact`` holds, as JSON, what
+``m__<name>`` further metrics, ``curve``, and one column per other field of ``Trial`` (``OPTIONAL`` ones only where a
+trial has such a value; ``reported`` is two of them). ``exact`` holds, as JSON, what
 those columns would alter: parameters that the space does not declare, values of another type than declared,
 integers that a double cannot hold.
 """
@@ -39,6 +40,12 @@ FIXED = {
     "error": pa.string(),
     "curve": pa.list_(pa.float64()),
     "exact": pa.string(),
+}
+#: The columns that a table has if one of its trials has a value there.
+OPTIONAL = {
+    "best_step": pa.int64(),
+    "reported_steps": pa.list_(pa.int64()),
+    "reported_values": pa.list_(pa.float64()),
 }
 
 
@@ -83,6 +90,14 @@ def table_of(pairs: Sequence[tuple[StudyRecord, Trial]]) -> pa.Table:
             column.rows.append(row)
             column.values.append(float(metric))
     columns = {name: _array(fixed[name], kind) for name, kind in FIXED.items()}
+    optional: dict[str, list[Any]] = {
+        "best_step": [trial.best_step for trial in trials],
+        "reported_steps": [[step for step, _ in trial.reported] or None for trial in trials],
+        "reported_values": [[value for _, value in trial.reported] or None for trial in trials],
+    }
+    for name, kind in OPTIONAL.items():
+        if any(value is not None for value in optional[name]):
+            columns[name] = _array(optional[name], kind)
     for name in sorted(sparse):
         columns[name] = (sparse[name].texts if name.startswith("s__") else sparse[name].floats)(len(pairs))
     return pa.table(columns)
@@ -229,16 +244,22 @@ class FamilyTable:
         }
         metrics = {name: _plain(self.table[f"m__{name}"].to_pylist()) for name in self._named("m__")}
         curves = self.table["curve"].to_pylist()
+        best_steps, steps, values_at = (self._optional(name) for name in OPTIONAL)
         studies = [self.studies[i] for i in self.study]
         for row, configuration in enumerate(_configurations(self.table, studies)):
             fields = {name: values[row] for name, values in plain.items()}
             fields["curve"] = tuple(_plain(curves[row]))
+            fields["best_step"] = best_steps[row]
+            fields["reported"] = tuple(zip(steps[row] or (), _plain(values_at[row] or []), strict=True))
             fields["error"] = None if fields["error"] is None else from_json(fields["error"])
             fields["metrics"] = {name: values[row] for name, values in metrics.items() if values[row] is not None}
             yield int(self.study[row]), Trial(configuration=configuration, **fields)
 
     def _named(self, prefix: str) -> list[str]:
         return [name[len(prefix) :] for name in self.table.column_names if name.startswith(prefix)]
+
+    def _optional(self, column: str) -> list[Any]:
+        return self.table[column].to_pylist() if column in self.table.column_names else [None] * len(self)
 
     def _floats(self, column: str) -> np.ndarray:
         return np.asarray(self.table[column].to_numpy(), dtype=np.float64)

@@ -84,7 +84,7 @@ def tune(
     earlier: list[Trial] = []
     if resume is None:
         subject = Subject.of(task, family, objective=objective, space=space, default=default)
-        subject.check(warm_start)
+        warm_start = subject.checked(warm_start)
         guide = _Guide.of(knowledge, strategy, name, task.metric)
         record = _new_study(task, subject, guide, strategy=strategy, seed=seed, warm_start=warm_start)
     else:
@@ -232,6 +232,13 @@ def _search(
         status = "interrupted"
     finally:
         recorder.close(status)
+    if not loop.done and status == "failed":
+        raise SearchError(
+            "the time was over before the first trial",
+            field="timeout",
+            value=timeout,
+            remedy="Give more seconds.",
+        )
     if status == "failed":
         raise SearchError(
             f"none of {len(loop.trials)} trials was complete",

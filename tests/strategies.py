@@ -128,6 +128,8 @@ def trials(draw: st.DrawFn, space: SearchSpace) -> Trial:
         number=draw(st.integers(0, 10_000)),
         metrics=draw(st.dictionaries(names, finite, max_size=3)),
         curve=tuple(draw(st.lists(st.one_of(finite, st.just(math.nan)), max_size=5))),
+        best_step=draw(st.one_of(st.none(), st.integers(1, 1000))),
+        reported=tuple(draw(st.lists(st.tuples(st.integers(1, 1000), finite), max_size=3))),
         fidelity=draw(st.floats(0.01, 1.0)),
         seconds=draw(st.floats(0.0, 1e5)),
         origin=draw(st.sampled_from(["default", "portfolio", "model", "random", "user"])),

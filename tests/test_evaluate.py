@@ -266,6 +266,15 @@ class TestRunTrial:
         trial = run_trial(breast_cancer(), Scripted(act), {"a": 0.1}, report=prune)
         assert (trial.status, trial.value, trial.fidelity) == ("pruned", 0.7, 0.4)
         np.testing.assert_array_equal(trial.curve, [math.nan, 0.6, math.nan, 0.7])
+        assert trial.reported == ((2, 0.6), (4, 0.7))
+        assert trial.best_step is None
+
+    def test_best_step_and_reports_of_several_folds(self):
+        task = breast_cancer()
+        task = Task.from_arrays(task.data.X, task.data.y, validation=2)
+        trial = run_trial(task, Scripted(curves=[(0.1, 0.2, 0.3, 0.4), (0.1, 0.2)]), {"a": 0.1})
+        assert (len(trial.curve), trial.best_step) == (2, 3)
+        assert trial.reported == ((1, 0.5), (2, 0.5))
 
     def test_pruned_after_a_fold(self):
         task = breast_cancer()

@@ -1,6 +1,7 @@
 """Knowledge on disk: whole, verified, and replaced at once or not at all."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,22 @@ def test_families_that_did_not_change_are_reused(knowledge: Knowledge) -> None:
     more = study_of(record("more"), utility, configurations=SPACE.sample(12, 7))
     regrown = Knowledge.build(knowledge.snapshot.merge(Snapshot.of([more])), reuse=knowledge)
     assert regrown.surrogate(FAMILY) is not knowledge.surrogate(FAMILY)
+
+
+def test_changed_meta_features_are_learnt_anew(knowledge: Knowledge) -> None:
+    changed = [
+        (replace(study, task=replace(study.task, metafeatures={"rows": float(i)})), trials)
+        for i, (study, trials) in enumerate(knowledge.snapshot.records())
+    ]
+    again = Knowledge.build(Snapshot.of(changed), reuse=knowledge).surrogate(FAMILY)
+    assert again is not None
+    assert again.records[0].metafeatures == {"rows": 0.0}
+
+
+def test_a_family_that_taught_nothing_survives_load_and_save(tmp_path: Path) -> None:
+    Knowledge.build(Snapshot.of([study_of(record("few"), utility, configurations=[])])).save(tmp_path / "a")
+    Knowledge.load(tmp_path / "a").save(tmp_path / "b")
+    assert Knowledge.load(tmp_path / "b").surrogate(FAMILY) is None
 
 
 def test_no_history_is_an_error_that_says_what_to_do() -> None:

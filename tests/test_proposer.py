@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from planted import SPACE, planted_snapshot, planted_surrogate, record, surrogate_of, utility
 from strategies import search_spaces
 
+from metatune.encoding import UnitEncoder
 from metatune.metric import Direction
 from metatune.search.proposer import Observation, Proposer
 from metatune.space import Condition, SearchSpace
@@ -101,9 +102,6 @@ def _average_best(surrogate: FamilySurrogate | None, seeds: range, n: int) -> fl
 
 
 def test_an_unrelated_history_is_not_worse_than_none() -> None:
-    def noise(c: Configuration, *_: float) -> float:
-        return float(np.random.default_rng(hash(tuple(map(str, c.items()))) % 2**32).normal())
-
     rng = np.random.default_rng(0)
 
     def unrelated(c: Configuration, x: float, y: float) -> float:
@@ -119,6 +117,27 @@ def test_an_inverted_history_is_recovered_from() -> None:
     surrogate = surrogate_of(planted_snapshot(function=lambda c, x, y: -utility(c, x, y)))
     found = [best_after(search(proposer_for(surrogate, seed=s), utility, 25), 25) for s in range(4)]
     assert np.mean(found) > -0.1
+
+
+def test_a_history_that_misleads_is_not_followed() -> None:
+    surrogate = surrogate_of(planted_snapshot(function=lambda c, x, y: -utility(c, x, y)))
+    observed = [Observation(c, utility(c)) for c in SPACE.sample(25, 3)]
+    assert proposer_for(surrogate).propose(observed, number=25).origin == "model-without-history"
+    assert proposer_for(planted_surrogate()).propose(observed, number=25).origin == "model"
+
+
+def test_a_running_trial_is_not_proposed_next_door() -> None:
+    observed = [Observation(c, utility(c)) for c in SPACE.sample(12, 3)]
+    proposer = proposer_for(planted_surrogate())
+    first = proposer.propose(observed, number=12).configuration
+    units = UnitEncoder(SPACE)
+
+    def distance(running: list[Configuration]) -> float:
+        found = proposer.propose(observed, running, number=12).configuration
+        return float(np.abs(units.encode([found]) - units.encode([first])).max())
+
+    assert distance([]) == 0.0
+    assert distance([first]) > 0.02
 
 
 def test_a_cold_search_finds_the_optimum_too() -> None:

@@ -4,16 +4,19 @@ import os
 import signal
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from learner_contract import breast_cancer, iris
 from memory_store import PLANE, MemoryStore, bowl, custom
+from optuna.pruners import HyperbandPruner, MedianPruner, SuccessiveHalvingPruner
 from planted import FAMILY, SPACE, planted_snapshot, utility
-from test_evaluate import Scripted
+from test_evaluate import Fixed, Scripted
 
 from metatune.errors import UnknownNameError, UsageError
 from metatune.knowledge import Knowledge
 from metatune.metric import Metric
 from metatune.space import SearchSpace
+from metatune.task import Task
 from metatune.tune import tune
 
 
@@ -35,6 +38,21 @@ class CtrlC:
         return self.value(configuration)
 
 
+class Stepwise(Scripted):
+    """Eight steps, of which every second is reported; its accuracy depends on the configuration."""
+
+    def fit(self, configuration, train, *, valid, metric, seed, steps=None, report=None, threads=1):
+        a, rows = configuration["a"], valid.n_rows
+        one = np.where(np.arange(rows) < a * rows, 0.6, 0.4)
+        model = Fixed(np.column_stack([1 - one, one]))
+        model.curve = tuple(a * step if step % 2 else (1 - a) * step for step in range(1, 9))
+        model.best_step = 8
+        for step in (2, 4, 6, 8):
+            if report is not None:
+                report(step, model.curve[step - 1])
+        return model
+
+
 def search(store, objective=bowl, **options):
     options = {"n_trials": 12, "strategy": "random", "space": PLANE} | options
     return tune(custom(), "bowl", objective=objective, store=store, **options)
@@ -54,6 +72,16 @@ class TestInterrupt:
         assert store.status[result.study_id] == "interrupted"
         assert result.best_value == max(t.value for t in result.trials[:3])
         assert result.frame["status"].tolist() == ["complete"] * 3 + ["interrupted"]
+
+    def test_before_the_first_trial(self, monkeypatch):
+        def press(*args):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(SearchSpace, "suggest", press)
+        result = search(MemoryStore())
+        assert result.interrupted
+        assert list(result.frame.columns) == ["number", "value", "best", "status", "origin", "seconds", "error"]
+        assert len(result.frame) == 0
 
     def test_before_the_first_result(self, tmp_path):
         result = search(MemoryStore(), CtrlC(bowl, at=0))
@@ -129,6 +157,34 @@ class TestResume:
         assert [t.origin for t in rest.trials if t.status != "interrupted"] == [t.origin for t in whole.trials]
         assert store.trials(first.study_id) == list(rest.trials)
         assert store.status == {first.study_id: "finished"}
+
+    @pytest.mark.parametrize(
+        "pruner",
+        [MedianPruner(n_startup_trials=3), SuccessiveHalvingPruner(), HyperbandPruner(max_resource=4)],
+        ids=lambda pruner: type(pruner).__name__,
+    )
+    @pytest.mark.parametrize("validation", ["holdout", 4])
+    def test_a_pruner_sees_what_it_saw_before(self, pruner, validation):
+        """Its values are not those of the curve: of every second step, or means over the folds."""
+        data = breast_cancer().data
+        task = Task.from_arrays(data.X, data.y, validation=validation, metric="accuracy")
+
+        def press(progress):
+            if progress.done == 7:
+                raise KeyboardInterrupt
+
+        def run(store, **options):
+            options = {"n_trials": 14, "strategy": "random", "pruner": pruner, "refit": False} | options
+            return tune(task, Stepwise(), store=store, **options)
+
+        whole = run(False)
+        assert {t.status for t in whole.trials[7:]} == {"complete", "pruned"}
+        store = MemoryStore()
+        first = run(store, on_trial=press)
+        rest = run(store, resume=first.study_id)
+        assert len(first.trials) == 7
+        assert [t.status for t in rest.trials] == [t.status for t in whole.trials]
+        assert [t.reported for t in rest.trials] == [t.reported for t in whole.trials]
 
     def test_warm_starts_that_were_not_reached(self):
         warm = [{"x": i / 10, "y": 0.5} for i in range(5)]

@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+from datetime import datetime
 
 import optuna
 import pytest
@@ -116,14 +117,14 @@ def test_an_unknown_parameter_space_needs_no_history() -> None:
 
 def test_workers_that_ask_at_the_same_moment_get_different_proposals() -> None:
     study = optuna.create_study(direction="maximize", sampler=MetaSampler(planted_surrogate(), space=SPACE, seed=0))
-    for warm in (0, 6):
+    for warm, workers in ((0, 8), (6, 4)):
         study.optimize(lambda trial: utility(SPACE.suggest(trial)), n_trials=warm) if warm else None
         sampler = MetaSampler(planted_surrogate(), space=SPACE, seed=0)
-        ids = [study._storage.create_new_trial(study._study_id) for _ in range(4)]
+        ids = [study._storage.create_new_trial(study._study_id) for _ in range(workers)]
         asking = [study._storage.get_trial(i) for i in ids]
-        # None of the four has declared its configuration when the others are made.
+        # None of them has declared its configuration when the others are made.
         found = [sampler.propose(study, trial, dict(SPACE.parameters)).configuration for trial in asking]
-        assert len({str(sorted(c.items())) for c in found}) == 4
+        assert len({str(sorted(c.items())) for c in found}) == workers
         for trial in asking:
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
@@ -138,3 +139,44 @@ def test_a_sampler_can_be_pickled_with_its_study() -> None:
         params = SPACE.suggest(trial)
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
         assert SPACE.contains(params)
+
+
+def test_a_worker_that_was_killed_before_it_declared_is_not_waited_for() -> None:
+    def first(dead: int) -> dict[str, object]:
+        sampler = MetaSampler(planted_surrogate(), space=SPACE, seed=0)
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        for _ in range(dead):
+            killed = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
+            killed.datetime_start = datetime(2020, 1, 1)
+            study.add_trial(killed)
+        return SPACE.suggest(study.ask())  # type: ignore[return-value]
+
+    assert first(dead=5) == first(dead=0)
+
+
+def test_independent_draws_depend_on_seed_number_and_name_only() -> None:
+    def draws(restart: bool) -> list[float]:
+        sampler = MetaSampler(seed=3)
+        study = optuna.create_study(sampler=sampler)
+        values = []
+        for _ in range(4):
+            trial = study.ask()
+            # A fresh parameter each time is never in common, so it is always sampled independently.
+            values.append(trial.suggest_float(f"p{trial.number}", 0, 1))
+            study.tell(trial, 0.0)
+            study.sampler = MetaSampler(seed=3) if restart else sampler
+        return values
+
+    assert draws(restart=True) == draws(restart=False)
+    assert len(set(draws(restart=True))) == 4
+
+
+def test_the_default_has_its_turn_after_any_number_of_warm_starts() -> None:
+    default = {"x": 0.95, "y": 0.9, "kind": "bad"}
+    study = optuna.create_study(
+        direction="maximize", sampler=MetaSampler(planted_surrogate(), space=SPACE, default=default, seed=0)
+    )
+    for configuration in SPACE.sample(12, 5):
+        study.enqueue_trial(configuration)
+    study.optimize(lambda trial: utility(SPACE.suggest(trial)), n_trials=14)
+    assert default in [t.params for t in study.trials]

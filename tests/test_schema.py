@@ -87,6 +87,13 @@ def test_numpy_values_become_plain_ones():
     assert decoded.configuration["c"] is True
 
 
+def test_documents_that_are_older_than_a_field():
+    trial = Trial(configuration={"rate": 0.1}, status="complete", value=0.5, key="k", curve=(0.4, 0.5))
+    document = json.loads(schema.trial_document(trial))
+    assert (document.pop("best_step"), document.pop("reported")) == (None, [])
+    assert schema.trial_of(json.dumps(document)) == trial
+
+
 def test_long_spaces_and_curves_are_split_over_tags():
     space = SearchSpace({f"parameter {i:03}": [f"choice {j}" * 20 for j in range(10)] for i in range(60)})
     record = study(space)

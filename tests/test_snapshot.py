@@ -160,6 +160,18 @@ def test_curves_and_metrics_keep_what_is_missing():
     assert metrics == [["f1"], []]
 
 
+def test_files_that_are_older_than_a_column(tmp_path):
+    newer = Trial(
+        configuration={}, status="complete", value=1.0, key="1", best_step=7, reported=((2, 0.5), (4, 0.6)), seconds=1.0,
+        started=2.0,
+    )  # fmt: skip
+    Snapshot.of([(study("new"), [newer])]).write(tmp_path / "new")
+    Snapshot.of([(study("old"), [trial("2")])]).write(tmp_path / "old")
+    assert "best_step" not in pq.read_schema(tmp_path / "old" / "trials" / "lightgbm.parquet").names
+    old, new = (Snapshot.read(tmp_path / name) for name in ("old", "new"))
+    assert [those for _, those in old.merge(new).records()] == [(trial("2"),), (newer,)]
+
+
 def test_a_study_without_trials_is_kept(tmp_path):
     Snapshot.of([(study(), [])]).write(tmp_path)
     read = Snapshot.read(tmp_path)

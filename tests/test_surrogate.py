@@ -16,7 +16,7 @@ from metatune.surrogate.family import FamilySurrogate
 from metatune.surrogate.similarity import distances, feature_matrix, unlike_anything
 from metatune.surrogate.surface import GP_LIMIT, TaskSurface
 from metatune.surrogate.tasks import MAX_TRIALS, tasks_of
-from metatune.surrogate.validation import MIN_TASKS_FOR_FEATURES, rank_correlation
+from metatune.surrogate.validation import MIN_TASKS_FOR_FEATURES, _mean_by_group, rank_correlation
 from metatune.trial import Configuration, Trial
 
 
@@ -95,6 +95,21 @@ def test_related_tasks_are_left_out_together() -> None:
     assert surrogate_of(Snapshot.of(records)).validation.correlation < 0.0
 
 
+def test_relatives_do_not_count_as_evidence_for_meta_features() -> None:
+    assert _mean_by_group(np.array([1.0, 3.0, 5.0]), ["a", "a", "b"]) == pytest.approx([2.0, 5.0])
+
+
+def test_a_dataset_with_two_metrics_is_one_task_by_a_third() -> None:
+    records = []
+    for i, direction in enumerate(("maximize", "minimize")):
+        study, trials = study_of(record("same", direction), utility, configurations=SPACE.sample(20, i))  # type: ignore[arg-type]
+        trials = [replace(t, key=f"{direction}-{t.key}", metrics={"third": float(t.number)}) for t in trials]
+        records.append((replace(study, id=direction), trials))
+    surrogate = surrogate_of(Snapshot.of(records))
+    assert len(surrogate.tasks) == 2
+    assert [len(t.X) for t in surrogate.judged_by(Metric("third", "maximize")).tasks] == [40]
+
+
 def test_what_teaches_nothing_is_left_out() -> None:
     rng = np.random.default_rng(0)
     constant = study_of(record("constant"), lambda c: 1.0, configurations=SPACE.sample(20, rng))
@@ -117,6 +132,8 @@ def test_studies_of_one_task_are_one_task_and_a_huge_one_is_thinned() -> None:
     tasks = tasks_of(table, surrogate_of(planted_snapshot(tasks=1)).encoder)
     assert len(tasks) == 1
     assert len(tasks[0].X) == MAX_TRIALS
+    values = sorted((trial.value or 0.0 for trial in [*trials, *more]), reverse=True)
+    assert sorted(tasks[0].score, reverse=True)[:50] == pytest.approx(values[:50])
 
 
 def test_incumbents_are_the_best_configurations_as_recorded() -> None:

@@ -97,3 +97,10 @@ def test_evidence_tells_a_helpful_history_from_a_misleading_one() -> None:
     # Right about four pairs in five, and rough: worse than the smooth function that the points suggest.
     misleading = TransferModel.fit(U, score, (score + rng.normal(0, 0.6, 15))[None, :] * 3, owners=owners, base=base)
     assert helpful.evidence > without.evidence > misleading.evidence
+
+
+def test_huge_and_nearly_equal_scores_are_survived() -> None:
+    assert np.isfinite(standardised(np.array([-0.5, -1e300, -1.7e308, np.nan]))).all()
+    z = standardised(np.array([-0.5, -0.4, -1e300]))
+    assert z[1] > z[0] > z[2]
+    assert (standardised(np.full(3, 0.1)) == 0.0).all()

@@ -12,12 +12,12 @@ from learner_contract import breast_cancer, diabetes, iris
 from memory_store import PLANE, MemoryStore, bowl, custom
 from planted import FAMILY, SPACE, planted_snapshot, utility
 
-from metatune.errors import KnowledgeError, StoreError
+from metatune.errors import KnowledgeError, SearchError, StoreError
 from metatune.history.mlflow_store import MLflowStore
 from metatune.knowledge import KNOWLEDGE_VARIABLE, Knowledge
 from metatune.learners import get_family, load_model
 from metatune.learners.evaluate import test_scores
-from metatune.space import SearchSpace
+from metatune.space import Condition, SearchSpace
 from metatune.task import Task
 from metatune.tune import tune
 
@@ -217,6 +217,22 @@ class TestTrials:
             assert [t.origin for t in result.trials[:2]] == ["user", "user"]
             assert "user" not in {t.origin for t in result.trials[2:]}
 
+    def test_numbers_of_numpy(self):
+        store = MemoryStore()
+        numbers = {"x": np.float32(0.25), "y": np.int64(1)}
+        for strategy in ("meta", "random"):
+            options = {"strategy": strategy, "knowledge": False, "store": store, "default": numbers}
+            result = bowl_search(n_trials=2, warm_start=[numbers], **options)
+            assert dict(result.trials[0].configuration) == {"x": 0.25, "y": 1.0}
+            assert all(type(value) is float for value in result.trials[0].configuration.values())
+            again = bowl_search(n_trials=3, warm_start=[numbers], resume=result.study_id, **options)
+            assert len(again.trials) == 3
+
+    def test_a_timeout_before_the_first_trial(self):
+        with pytest.raises(SearchError, match="before the first trial") as caught:
+            bowl_search(timeout=1e-9)
+        assert caught.value.field == "timeout"
+
     def test_timeout(self):
         def slow(configuration):
             time.sleep(0.05)
@@ -258,6 +274,28 @@ class TestTrials:
         result = tune(diabetes(), "linear", n_trials=2, strategy="random", store=False)
         assert all({"rmse", "mae", "r2"} <= set(t.metrics) for t in result.trials)
         assert result.best_value == min(t.value for t in result.trials)
+
+    @pytest.mark.parametrize("strategy", ["random", "tpe", "meta"])
+    def test_a_finite_space_that_is_used_up_ends_the_search(self, strategy):
+        space = SearchSpace(
+            {
+                "C": {"low": 0.5, "high": 0.5},
+                "kernel": ["linear", "rbf"],
+                "gamma": {"low": 0.1, "high": 0.3, "step": 0.1},
+            },
+            {"gamma": Condition("kernel", ("rbf",))},
+        )
+        result = tune(
+            iris(), "svm", space=space, n_trials=100, strategy=strategy, knowledge=False, store=False, refit=False
+        )
+        tried = [tuple(t.configuration.values()) for t in result.trials]
+        assert set(tried) == {(0.5, "linear"), *((0.5, "rbf", gamma) for gamma in (0.1, 0.2, 0.1 + 2 * 0.1))}
+        assert tried.index(tried[-1]) == len(tried) - 1
+
+    def test_an_objective_may_be_asked_again(self):
+        space = SearchSpace({"x": {"type": "int", "low": 0, "high": 1}})
+        result = bowl_search(lambda c: float(c["x"]), space=space, n_trials=9)
+        assert len(result.trials) == 9
 
     def test_progress(self):
         seen = []
@@ -344,8 +382,17 @@ class TestResult:
     def test_the_model_stops_at_the_best_step(self):
         space = SearchSpace({"n_estimators": {"type": "int", "low": 300, "high": 300}})
         result = tune(breast_cancer(), "lightgbm", n_trials=1, strategy="random", space=space, store=False)
-        curve = result.best_trial.curve
-        assert result.model.booster.current_iteration() == 1 + int(np.argmax(curve)) < len(curve)
+        step, curve = result.best_trial.best_step, result.best_trial.curve
+        assert result.model.booster.current_iteration() == step < len(curve)
+        assert curve[step - 1] == max(curve)
+
+    def test_the_model_stops_at_the_best_step_without_a_curve(self):
+        space = SearchSpace({"n_estimators": {"type": "int", "low": 300, "high": 300}})
+        task = breast_cancer()
+        task = Task.from_arrays(task.data.X, task.data.y, metric="f1", validation="holdout")
+        result = tune(task, "lightgbm", n_trials=1, strategy="random", space=space, store=False)
+        assert result.best_trial.curve == ()
+        assert result.model.booster.current_iteration() == result.best_trial.best_step < 300
 
     def test_without_refit(self):
         result = iris_search(refit=False)

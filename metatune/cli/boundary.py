@@ -101,6 +101,17 @@ def _answer(function: Callable[..., Answer], options: Mapping[str, Any]) -> Answ
         raise _FailedError(_BUG, type=type(error).__name__, problem=str(error)) from error
 
 
+def print_usage_error(error: Any) -> None:
+    """Print the document of ``error``, by which typer refuses a command line."""
+    parameter, context = getattr(error, "param", None), getattr(error, "ctx", None)
+    field = parameter.opts[0] if parameter is not None else getattr(error, "option_name", "command line")
+    remedy = f"See {context.command_path if context is not None else 'metatune'} --help."
+    failure = _FailedError(
+        error.exit_code, type="UsageError", problem=error.format_message(), field=field, value=None, remedy=remedy
+    )
+    print(json.dumps(plain(failure.document), allow_nan=False))
+
+
 def as_options(remedy: str) -> str:
     """``remedy`` with arguments of ``Task`` and ``tune`` as they are typed: ``repair=True`` becomes ``--repair``."""
     remedy = remedy.replace("repair=True", "--repair")

@@ -1,9 +1,13 @@
 """``metatune``: the application and its commands."""
 
-from typing import Annotated
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from metatune.cli.boundary import print_usage_error
 from metatune.cli.demo import demo
 from metatune.cli.doctor import doctor
 from metatune.cli.history import history
@@ -12,8 +16,40 @@ from metatune.cli.train import train
 from metatune.cli.tune import tune
 from metatune.version import __version__
 
+#: What typer raises for every wrong command line; of this family it makes only ``BadParameter`` public.
+_WrongUsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+
+class _Commands(TyperGroup):
+    """The commands; with ``--json``, a command line that typer refuses gives a document too."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        words = ctx.meta[_WORDS] = tuple(args)
+        with _usage_errors_told(words):
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _usage_errors_told(ctx.meta[_WORDS]):
+            return super().invoke(ctx)
+
+
+_WORDS = "metatune.words"
+
+
+@contextlib.contextmanager
+def _usage_errors_told(words: Sequence[str]) -> Iterator[None]:
+    """Print the document of a usage error if ``words`` ask for one; typer then reports it and exits with 2."""
+    try:
+        yield
+    except _WrongUsageError as error:
+        if "--json" in words:
+            print_usage_error(error)
+        raise
+
+
 app = typer.Typer(
     name="metatune",
+    cls=_Commands,
     help="The tuning memory of a team: every search starts better than the last.",
     no_args_is_help=True,
     add_completion=False,

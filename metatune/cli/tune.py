@@ -47,7 +47,9 @@ def tune(
     warm_start: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="JSON with configurations to try first; also what recommend --json or --save gave."
+            metavar="FILE",
+            help="JSON with configurations to try first, completed by defaults; also what recommend --json or --save "
+            "gave.",
         ),
     ] = None,
     resume: Annotated[str | None, typer.Option(metavar="ID", help="Go on with this study.")] = None,
@@ -68,7 +70,7 @@ def tune(
     # Heavy imports wait until the command runs, for the sake of --help.
     from metatune.tune import tune as verb
 
-    first = [] if warm_start is None else read_configurations(warm_start)
+    first = [] if warm_start is None else completed(read_configurations(warm_start), family)
     task = options.read_task(
         data, target, metric=metric, kind=kind, name=name, separator=separator, repair=repair,
         validation=validation, test_size=test_size, seed=seed,
@@ -120,6 +122,21 @@ def read_configurations(path: Path) -> list[dict[str, Any]]:
                 value=entry,
                 remedy='Write it as an object, for example {"learning_rate": 0.1}.',
             )
+    return found
+
+
+def completed(configurations: list[dict[str, Any]], family: str) -> list[dict[str, Any]]:
+    """``configurations`` with the defaults of ``family`` for active parameters that they leave out."""
+    from metatune.learners import get_family
+
+    model = get_family(family)
+    space, default = model.space(), model.default()
+    found = []
+    for configuration in configurations:
+        # Only what is missing: a value out of range stays, and the search names it.
+        _, changes = space.clip(configuration, default)
+        missing = {change.parameter: change.after for change in changes if change.reason == "missing"}
+        found.append(configuration | missing)
     return found
 
 

@@ -7,9 +7,10 @@ import sqlite3
 import threading
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import requests
 from mlflow import MlflowClient
@@ -28,6 +29,8 @@ from metatune.trial import Trial
 _PARENT = "mlflow.parentRunId"
 _NO_LINKS = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"  # else a client prints two lines for every run
 _PAGE = 1000
+_LOG = logging.getLogger("metatune")
+_Record = TypeVar("_Record")
 
 # What `_quiet` changes is the process's.
 _LOCK = threading.RLock()
@@ -43,7 +46,8 @@ class MLflowStore:
     A new SQLite file gets its tables on first use (seconds), in WAL mode; its artifacts go to ``mlartifacts``
     beside it. Nothing is read or written before the first method is called. MLflow's global state is left alone.
 
-    Raises ``UsageError`` for what is not a tracking URI; every method raises ``StoreError``.
+    Raises ``UsageError`` for what is not a tracking URI; every method raises ``StoreError``. Runs that are damaged, or
+    were written by another version, are left out by what reads, with one warning: see ``unreadable``.
     """
 
     def __init__(self, uri: str | None = None, experiment: str = "metatune") -> None:
@@ -53,6 +57,8 @@ class MLflowStore:
         self._client: MlflowClient | None = None
         self._experiment_id: str | None = None
         self._open: dict[str, _OpenStudy] = {}
+        #: Why, by the id of the run, for every run that was left out so far.
+        self.unreadable: dict[str, str] = {}
 
     def open_study(self, study: StudyRecord) -> None:
         """See ``HistoryStore``."""
@@ -103,7 +109,8 @@ class MLflowStore:
         if self._absent():
             return []
         with self._boundary() as client:
-            found = {study.id: study for study in map(_decoded_study, self._runs(client, "study"))}
+            runs = self._runs(client, "study")
+            found = {study.id: study for _, study in self._decoded(runs, _decoded_study)}
         return sorted(found.values(), key=lambda study: (study.created, study.id))
 
     def study(self, study_id: str) -> StudyRecord:
@@ -124,7 +131,8 @@ class MLflowStore:
         if self._absent():
             return []
         with self._boundary() as client:
-            return _ordered(map(_decoded_trial, self._runs(client, "trial", study_id)))
+            runs = self._runs(client, "trial", study_id)
+            return _ordered(trial for _, trial in self._decoded(runs, _decoded_trial))
 
     def records(self) -> Iterator[tuple[StudyRecord, list[Trial]]]:
         """See ``HistoryStore``. Trials whose study was deleted are left out."""
@@ -133,8 +141,8 @@ class MLflowStore:
         studies = self.studies()
         trials: defaultdict[str, list[Trial]] = defaultdict(list)
         with self._boundary() as client:
-            for run in self._runs(client, "trial"):
-                trials[run.data.tags[schema.STUDY_ID]].append(_decoded_trial(run))
+            for run, trial in self._decoded(self._runs(client, "trial"), _decoded_trial):
+                trials[run.data.tags.get(schema.STUDY_ID, "")].append(trial)
         for study in studies:
             yield study, _ordered(trials[schema.token(study.id)])
 
@@ -143,7 +151,27 @@ class MLflowStore:
         if self._absent():
             return []
         with self._boundary() as client:
-            return [_decoded_study(run).id for run in self._runs(client, "study") if run.info.status == "RUNNING"]
+            running = (run for run in self._runs(client, "study") if run.info.status == "RUNNING")
+            return [study.id for _, study in self._decoded(running, _decoded_study)]
+
+    def _decoded(self, runs: Iterable[Run], decode: Callable[[Run], _Record]) -> list[tuple[Run, _Record]]:
+        """The readable ones of ``runs``; one warning names those that are not and were not named before."""
+        found, failed = [], {}
+        for run in runs:
+            try:
+                found.append((run, decode(run)))
+            except StoreError as error:
+                failed[run.info.run_id] = error.problem
+        new = {run_id: problem for run_id, problem in failed.items() if run_id not in self.unreadable}
+        if new:
+            self.unreadable |= new
+            _LOG.warning(
+                "%d runs of the history cannot be read and are left out (%s): %s",
+                len(new),
+                next(iter(new.values())),
+                ", ".join(new),
+            )
+        return found
 
     def _absent(self) -> bool:
         """Whether there is no database yet: reading must not make one."""
@@ -172,7 +200,7 @@ class MLflowStore:
             return None
         study = _OpenStudy(_decoded_study(run), run.info.run_id)
         for child in self._runs(client, "trial", study_id):
-            key = child.data.tags[schema.TRIAL_KEY]
+            key = child.data.tags.get(schema.TRIAL_KEY, "")
             study.started[key] = child.info.run_id
             if child.info.status != "RUNNING":
                 study.ended.add(key)

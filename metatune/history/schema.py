@@ -22,7 +22,8 @@ from metatune.study import StudyRecord
 from metatune.task import TaskRecord
 from metatune.trial import Trial
 
-#: Version of the documents; a change of their fields raises it and keeps a decoder for the older ones.
+#: Version of the documents; a change of their fields raises it and keeps a decoder for the older ones, unless it only
+#: adds fields that may be absent.
 SCHEMA_VERSION = 1
 
 #: MLflow's limits, in characters, for the names of all entities and the values of params and tags.
@@ -116,10 +117,14 @@ def trial_document(trial: Trial) -> str:
 
 
 def trial_of(document: str, source: str = "document") -> Trial:
-    """The trial that ``trial_document`` wrote. Raises ``StoreError`` naming ``source`` for anything else."""
+    """The trial that ``trial_document`` wrote; the oldest documents have neither ``best_step`` nor ``reported``.
+
+    Raises ``StoreError`` naming ``source`` for anything else.
+    """
     try:
         raw = from_json(document)
-        return Trial(**{**raw, "curve": tuple(raw["curve"])})
+        reported = tuple((step, value) for step, value in raw.get("reported", ()))
+        return Trial(**{**raw, "curve": tuple(raw["curve"]), "reported": reported})
     except (ValueError, TypeError, KeyError, AttributeError, MetatuneError) as error:
         raise _damaged(source, "trial", document, error) from error
 

@@ -103,15 +103,13 @@ test_scores.__test__ = False  # type: ignore[attr-defined]
 
 @dataclass
 class _Reports:
-    """Keeps what was reported, for a trial that ends before its result, and passes it on."""
+    """Keeps what was reported, and passes it on."""
 
     forward: Report | None
-    steps: list[int] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
+    pairs: list[tuple[int, float]] = field(default_factory=list)
 
     def __call__(self, step: int, value: float) -> None:
-        self.steps.append(step)
-        self.values.append(value)
+        self.pairs.append((int(step), float(value)))
         if self.forward is not None:
             self.forward(step, value)
 
@@ -140,10 +138,11 @@ def run_trial(
         return Trial(
             configuration=configuration,
             status="pruned",
-            value=reports.values[-1] if reports.values else None,
+            value=reports.pairs[-1][1] if reports.pairs else None,
             number=number,
-            curve=_pruned_curve(reports),
-            fidelity=_share(task, family, configuration, reports),
+            curve=_pruned_curve(reports.pairs),
+            reported=tuple(reports.pairs),
+            fidelity=_share(task, family, configuration, reports.pairs),
             seconds=time.perf_counter() - start,
             origin=origin,
             started=started,
@@ -158,6 +157,7 @@ def run_trial(
             status="failed",
             value=None,
             number=number,
+            reported=tuple(reports.pairs),
             seconds=time.perf_counter() - start,
             origin=origin,
             error=f"{type(error).__name__}: {error}",
@@ -170,6 +170,8 @@ def run_trial(
         number=number,
         metrics=outcome.metrics,
         curve=outcome.curve,
+        best_step=outcome.best_step,
+        reported=tuple(reports.pairs),
         seconds=outcome.seconds,
         origin=origin,
         started=started,
@@ -222,16 +224,15 @@ def _mean_step(steps: Sequence[int | None]) -> int | None:
     return max(1, round(float(np.mean(known)))) if known else None
 
 
-def _pruned_curve(reports: _Reports) -> tuple[float, ...]:
+def _pruned_curve(reported: Sequence[tuple[int, float]]) -> tuple[float, ...]:
     """The reported values at their steps, NaN between them."""
-    if not reports.steps:
-        return ()
-    curve = np.full(max(reports.steps), math.nan)
-    curve[np.array(reports.steps) - 1] = reports.values
-    return tuple(float(v) for v in curve)
+    values = dict(reported)
+    return tuple(values.get(step, math.nan) for step in range(1, max(values, default=0) + 1))
 
 
-def _share(task: Task, family: ModelFamily, configuration: Configuration, reports: _Reports) -> float:
+def _share(
+    task: Task, family: ModelFamily, configuration: Configuration, reported: Sequence[tuple[int, float]]
+) -> float:
     """The share of the folds, or of the steps of a full fit, that the reports reached; 1 where it is not known."""
     total = len(task.folds) if len(task.folds) > 1 else family.full_steps(configuration)
-    return min(1.0, max(reports.steps) / total) if total and reports.steps else 1.0
+    return min(1.0, max(step for step, _ in reported) / total) if total and reported else 1.0

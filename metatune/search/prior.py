@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from metatune.search.candidates import spread, unique
+from metatune.search.candidates import Identity, identity, spread, unique
 from metatune.search.portfolio import greedy_portfolio
 from metatune.space import SearchSpace
 from metatune.surrogate.family import FamilySurrogate
@@ -34,6 +34,7 @@ class Prior:
         self, surrogate: FamilySurrogate | None, record: TaskRecord, space: SearchSpace, *, seed: int = 0
     ) -> None:
         self._record, self.space, self._seed = record, space, seed
+        self._told: dict[Identity, np.ndarray] = {}
         self._surrogate = surrogate if surrogate and surrogate.tasks and _speaks_of(surrogate, space) else None
 
     @property
@@ -64,9 +65,14 @@ class Prior:
         """Positions of the known tasks that are used."""
         return np.sort(np.argsort(self.task_distances, kind="stable")[:_MAX_TASKS])
 
-    @property
+    @cached_property
     def _asks_meta(self) -> bool:
-        return self._surrogate is not None and self._surrogate.meta is not None and not self.is_unlike
+        """Whether the meta-surrogate can say anything: trees would read a missing meta-feature as 0."""
+        if self._surrogate is None or self._surrogate.meta is None or self.is_unlike:
+            return False
+        features = self._surrogate.meta.features
+        known = sum(math.isfinite(self._record.metafeatures.get(name, math.nan)) for name in features)
+        return 2 * known >= len(features)
 
     @cached_property
     def base(self) -> np.ndarray:
@@ -100,6 +106,13 @@ class Prior:
         if self._asks_meta and self._surrogate.meta is not None:
             return np.vstack([rows, self._surrogate.meta.predict(X, self._record.metafeatures)])
         return rows
+
+    def told(self, configurations: Sequence[Configuration]) -> np.ndarray:
+        """``predict`` for configurations that are asked about again and again: each is predicted once."""
+        new = [c for c in configurations if identity(c) not in self._told]
+        if new:
+            self._told.update(zip(map(identity, new), self.predict(new).T, strict=True))
+        return np.array([self._told[identity(c)] for c in configurations]).reshape(len(configurations), -1).T
 
     def portfolio(self, size: int) -> list[dict[str, ParamValue]]:
         """``size`` configurations that together serve the earlier tasks; the best single one first."""

@@ -13,6 +13,7 @@ from metatune.search.prior import Prior
 from metatune.search.transfer import TransferModel
 from metatune.space import SearchSpace
 from metatune.surrogate.family import FamilySurrogate
+from metatune.surrogate.tasks import best_and_even
 from metatune.task import TaskRecord
 from metatune.trial import Configuration, ParamValue
 
@@ -21,6 +22,8 @@ _PORTFOLIO = 3
 _COLD_START = 4
 #: With so many configurations tried or running, an opening move that is still missing is not worth a trial.
 _OPENING_ENDS = 10
+#: A Gaussian process on more points than this takes longer than most trials do.
+_MAX_OBSERVED = 300
 _FRESH, _NEIGHBOURS, _CENTRES = 64, 96, 3
 
 
@@ -93,33 +96,34 @@ class Proposer:
         ``ahead``: running trials whose configuration is not known yet, since another worker is asking at this moment;
         as many of the best moves are left to them.
         """
-        observed = sorted(
-            observed, key=lambda o: (repr(sorted(o.configuration.items())), o.score is None, o.score or 0.0)
-        )
+        observed = sorted(observed, key=_order)
         taken = {identity(o.configuration) for o in observed} | {identity(c) for c in running}
-        moves = [move for move in self.opening if identity(move[0]) not in taken]
-        if ahead < len(moves) and len(taken) < _OPENING_ENDS:
+        missing = [move for move in self.opening if identity(move[0]) not in taken]
+        # However much was tried before, the default has its turn.
+        moves = missing if len(taken) < _OPENING_ENDS else [move for move in missing if move[1] == "default"]
+        if ahead < len(moves):
             return Proposal(*moves[ahead])
-        # Workers that ask at the same moment rank the same candidates, and each takes another place.
-        rng = np.random.default_rng([self.seed, number - ahead])
         if sum(o.score is not None for o in observed) < 2:
-            return Proposal(self._random(taken, rng), "random")
-        return self._by_model(observed, running, taken, rng, ahead)
+            return Proposal(self._random(taken, number), "random")
+        return self._by_model(observed, running, taken, number, ahead)
 
     def _by_model(
         self,
         observed: Sequence[Observation],
         running: Sequence[Configuration],
         taken: set[Identity],
-        rng: np.random.Generator,
+        number: int,
         ahead: int,
     ) -> Proposal:
-        done = [o.configuration for o in observed]
+        # Workers that ask at the same moment rank the same candidates, and each takes another place.
+        rng = np.random.default_rng([self.seed, number - ahead])
         score = np.array([np.nan if o.score is None else o.score for o in observed])
+        kept = best_and_even(score, _MAX_OBSERVED)
+        done, score = [observed[i].configuration for i in kept], score[kept]
         candidates, points, predicted = self._candidates(done, score, taken, rng)
-        if not candidates:
-            return Proposal(self._random(taken, rng), "random")
-        U, told = self._units.encode(done), self.prior.predict(done)
+        if ahead >= len(candidates):
+            return Proposal(self._random(taken, number), "random")
+        U, told = self._units.encode(done), self.prior.told(done)
         owners, base = self._units.owners, self.prior.base
         model = TransferModel.fit(U, score, told, owners=owners, base=base)
         slope, wrong, origin = model.slope, model.wrong, "model"
@@ -131,7 +135,7 @@ class Proposer:
             model = model.believing(self._units.encode(running))
         mean, deviation = model.predict(points, predicted)
         order = np.argsort(-log_expected_improvement(mean, deviation, float(model.z.max())), kind="stable")
-        return Proposal(candidates[order[min(ahead, len(order) - 1)]], origin, slope, wrong)
+        return Proposal(candidates[order[ahead]], origin, slope, wrong)
 
     def _candidates(
         self, done: Sequence[Configuration], score: np.ndarray, taken: set[Identity], rng: np.random.Generator
@@ -159,12 +163,10 @@ class Proposer:
     def _pool_points(self) -> np.ndarray:
         return self._units.encode(self.prior.pool)
 
-    def _random(self, taken: set[Identity], rng: np.random.Generator) -> dict[str, ParamValue]:
+    def _random(self, taken: set[Identity], number: int) -> dict[str, ParamValue]:
         """A random configuration that is not taken, if one can be found."""
-        for configuration in self.space.sample(32, rng):
-            if identity(configuration) not in taken:
-                return configuration
-        return self.space.sample(1, rng)[0]
+        found = self.space.sample(32, np.random.default_rng([self.seed, number]))
+        return next((configuration for configuration in found if identity(configuration) not in taken), found[0])
 
 
 def _order(observation: Observation) -> tuple[str, bool, float]:

@@ -15,6 +15,8 @@ _PULL = 1.0
 _MIN_TO_DROP = 5
 #: A bad score counts at most so many times as far below the median as the best is above it.
 _DEPTH = 4.0
+#: Beyond this, sums of squares overflow.
+_HUGE = 1e100
 #: How far below the worst score a failure is placed, in standard deviations.
 _FAILURE = 0.5
 
@@ -30,8 +32,9 @@ def discordance(predicted: np.ndarray, score: np.ndarray) -> np.ndarray:
     i, j, truth = i[truth != 0], j[truth != 0], truth[truth != 0]
     if not len(truth):
         return np.zeros(len(predicted))
-    guess = np.sign(predicted[:, i] - predicted[:, j])
-    return np.asarray(np.where(guess == 0, 0.5, guess != truth).mean(axis=1))
+    # Signs that agree add 1, that differ -1, a tie 0; one expert at a time, since pairs times experts fill memory.
+    agreement = [float(truth @ np.sign(row[i] - row[j])) for row in predicted]
+    return (1.0 - np.array(agreement) / len(truth)) / 2.0
 
 
 def expert_weights(wrong: np.ndarray, n: int, base: np.ndarray) -> np.ndarray:
@@ -57,11 +60,13 @@ def standardised(score: np.ndarray) -> np.ndarray:
     ok = ~np.isnan(score)
     if not ok.any():
         return np.zeros(len(score))
+    score = np.clip(score, -_HUGE, _HUGE)
     median, best = float(np.median(score[ok])), float(score[ok].max())
     spread = max(best - median, 1.4826 * float(np.median(np.abs(score[ok] - median))))
     cut = np.where(ok, score, np.inf) if spread == 0 else np.maximum(score, median - _DEPTH * spread)
     mean, deviation = float(cut[ok].mean()), float(cut[ok].std())
-    z = (cut - mean) / deviation if deviation > 0 else np.where(ok, 0.0, np.nan)
+    varies = deviation > 1e-12 * float(np.abs(cut[ok]).max())
+    z = (cut - mean) / deviation if varies else np.where(ok, 0.0, np.nan)
     return np.asarray(np.where(ok, z, z[ok].min() - _FAILURE))
 
 

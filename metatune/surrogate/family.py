@@ -15,7 +15,7 @@ from metatune.surrogate.gbdt import GBDT
 from metatune.surrogate.gp import Hyperparameters
 from metatune.surrogate.meta import MetaSurrogate
 from metatune.surrogate.surface import TaskSurface
-from metatune.surrogate.tasks import TaskTrials, judged_by, tasks_of
+from metatune.surrogate.tasks import TaskTrials, tasks_of
 from metatune.surrogate.validation import FamilyValidation, validate
 from metatune.task import TaskRecord
 from metatune.trial import ParamValue
@@ -51,14 +51,14 @@ class FamilySurrogate:
         return cls(table, encoder, tasks, surfaces, meta, validation)
 
     def judged_by(self, metric: Metric) -> "FamilySurrogate":
-        """The same history by ``metric``: tasks whose trials recorded it are learnt anew by its values."""
-        tasks = tuple(judged_by(task, self.table, metric) for task in self.tasks)
-        pairs = list(zip(tasks, self.tasks, self.surfaces, strict=True))
-        if self.meta is None or all(new is old for new, old, _ in pairs):
+        """The same history by ``metric``, where trials recorded it; smoothness and gate stay as they were learnt."""
+        tasks = tasks_of(self.table, self.encoder, metric)
+        if self.meta is None or [t.record for t in tasks] == [t.record for t in self.tasks]:
             return self
-        surfaces = tuple(s if new is old else TaskSurface.fit(new, self.encoder) for new, old, s in pairs)
+        near = {task.record.fingerprint: s for task, s in zip(self.tasks, self.surfaces, strict=True)}
+        surfaces = [TaskSurface.fit(task, self.encoder, like=near.get(task.record.fingerprint)) for task in tasks]
         meta = MetaSurrogate.fit(tasks, self.encoder, features=self.meta.features)
-        return replace(self, tasks=tasks, surfaces=surfaces, meta=meta)
+        return replace(self, tasks=tasks, surfaces=tuple(surfaces), meta=meta)
 
     @cached_property
     def records(self) -> tuple[TaskRecord, ...]:

@@ -36,7 +36,6 @@ class GBDT:
         settings: Mapping[str, float],
         rounds: int,
         min_leaf: int,
-        seed: int = 0,
     ) -> "GBDT":
         """Fit ``y`` (n,) on ``X`` (n, d); NaN in ``X`` is missing, ``categorical`` columns hold whole numbers."""
         parameters = {
@@ -49,7 +48,7 @@ class GBDT:
             "deterministic": True,
             "force_row_wise": True,
             "num_threads": 1,
-            "seed": seed,
+            "seed": 0,
             "verbosity": -1,
             **settings,
         }
@@ -82,8 +81,8 @@ class GBDT:
             ) from error
 
 
-def fit_task_model(X: np.ndarray, target: np.ndarray, *, categorical: Sequence[int] = (), seed: int = 0) -> GBDT:
+def fit_task_model(X: np.ndarray, target: np.ndarray, *, categorical: Sequence[int] = ()) -> GBDT:
     """The surface of one task: ``target`` (n,) of its trials ``X`` (n, d), smoother the fewer they are."""
     n = len(target)
     min_leaf = 2 if n < 60 else 3 if n < 200 else 5
-    return GBDT.fit(X, target, categorical=categorical, settings=TASK_SETTINGS, rounds=60, min_leaf=min_leaf, seed=seed)
+    return GBDT.fit(X, target, categorical=categorical, settings=TASK_SETTINGS, rounds=60, min_leaf=min_leaf)

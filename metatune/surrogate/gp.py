@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
+from scipy.spatial.distance import cdist
 
 _SQRT5 = math.sqrt(5.0)
+_ITERATIONS = 40
 #: Bounds of the logarithms of lengthscales, signal variance and noise variance, for inputs in [0, 1] and
 #: standardised targets.
 _BOUNDS = {"length": (math.log(0.05), math.log(20.0)), "signal": (math.log(0.05), math.log(20.0)),
@@ -51,13 +53,11 @@ class GaussianProcess:
         *,
         owners: np.ndarray | None = None,
         hyperparameters: Hyperparameters | None = None,
-        max_iterations: int = 40,
     ) -> None:
         self._X = np.asarray(X, dtype=np.float64)
         self._y = np.asarray(y, dtype=np.float64)
         self._owners = np.arange(self._X.shape[1]) if owners is None else owners
-        self._squares = self._grouped_squares(self._X, self._X)
-        self.hyperparameters = hyperparameters or self._fit(max_iterations)
+        self.hyperparameters = hyperparameters or self._fit()
         self._factor, self._alpha = self._condition(self.hyperparameters)
 
     def mean(self, Z: np.ndarray) -> np.ndarray:
@@ -73,10 +73,9 @@ class GaussianProcess:
 
     def _cross(self, Z: np.ndarray) -> np.ndarray:
         """Covariance of the rows of ``Z`` with the data, shape (m, n)."""
-        weights = 1.0 / self.hyperparameters.length[self._owners]
-        A, B = self._X * weights, np.asarray(Z) * weights
-        squares = (B**2).sum(1)[:, None] + (A**2).sum(1) - 2.0 * B @ A.T
-        return np.asarray(self.hyperparameters.signal * matern52(squares))
+        length = self.hyperparameters.length[self._owners]
+        squares = cdist(np.asarray(Z) / length, self._X / length, "sqeuclidean")
+        return self.hyperparameters.signal * matern52(squares)
 
     def believing(self, Z: np.ndarray) -> "GaussianProcess":
         """The process with the points ``Z`` (m, d) added at their own mean: same mean, less uncertainty there.
@@ -94,16 +93,17 @@ class GaussianProcess:
             - 0.5 * len(self._y) * math.log(2.0 * math.pi)
         )
 
-    def _grouped_squares(self, A: np.ndarray, B: np.ndarray) -> np.ndarray:
-        """Squared distances per lengthscale, shape (groups, n, m)."""
+    def _grouped_squares(self) -> np.ndarray:
+        """Squared distances within the data per lengthscale, shape (groups, n, n)."""
         groups = int(self._owners.max()) + 1
-        squares = np.zeros((groups, len(A), len(B)))
+        squares = np.zeros((groups, len(self._X), len(self._X)))
         for column, owner in enumerate(self._owners):
-            squares[owner] += (A[:, column, None] - B[None, :, column]) ** 2
+            squares[owner] += (self._X[:, column, None] - self._X[None, :, column]) ** 2
         return squares
 
     def _condition(self, h: Hyperparameters) -> tuple[np.ndarray, np.ndarray]:
-        K = h.signal * matern52(np.tensordot(1.0 / h.length**2, self._squares, axes=1))
+        scaled = self._X / h.length[self._owners]
+        K = h.signal * matern52(cdist(scaled, scaled, "sqeuclidean"))
         jitter = h.noise + 1e-8
         while True:
             try:
@@ -113,28 +113,29 @@ class GaussianProcess:
             else:
                 return factor, np.asarray(cho_solve((factor, True), self._y, check_finite=False))
 
-    def _fit(self, max_iterations: int) -> Hyperparameters:
-        groups = len(self._squares)
+    def _fit(self) -> Hyperparameters:
+        squares = self._grouped_squares()
+        groups = len(squares)
         kinds = ["length"] * groups + ["signal", "noise"]
         prior = np.array([_PRIOR[kind] for kind in kinds])
         found = minimize(
             self._objective,
             prior[:, 0],
-            args=(prior,),
+            args=(squares, prior),
             jac=True,
             method="L-BFGS-B",
             bounds=[_BOUNDS[kind] for kind in kinds],
-            options={"maxiter": max_iterations},
+            options={"maxiter": _ITERATIONS},
         )
         best = np.exp(found.x)
         return Hyperparameters(best[:groups], float(best[groups]), float(best[groups + 1]))
 
-    def _objective(self, log: np.ndarray, prior: np.ndarray) -> tuple[float, np.ndarray]:
-        """Negative log posterior of the hyperparameters and its gradient."""
-        groups = len(self._squares)
+    def _objective(self, log: np.ndarray, grouped: np.ndarray, prior: np.ndarray) -> tuple[float, np.ndarray]:
+        """Negative log posterior of the hyperparameters and its gradient; ``grouped``: see ``_grouped_squares``."""
+        groups = len(grouped)
         inverse = np.exp(-2.0 * log[:groups])
         signal, noise = math.exp(log[groups]), math.exp(log[groups + 1])
-        squares = np.tensordot(inverse, self._squares, axes=1)
+        squares = np.tensordot(inverse, grouped, axes=1)
         r = np.sqrt(squares)
         decay = np.exp(-_SQRT5 * r)
         K = signal * (1.0 + _SQRT5 * r + 5.0 / 3.0 * squares) * decay
@@ -147,7 +148,7 @@ class GaussianProcess:
         inner = np.outer(alpha, alpha) - cho_solve((factor, True), np.eye(n), check_finite=False)
         shared = inner * (signal * 5.0 / 3.0 * (1.0 + _SQRT5 * r) * decay)
         slope = np.empty_like(log)
-        slope[:groups] = 0.5 * np.tensordot(self._squares, shared, axes=([1, 2], [0, 1])) * inverse
+        slope[:groups] = 0.5 * np.tensordot(grouped, shared, axes=([1, 2], [0, 1])) * inverse
         slope[groups] = 0.5 * float((inner * K).sum())
         slope[groups + 1] = 0.5 * noise * float(np.trace(inner))
         likelihood = -0.5 * self._y @ alpha - np.log(np.diag(factor)).sum() - 0.5 * n * math.log(2.0 * math.pi)

@@ -26,7 +26,7 @@ class MetaSurrogate:
 
     @classmethod
     def fit(
-        cls, tasks: Sequence[TaskTrials], encoder: ConfigurationEncoder, *, features: Sequence[str], seed: int = 0
+        cls, tasks: Sequence[TaskTrials], encoder: ConfigurationEncoder, *, features: Sequence[str]
     ) -> "MetaSurrogate":
         """Train on ``tasks``, each with the same total weight, however many trials it has."""
         described = feature_matrix([task.record.metafeatures for task in tasks], features)
@@ -41,7 +41,6 @@ class MetaSurrogate:
             settings=META_SETTINGS,
             rounds=_ROUNDS,
             min_leaf=min(20, max(3, len(X) // 50)),
-            seed=seed,
         )
         return cls(trees, tuple(features))
 

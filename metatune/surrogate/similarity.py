@@ -21,13 +21,18 @@ def distances(known: np.ndarray, new: np.ndarray) -> np.ndarray:
     that neither its unit nor a long tail dominates. The distance is the root mean square over the features that both
     know, infinite when they are too few.
     """
-    rows, row = _scaled(known, known), _scaled(known, np.atleast_2d(new))[0]
-    usable = np.isfinite(row)
-    differences = rows[:, usable] - row[usable]
-    shared = np.isfinite(differences)
-    count = shared.sum(axis=1)
-    root = np.sqrt(np.where(shared, differences**2, 0.0).sum(axis=1) / np.maximum(count, 1))
-    return np.where(count >= max(1.0, _MIN_SHARED * usable.sum()), root, np.inf)
+    return _between(_scaled(known, known), _scaled(known, np.atleast_2d(new)))[:, 0]
+
+
+def _between(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Distances of scaled ``rows`` (n, features) to scaled ``others`` (m, features), shape (n, m)."""
+    a, b = np.isfinite(rows).astype(np.float64), np.isfinite(others).astype(np.float64)
+    A, B = np.nan_to_num(rows), np.nan_to_num(others)
+    # Sums over the features that both know: a^2 - 2ab + b^2, each masked by the other's knowledge.
+    squares = (A**2) @ b.T - 2.0 * A @ B.T + a @ (B**2).T
+    shared = a @ b.T
+    enough = shared >= np.maximum(1.0, _MIN_SHARED * b.sum(axis=1))
+    return np.where(enough, np.sqrt(np.maximum(squares, 0.0) / np.maximum(shared, 1.0)), np.inf)
 
 
 def _scaled(known: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -53,6 +58,9 @@ def unlike_anything(known: np.ndarray, new: np.ndarray) -> bool:
         return True
     if len(known) < 5:
         return False
-    own = [float(np.min(distances(np.delete(known, i, 0), known[i]), initial=np.inf)) for i in range(len(known))]
-    usual = [d for d in own if np.isfinite(d)]
-    return bool(usual) and nearest > 1.5 * float(np.quantile(usual, 0.95))
+    scaled = _scaled(known, known)
+    among = _between(scaled, scaled)
+    np.fill_diagonal(among, np.inf)
+    own = among.min(axis=1)
+    usual = own[np.isfinite(own)]
+    return bool(len(usual)) and nearest > 1.5 * float(np.quantile(usual, 0.95))

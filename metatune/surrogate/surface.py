@@ -43,11 +43,15 @@ class TaskSurface:
         return cls(task.X, copula_targets(task.score), encoder, hyperparameters, trees)
 
     @classmethod
-    def fit(cls, task: TaskTrials, encoder: ConfigurationEncoder) -> "TaskSurface":
-        """The surface through the scores of ``task``."""
+    def fit(
+        cls, task: TaskTrials, encoder: ConfigurationEncoder, *, like: "TaskSurface | None" = None
+    ) -> "TaskSurface":
+        """The surface through the scores of ``task``, as smooth as ``like``, if that is a process, else as learnt."""
         target = copula_targets(task.score)
         if len(target) > GP_LIMIT:
             return cls.of(task, encoder, trees=fit_task_model(task.X, target, categorical=encoder.categorical_columns))
+        if like is not None and like.hyperparameters is not None:
+            return cls.of(task, encoder, hyperparameters=like.hyperparameters)
         process = GaussianProcess(encoder.unit(task.X), target, owners=encoder.owners)
         return cls.of(task, encoder, hyperparameters=process.hyperparameters)
 

@@ -13,7 +13,7 @@ from metatune.trial_table import FamilyTable
 
 #: A task teaches nothing with fewer successes than this, or when all of them score the same.
 MIN_TRIALS = 4
-#: More trials of one task than this are thinned out evenly: they would cost time and add little.
+#: More trials of one task than this are thinned out: they would cost time and add little.
 MAX_TRIALS = 1000
 
 _COMPLETE, _FAILED = STATUSES.index("complete"), STATUSES.index("failed")
@@ -38,47 +38,53 @@ class TaskTrials:
         return self.rows[order[:n]]
 
 
-def tasks_of(table: FamilyTable, encoder: ConfigurationEncoder) -> tuple[TaskTrials, ...]:
+def tasks_of(table: FamilyTable, encoder: ConfigurationEncoder, metric: Metric | None = None) -> tuple[TaskTrials, ...]:
     """The tasks in ``table`` that teach something, in the order of their fingerprints.
 
     Studies with one fingerprint and one metric are one task. Pruned and interrupted trials are left out: their
-    values do not compare with those of complete ones.
+    values do not compare with those of complete ones. With ``metric``, a study counts by that metric where its trials
+    recorded it: what is best by accuracy need not be best by log loss. The others still rank by their own.
     """
-    status, score, study = table.status, table.score, table.study
+    score, records = _scores(table, metric)
     X = encoder.encode_table(table)
     members: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for index in np.unique(study):
-        record = table.studies[index].task
-        members[record.fingerprint, record.metric.name].append(int(index))
+    for index, record in records.items():
+        members[record.fingerprint, record.metric.name].append(index)
     found = []
     for _, indices in sorted(members.items()):
-        usable = np.isin(study, indices) & ((status == _COMPLETE) | (status == _FAILED))
-        rows = _thinned(np.flatnonzero(usable))
-        values = np.where(status[rows] == _COMPLETE, score[rows], np.nan)
-        good = values[~np.isnan(values)]
+        usable = np.isin(table.study, indices) & np.isin(table.status, (_COMPLETE, _FAILED))
+        rows = np.flatnonzero(usable)
+        rows = rows[best_and_even(score[rows], MAX_TRIALS)]
+        good = score[rows][~np.isnan(score[rows])]
         if len(good) >= MIN_TRIALS and np.ptp(good) > 0:
-            found.append(TaskTrials(table.studies[indices[-1]].task, rows, X[rows], values))
+            found.append(TaskTrials(records[indices[-1]], rows, X[rows], score[rows]))
     return tuple(found)
 
 
-def judged_by(task: TaskTrials, table: FamilyTable, metric: Metric) -> TaskTrials:
-    """``task`` with the scores of ``metric``, where its trials recorded that; else ``task`` itself.
+def _scores(table: FamilyTable, metric: Metric | None) -> tuple[np.ndarray, dict[int, TaskRecord]]:
+    """The score of every trial, NaN unless complete, and the record of every study with the metric that counts."""
+    complete = table.status == _COMPLETE
+    score = np.where(complete, table.score, np.nan)
+    records = {int(i): table.studies[i].task for i in np.unique(table.study)}
+    if metric is None or metric.name not in table.metrics:
+        return score, records
+    asked = metric.score(table.metrics[metric.name])
+    for index, record in records.items():
+        rows = np.flatnonzero((table.study == index) & complete)
+        if record.metric.name != metric.name and len(rows) and np.isfinite(asked[rows]).all():
+            score[rows] = asked[rows]
+            records[index] = replace(record, metric=metric)
+    return score, records
 
-    What is best by accuracy need not be best by log loss. A task without the metric still ranks by its own.
+
+def best_and_even(score: np.ndarray, limit: int) -> np.ndarray:
+    """Positions of at most ``limit`` trials, ascending: a third of them the best, the others evenly spread.
+
+    ``score`` (n,) is higher-is-better, NaN for failures, which count as worst.
     """
-    own = task.record.metric
-    if (own.name, own.direction) == (metric.name, metric.direction) or metric.name not in table.metrics:
-        return task
-    values = table.metrics[metric.name][task.rows]
-    usable = np.isfinite(values) & ~np.isnan(task.score)
-    score = np.where(usable, values if metric.direction == "maximize" else -values, np.nan)
-    failed = np.isnan(task.score)
-    if (usable | failed).all() and usable.sum() >= MIN_TRIALS and np.ptp(score[usable]) > 0:
-        return replace(task, record=replace(task.record, metric=metric), score=score)
-    return task
-
-
-def _thinned(rows: np.ndarray) -> np.ndarray:
-    if len(rows) <= MAX_TRIALS:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, MAX_TRIALS).round().astype(np.int64)]
+    if len(score) <= limit:
+        return np.arange(len(score))
+    order = np.argsort(-np.nan_to_num(score, nan=-np.inf), kind="stable")
+    best, others = order[: limit // 3], order[limit // 3 :]
+    even = np.linspace(0, len(others) - 1, limit - len(best)).round().astype(np.int64)
+    return np.sort(np.concatenate([best, others[even]]))

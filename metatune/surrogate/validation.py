@@ -47,11 +47,17 @@ def validate(tasks: Sequence[TaskTrials], encoder: ConfigurationEncoder, feature
         mean = float(np.nanmean(without))
         return FamilyValidation(len(tasks), trials, mean, mean, False, error)
     given, error_given = _left_out(tasks, encoder, features, folds)
-    gain = given - without
+    # Relatives succeed or fail together: groups, not tasks, are independent.
+    gain = _mean_by_group(given - without, [task.record.group for task in tasks])
     use = bool(np.nanmean(gain) > 2.0 * np.nanstd(gain, ddof=1) / np.sqrt(np.isfinite(gain).sum()))
     return FamilyValidation(
         len(tasks), trials, float(np.nanmean(given)), float(np.nanmean(without)), use, error_given if use else error
     )
+
+
+def _mean_by_group(values: np.ndarray, groups: Sequence[str]) -> np.ndarray:
+    names, member = np.unique(groups, return_inverse=True)
+    return np.asarray(np.bincount(member, values) / np.bincount(member, minlength=len(names)))
 
 
 def _folds(tasks: Sequence[TaskTrials]) -> list[np.ndarray]:
