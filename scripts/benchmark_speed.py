@@ -21,6 +21,7 @@ import numpy as np
 import optuna
 import pandas as pd
 
+from metatune.encoding import UnitEncoder
 from metatune.knowledge import Knowledge
 from metatune.learners import get_family
 from metatune.metric import Metric
@@ -29,22 +30,20 @@ from metatune.task import TaskRecord
 
 
 def proposal_seconds(sampler: optuna.samplers.BaseSampler, family: str, observed: int, repeats: int) -> np.ndarray:
-    """Seconds of each of ``repeats`` proposals with ``observed`` trials already there."""
+    """Seconds of each of ``repeats`` proposals, every one with exactly ``observed`` ended trials."""
     space = get_family(family).space()
-    rng = np.random.default_rng(0)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
-    for configuration in space.sample(observed, rng):
-        distributions = {name: space[name] for name in configuration}
-        study.add_trial(
-            optuna.trial.create_trial(params=configuration, distributions=distributions, value=float(rng.normal()))
-        )
     seconds = []
-    for _ in range(repeats):
+    for repeat in range(repeats):
+        rng = np.random.default_rng(repeat)
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        for configuration in space.sample(observed, rng):
+            distributions = {name: space[name] for name in configuration}
+            value = -sum(abs(place - 0.6) for place in UnitEncoder(space).encode([configuration])[0])
+            value += 0.1 * float(rng.normal())
+            study.add_trial(optuna.trial.create_trial(params=configuration, distributions=distributions, value=value))
         start = time.perf_counter()
-        trial = study.ask()
-        space.suggest(trial)
+        space.suggest(study.ask())
         seconds.append(time.perf_counter() - start)
-        study.tell(trial, float(rng.normal()))
     return np.array(seconds)
 
 

@@ -5,6 +5,8 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 import scipy.sparse
 from optuna.distributions import FloatDistribution
@@ -467,6 +469,45 @@ def test_missing_target_in_a_file(tmp_path):
     path = tmp_path / "a.csv"
     good().rename(columns={"label": "Label"}).to_csv(path, index=False)
     assert file_failure(path).remedy == "Did you mean 'Label'?"
+
+
+def write_repeated(path, names):
+    """``good()`` under ``names``, which may repeat."""
+    frame = good()
+    if path.suffix == ".parquet":
+        pyarrow.parquet.write_table(pa.table([pa.array(frame[column]) for column in frame], names=names), path)
+    else:
+        frame.to_csv(path, index=False, header=names)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_duplicate_names_in_a_file(tmp_path, name):
+    path = tmp_path / name
+    write_repeated(path, ["a", "a", "a_2", "label"])
+    error = file_failure(path)
+    assert "more than once" in error.problem
+    assert "'a'" in error.value
+    task = Task.from_file(path, "label", repair=True)
+    assert list(task.data.X.columns) == ["a", "a_3", "a_2"]
+    assert "number them" in [repair.action for repair in task.repairs]
+
+
+@pytest.mark.parametrize("repair", [False, True])
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_target_that_is_there_twice_in_a_file(tmp_path, name, repair):
+    path = tmp_path / name
+    write_repeated(path, ["a", "label", "b", "label"])
+    error = file_failure(path, repair=repair)
+    assert (error.field, error.problem) == ("target", "2 columns have the target's name")
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff", "\n \n"])
+def test_names_that_look_like_numbered_ones_are_no_duplicates(tmp_path, start):
+    path = tmp_path / "a.csv"
+    path.write_text(start + 'age,age.1,,,"a\nb",label\n' + "1,2,3,4,5,no\n2,3,4,5,7,yes\n" * 20, encoding="utf-8")
+    task = Task.from_file(path, "label")
+    assert task.repairs == ()
+    assert list(task.data.X.columns) == ["age", "age.1", "Unnamed: 2", "Unnamed: 3", "a\nb"]
 
 
 # --- the space -------------------------------------------------------------------------------------------------------

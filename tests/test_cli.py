@@ -1,22 +1,34 @@
 """The commands as a user types them: what they print where, what they leave behind, and their exit codes."""
 
+import io
 import json
 import os
 import resource
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.text import Text
 from sklearn.datasets import load_diabetes, load_iris, load_wine
 from typer.testing import CliRunner, Result
 
+from metatune import doctor
 from metatune.cli import recommend as recommend_command
 from metatune.cli.main import app
-from metatune.learners import load_model
+from metatune.cli.progress import SearchProgress
+from metatune.cli.tune import completed
+from metatune.errors import ConfigurationError
+from metatune.history.mlflow_store import MLflowStore
+from metatune.learners import get_family, load_model
+from metatune.result import Progress
+from metatune.trial import Trial
 
 COMMANDS = ("demo", "tune", "recommend", "train", "history", "doctor")
 METATUNE = (sys.executable, "-m", "metatune")
@@ -223,6 +235,44 @@ def test_doctor_names_the_damaged_file(here: Path, learnt: Path) -> None:
     assert "meta.txt" in result.stdout.replace("\n", "")
 
 
+@pytest.mark.parametrize("created", [None, "yesterday"])
+def test_doctor_takes_a_knowledge_of_unknown_age(here: Path, learnt: Path, created: str | None) -> None:
+    shutil.copytree(learnt / "knowledge", here / "old")
+    manifest = json.loads((here / "old" / "manifest.json").read_text())
+    del manifest["created"]
+    (here / "old" / "manifest.json").write_text(json.dumps(manifest | ({"created": created} if created else {})))
+    checks = {check["name"]: check for check in document(run("doctor", "--knowledge", "old", "--json"))["checks"]}
+    assert checks["knowledge"]["state"] == "ok"
+    assert "unknown age" in checks["knowledge"]["found"]
+
+
+@pytest.mark.parametrize("name", ["cmaes", "typer", "rich", "jinja2", "requests", "sqlalchemy"])
+def test_doctor_misses_what_is_needed(here: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def version(package: str) -> str:
+        if package == name:
+            raise PackageNotFoundError(package)
+        return "1.0"
+
+    monkeypatch.setattr(doctor, "version", version)
+    checks = list(doctor.examine(MLflowStore(f"sqlite:///{here / 'mlflow.db'}")))
+    assert [(check.name, check.remedy) for check in checks if check.state == "problem"] == [
+        (name, f"pip install {name}")
+    ]
+
+
+def test_a_terminal_shows_a_bar_with_the_last_trial() -> None:
+    screen = Console(force_terminal=True, file=io.StringIO(), width=120)
+    first = Trial(configuration={}, number=0, status="complete", value=0.25, origin="default")
+    second = Trial(configuration={}, number=1, status="complete", value=0.5, origin="surrogate")
+    with SearchProgress(screen, 7, label="knn") as progress:
+        progress(Progress(trial=first, best=first, done=1, total=7, seconds=1.0))
+        progress(Progress(trial=second, best=first, done=2, total=7, seconds=2.0))
+    assert isinstance(screen.file, io.StringIO)
+    last = Text.from_ansi(screen.file.getvalue()).plain
+    for shown in ("knn", "2/7", "trial 1  0.5000", "best 0.2500 (trial 0)", "from surrogate"):
+        assert shown in last
+
+
 # --- errors and exit codes
 
 
@@ -307,6 +357,58 @@ def test_with_json_an_error_is_a_document_too(here: Path) -> None:
     error = json.loads(result.stdout)["error"]
     assert (error["type"], error["exit_code"]) == ("DataError", 3)
     assert "DataError" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "said"),
+    [
+        (("tune", "a.csv"), "--target", "Missing option"),
+        (("tune", "a.csv", "-t", "y", "--trials", "abc"), "--trials", "Invalid value"),
+        (("tune", "a.csv", "-t", "y", "--trails", "3"), "--trails", "No such option"),
+        (("history", "nothing"), "what", "nothing"),
+        (("tone",), "command line", "tone"),
+        ((), "--json", "No such option"),
+    ],
+)
+def test_with_json_a_wrong_command_line_is_a_document_too(words: tuple[str, ...], field: str, said: str) -> None:
+    done = run(*words, "--json")
+    assert done.exit_code == 2
+    error = json.loads(done.stdout)["error"]
+    assert (error["type"], error["field"], error["exit_code"]) == ("UsageError", field, 2)
+    assert said in error["problem"]
+    assert "--help" in error["remedy"]
+    assert done.stderr
+    failed(2, *words[:1], "--no-such-option")
+
+
+def test_partial_configurations_are_completed_by_defaults(here: Path, data: Path) -> None:
+    (here / "first.json").write_text('{"num_leaves": 7}')
+    words = ("tune", str(data / "iris.csv"), "-t", "target", "--warm-start", "first.json", "--no-refit", "--json")
+    family = get_family("lightgbm")
+    trials = document(run(*words, "--strategy", "random", "--trials", "2"))["trials"]
+    assert trials[0]["configuration"] == family.default() | {"num_leaves": 7}
+    assert family.space().contains(trials[0]["configuration"])
+
+
+def test_only_active_parameters_are_completed() -> None:
+    polynomial, linear, wrong = completed([{"kernel": "poly"}, {"kernel": "linear"}, {"kernel": "cubic"}], "svm")
+    space = get_family("svm").space()
+    assert {"degree", "coef0", "gamma"} <= set(polynomial)
+    assert set(linear) == set(space) - {"degree", "coef0", "gamma"}
+    assert space.contains(polynomial)
+    assert space.contains(linear)
+    with pytest.raises(ConfigurationError, match=r"kernel.*out of range"):
+        space.check(wrong)
+
+
+def test_a_value_out_of_range_is_what_is_named(here: Path, data: Path) -> None:
+    words = ("tune", str(data / "iris.csv"), "-t", "target", "--warm-start", "first.json")
+    (here / "first.json").write_text('{"learning_rate": 7}')
+    said = failed(2, *words)
+    assert "warm_start[0]['learning_rate']" in said
+    assert "out of range" in said
+    (here / "first.json").write_text('{"learning_rat": 0.1}')
+    assert "Did you mean 'learning_rate'" in failed(2, *words)
 
 
 def test_names_can_neither_style_nor_steer_the_terminal(here: Path, data: Path) -> None:

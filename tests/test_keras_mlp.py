@@ -15,9 +15,8 @@ from metatune.errors import MissingDependencyError, SearchError
 from metatune.learners import get_family, keras_mlp, keras_training
 from metatune.learners.evaluate import refit, run_trial
 from metatune.learners.keras_preprocessing import MAX_LEVELS, DensePreprocessor, Outputs
-from metatune.learners.keras_scoring import metric_value
 from metatune.learners.keras_training import Trainer, rate_factor
-from metatune.learners.scoring import scores
+from metatune.learners.scoring import metric_value, scores
 from metatune.metric import Metric
 
 FAMILY = keras_mlp.KerasMLP()

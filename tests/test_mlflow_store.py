@@ -16,9 +16,11 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
+from metatune.doctor import examine
 from metatune.errors import StoreError, UsageError
 from metatune.history import address, schema
 from metatune.history.mlflow_store import MLflowStore
+from metatune.knowledge import starter_directory
 from metatune.metric import Metric
 from metatune.snapshot import snapshot_of
 from metatune.space import SearchSpace
@@ -215,14 +217,42 @@ def test_other_runs_of_the_experiment_are_left_alone(uri):
     assert [those for _, those in store.records()] == [[]]
 
 
-def test_damaged_run_is_named(uri):
+def test_runs_that_cannot_be_read_are_named_once_and_left_out(uri, caplog):
     store = MLflowStore(uri)
-    store.open_study(study())
-    store.add_trials("study-1", [trial(0)])
-    (run,) = runs(uri)
-    MlflowClient(tracking_uri=uri).set_tag(run.info.run_id, "metatune.document.0", "{")
+    for name in ("study-1", "study-2"):
+        store.open_study(study(name))
+        store.add_trials(name, [trial(0), trial(1)])
+    damaged, *_ = runs(uri)
+    newer = next(run for run in runs(uri, "study") if run.data.tags[schema.STUDY_ID] == "study-2")
+    client = MlflowClient(tracking_uri=uri)
+    client.set_tag(damaged.info.run_id, "metatune.document.0", "{")
+    client.set_tag(newer.info.run_id, "metatune.schema", "2")
+
+    fresh = MLflowStore(uri)
+    belongs = damaged.data.tags[schema.STUDY_ID]
+    left = [trial(n) for n in (0, 1) if str(n) != damaged.data.tags["metatune.number"]]
+    assert fresh.trials(belongs) == left
+    assert [(found.id, those) for found, those in fresh.records()] == [
+        ("study-1", left if belongs == "study-1" else [trial(0), trial(1)])
+    ]
+    assert [found.id for found in fresh.studies()] == fresh.unfinished() == ["study-1"]
+    assert set(fresh.unreadable) == {damaged.info.run_id, newer.info.run_id}
+    warnings = [record.getMessage() for record in caplog.records if record.name == "metatune"]
+    assert len(warnings) == 2
+    assert all(sum(run_id in warning for warning in warnings) == 1 for run_id in fresh.unreadable)
+    assert "left out: 1 (" in warnings[0]
+    (check,) = (check for check in examine(MLflowStore(uri), starter_directory()) if check.name == "unreadable runs")
+    assert check.state == "warning"
+    assert damaged.info.run_id in check.found
+    assert newer.info.run_id in check.found
+
+
+def test_a_study_that_cannot_be_read_is_not_written_to(uri):
+    MLflowStore(uri).open_study(study())
+    (run,) = runs(uri, "study")
+    MlflowClient(tracking_uri=uri).set_tag(run.info.run_id, "metatune.schema", "2")
     with pytest.raises(StoreError, match=run.info.run_id):
-        store.trials("study-1")
+        MLflowStore(uri).add_trials("study-1", [trial(0)])
 
 
 def test_deleted_experiment_is_reported(uri):

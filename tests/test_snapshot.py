@@ -3,6 +3,7 @@
 import json
 import math
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -161,10 +162,7 @@ def test_curves_and_metrics_keep_what_is_missing():
 
 
 def test_files_that_are_older_than_a_column(tmp_path):
-    newer = Trial(
-        configuration={}, status="complete", value=1.0, key="1", best_step=7, reported=((2, 0.5), (4, 0.6)), seconds=1.0,
-        started=2.0,
-    )  # fmt: skip
+    newer = replace(trial("1"), best_step=7, reported=((2, 0.5), (4, 0.6)))
     Snapshot.of([(study("new"), [newer])]).write(tmp_path / "new")
     Snapshot.of([(study("old"), [trial("2")])]).write(tmp_path / "old")
     assert "best_step" not in pq.read_schema(tmp_path / "old" / "trials" / "lightgbm.parquet").names

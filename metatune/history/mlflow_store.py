@@ -166,7 +166,7 @@ class MLflowStore:
         if new:
             self.unreadable |= new
             _LOG.warning(
-                "%d runs of the history cannot be read and are left out (%s): %s",
+                "Runs of the history that cannot be read and are left out: %d (%s): %s",
                 len(new),
                 next(iter(new.values())),
                 ", ".join(new),

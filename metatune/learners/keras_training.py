@@ -19,8 +19,8 @@ from metatune.errors import SearchError
 from metatune.learners.base import FittedModel, Report
 from metatune.learners.keras_mlp import MAX_EPOCHS, KerasMLP
 from metatune.learners.keras_preprocessing import DensePreprocessor, Outputs
-from metatune.learners.keras_scoring import metric_value
 from metatune.learners.saving import write_manifest
+from metatune.learners.scoring import metric_value
 from metatune.metric import Metric
 from metatune.trial import Configuration
 

@@ -34,6 +34,25 @@ def scores(model: FittedModel, data: Dataset, metric: Metric) -> dict[str, float
     not finite is left out.
     Raises ``UsageError`` for a metric without a scorer, and what the scorer raises where every class occurs.
     """
+    predicted = model.predict(data.X)
+    if data.kind == "regression":
+        if not np.isfinite(predicted).all():
+            return {}
+        found = _regression(data.y, predicted)
+        found[metric.name] = metric_value(data, metric, predicted, None)
+    else:
+        probability = model.predict_proba(data.X)
+        found = _classification(data, predicted, probability)
+        found[metric.name] = metric_value(data, metric, predicted, probability)
+    return {name: float(value) for name, value in found.items() if math.isfinite(value)}
+
+
+def metric_value(data: Dataset, metric: Metric, predicted: np.ndarray, probability: np.ndarray | None) -> float:
+    """``metric`` alone, of predictions that are there already; not finite where it is not defined on these rows.
+
+    For every epoch of a small network, as ``scores`` takes as long as its training. ``probability`` is ``None`` for
+    regression. Raises what ``scores`` raises.
+    """
     if metric.scorer is None:
         raise UsageError(
             "this metric has no scorer",
@@ -41,17 +60,9 @@ def scores(model: FittedModel, data: Dataset, metric: Metric) -> dict[str, float
             value=metric.name,
             remedy="Judge a custom metric with your own objective.",
         )
-    predicted = model.predict(data.X)
-    if data.kind == "regression":
-        if not np.isfinite(predicted).all():
-            return {}
-        found = _regression(data.y, predicted)
-        found[metric.name] = metric.score(_by_scorer(metric.scorer, _Regression(predicted), data))
-    else:
-        probability = model.predict_proba(data.X)
-        found = _classification(data, predicted, probability)
-        found[metric.name] = metric.score(_class_score(metric.scorer, data, predicted, probability))
-    return {name: float(value) for name, value in found.items() if math.isfinite(value)}
+    if probability is None:
+        return metric.score(_by_scorer(metric.scorer, _Regression(predicted), data))
+    return metric.score(_class_score(metric.scorer, data, predicted, probability))
 
 
 def _regression(y: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
