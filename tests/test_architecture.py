@@ -17,7 +17,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 HOSTS = {
     "tensorflow": {"learners/keras_training.py"},
     "keras": {"learners/keras_training.py"},
-    "mlflow": {"history/mlflow_store.py"},
+    "mlflow": {"history/mlflow_store.py", "history/mlflow_database.py"},
     "lightgbm": {"learners/lightgbm.py", "surrogate/gbdt.py"},
     "jinja2": {"report/"},
     "typer": {"cli/"},

@@ -52,7 +52,7 @@ def demo(
     screen = console()
     screen.print("metatune demo: one dataset, tuned twice: without history and with it.\n")
     # Heavy imports wait until the command runs, for the sake of --help.
-    from metatune import demo as parts
+    import metatune.demo as parts
 
     known = options.open_knowledge(knowledge)
     store = options.open_store(tracking_uri, experiment)
@@ -103,7 +103,7 @@ def _step(screen: Console, name: str, sentence: str | Text) -> None:
 
 
 def _tell_data(screen: Console, task: "Task", known: "Knowledge") -> None:
-    from metatune import demo as parts
+    import metatune.demo as parts
 
     assert task.data is not None
     data, tasks = task.data, {study.task.fingerprint for study in known.snapshot.studies}

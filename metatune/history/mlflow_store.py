@@ -1,11 +1,9 @@
-"""``MLflowStore``: the history in MLflow, a parent run per study and a child run per trial. Alone knows MLflow."""
+"""``MLflowStore``: the history in MLflow, a parent run per study and a child run per trial."""
 
 import logging
 import math
-import os
 import sqlite3
 import threading
-import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,23 +14,22 @@ import requests
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, Run, ViewType
 from mlflow.exceptions import MlflowException
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy.exc import SQLAlchemyError
 
 from metatune.errors import MetatuneError, StoreError, UsageError
 from metatune.history import schema
 from metatune.history.address import Address
+from metatune.history.mlflow_database import create_database, quiet
 from metatune.history.schema import RunData
 from metatune.study import StudyRecord
 from metatune.trial import Trial
 
 _PARENT = "mlflow.parentRunId"
-_NO_LINKS = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"  # else a client prints two lines for every run
 _PAGE = 1000
 _LOG = logging.getLogger("metatune")
 _Record = TypeVar("_Record")
 
-# What `_quiet` changes is the process's.
+# What `quiet` changes is the process's.
 _LOCK = threading.RLock()
 
 #: What MLflow lets through when a store cannot be used; ``ImportError`` is a missing database driver.
@@ -210,10 +207,10 @@ class MLflowStore:
     def _boundary(self) -> Iterator[MlflowClient]:
         """The client; inside, whatever MLflow raises becomes a ``StoreError``. One thread at a time."""
         try:
-            with _LOCK, _quiet():
+            with _LOCK, quiet():
                 if self._client is None:
                     if self._absent():
-                        _create(self._address)
+                        create_database(self._address)
                     self._address.check()
                     self._client = MlflowClient(tracking_uri=self.uri)
                 yield self._client
@@ -319,44 +316,6 @@ def _dataset(study: StudyRecord) -> DatasetInput:
     task = study.task
     source = schema.to_json({"name": task.name, "rows": task.n_rows, "columns": task.n_columns})
     return DatasetInput(Dataset(schema.readable(task.name, 500), task.fingerprint[:36], "metatune", source))
-
-
-def _create(address: Address) -> None:
-    """A new SQLite file: made under another name and then linked, so that no other process sees it half made."""
-    file = address.file
-    assert file is not None
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        store = SqlAlchemyStore(f"sqlite:///{partial.as_posix()}", address.artifacts("Default"))  # type: ignore[no-untyped-call]
-        store.engine.dispose()
-        try:
-            os.link(partial, file)
-        except FileExistsError:
-            return  # another process was first; its database serves as well
-        except OSError:
-            partial.rename(file)  # a file system without links
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what MLflow and Alembic log while tables are made, failures that we raise anyway, and links to runs."""
-    levels = {"alembic": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
-    before = {name: logging.getLogger(name).level for name in levels}
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-    links = os.environ.get(_NO_LINKS)
-    os.environ[_NO_LINKS] = "true"
-    try:
-        yield
-    finally:
-        del os.environ[_NO_LINKS]
-        if links is not None:
-            os.environ[_NO_LINKS] = links
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)
 
 
 def _first_line(error: Exception) -> str:
