@@ -104,7 +104,7 @@ def test_plain_descriptions_become_distributions():
         {"choices": [1.0, math.nan]},
         [(64, 64), (32,)],
         ["a", "a"],
-        {"a", "b"},
+        pytest.param({"a", "b"}, id="a set"),
         [],
         "adam",
         5,
