@@ -46,9 +46,11 @@ def _rebuild(kind: type[MetatuneError], problem: str, field: str, value: object,
     return kind(problem, field=field, value=value, remedy=remedy)
 
 
-def _brief(value: object, limit: int = 120) -> str:
+def _brief(value: object, limit: int = 160) -> str:
+    """``value`` on one line; of a long one the middle is left out, since a path tells most at its end."""
     text = repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    half = limit // 2
+    return text if len(text) <= limit else f"{text[:half]}…{text[-half:]}"
 
 
 class UsageError(MetatuneError):

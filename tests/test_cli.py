@@ -232,7 +232,7 @@ def test_doctor_names_the_damaged_file(here: Path, learnt: Path) -> None:
     (damaged / "surrogates" / "knn" / "meta.txt").write_text("something else")
     result = run("doctor", "--knowledge", str(damaged))
     assert result.exit_code == 4
-    assert "meta.txt" in result.stdout.replace("\n", "")
+    assert "meta.txt" in "".join(result.stdout.split())  # a narrow terminal breaks the path
 
 
 @pytest.mark.parametrize("created", [None, "yesterday"])

@@ -76,3 +76,9 @@ def test_a_name_that_is_no_text_is_no_crash():
 
 def test_missing_packages_come_with_their_command():
     assert 'pip install "metatune[keras]"' in str(MissingDependencyError.of("keras_mlp", "tensorflow", "keras"))
+
+
+def test_a_long_path_keeps_its_end():
+    error = MetatuneError("altered", field="knowledge", value="/home/" + "x" * 300 + "/meta.txt", remedy="Restore it.")
+    assert "/meta.txt'" in str(error)
+    assert len(str(error)) < 250

@@ -144,9 +144,11 @@ def test_killed_build_goes_on_where_it_was(tmp_path):
     with subprocess.Popen(build, stdout=subprocess.PIPE, text=True, env=environment) as killed:
         assert "12 trials to make on 2 datasets" in killed.stdout.readline()
         assert "iris x knn" in killed.stdout.readline()
-        (child,) = children(killed.pid)
+        killed.send_signal(signal.SIGSTOP)  # the worker may be done already; what it made is not all written yet
+        left = children(killed.pid)
         killed.send_signal(signal.SIGKILL)
-    wait_until_gone(child)
+    for child in left:
+        wait_until_gone(child)
     before = stored_trials(tmp_path)
     assert 3 <= before < 12
 

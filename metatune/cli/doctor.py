@@ -29,6 +29,9 @@ def doctor(
     checks = list(examine(options.open_store(tracking_uri, experiment), directory))
     problems = [check for check in checks if check.state == "problem"]
     grid = Table.grid(padding=(0, 2))
+    for _ in range(2):
+        grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")  # a long path is broken, not cut: its end says most
     for check in checks:
         found = Text(legible(check.found, limit=400))
         if check.remedy:
