@@ -62,7 +62,8 @@ def tune(
     this name unless given.
     ``objective``: takes a configuration (a dict) and returns the task's metric in its own unit; if it has a
     parameter named ``report``, it gets a function there to report ``(step, value)`` on the way. One that raises, or
-    returns no finite number, makes a failed trial.
+    returns no finite number, makes a failed trial. When the first five trials all raise one and the same error, the
+    search ends.
     ``n_trials``: trials in total, those before a ``resume`` included. ``timeout``: seconds after which no further
     trial begins. ``strategy``: see ``make_sampler``. ``warm_start``: configurations that are tried first.
     ``space``: another space than the family's; parameters that it leaves out keep the family's default.
