@@ -25,8 +25,8 @@ _PACKAGES = ("metatune", "optuna", "scikit-learn", "lightgbm", "keras")
 class Progress:
     """The state of a search after ``trial`` ended.
 
-    ``best`` is the best complete trial so far. ``done`` of ``total`` trials ended, those of an earlier session
-    included; ``seconds`` is wall time since this session began.
+    ``best`` is the best complete trial so far. ``done`` of ``total`` trials ended, those before a resume
+    included; ``seconds`` is wall time since this call of tune began.
     """
 
     trial: Trial
@@ -42,10 +42,10 @@ class TuneResult:
 
     ``best_value`` is the metric in its own unit on the validation rows; it, ``best_trial`` and
     ``best_configuration`` are ``None`` only for a search that was interrupted before its first complete trial.
-    ``trials`` are all ended trials by number, those of earlier sessions included. ``model`` is the best
+    ``trials`` are all ended trials by number, those before a resume included. ``model`` is the best
     configuration refitted on all rows but the test split, ``test_scores`` its scores there, ``test_score`` the one by
     the task's metric; all empty after an interruption, for an own objective, or without refit.
-    ``seconds`` is wall time of this session. ``warnings`` are texts for the user; ``unsaved`` are trials that the
+    ``seconds`` is wall time of this call of tune. ``warnings`` are texts for the user; ``unsaved`` are trials that the
     history did not take.
     """
 

@@ -32,7 +32,7 @@ class _FailedTrialError(Exception):
 
 
 class SearchLoop:
-    """Order of calls: ``replay`` the trials of an earlier session, ``enqueue`` warm starts, ``run``.
+    """Order of calls: ``replay`` the trials of an earlier run, ``enqueue`` warm starts, ``run``.
 
     ``trials`` are all ended trials; ``study`` is Optuna's, with the same numbers.
     """
