@@ -167,9 +167,10 @@ def _chosen(prior: Prior, n: int, default: Configuration | None) -> list[tuple[C
     expected = prior.base @ prior.predict([configuration for configuration, _ in listed])
     if default is not None and prior.is_unlike:
         expected[0] = np.inf  # what is known does not apply here
-    ordered = [listed[i] for i in np.argsort(-expected, kind="stable")]
-    promising = [listed[i] for i in np.argsort(-expected, kind="stable") if expected[i] >= expected[0]]
-    return (ordered if default is None or prior.is_unlike else promising)[:n]
+    order = np.argsort(-expected, kind="stable")
+    if default is not None and not prior.is_unlike:
+        order = order[expected[order] >= expected[0]]
+    return [listed[i] for i in order[:n]]
 
 
 class _Evidence:

@@ -67,12 +67,10 @@ def load_model(path: str | Path) -> "FittedModel":
     check_files(directory, manifest)
     try:
         return get_family(manifest.family).load(directory)
-    except MissingDependencyError:
+    except (MissingDependencyError, KnowledgeError):
         raise
     # The readers of the hosts raise whatever they like on a file that they did not write.
     except Exception as error:
-        if isinstance(error, KnowledgeError):
-            raise
         problem = error.problem if isinstance(error, MetatuneError) else f"{type(error).__name__}: {error}"
         raise KnowledgeError(
             f"the saved model cannot be loaded ({problem})",

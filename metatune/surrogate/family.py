@@ -66,10 +66,8 @@ class FamilySurrogate:
         return tuple(task.record for task in self.tasks)
 
     def incumbents(self, per_task: int) -> list[dict[str, ParamValue]]:
-        """The ``per_task`` best configurations of each task as they were recorded, without repetitions."""
-        rows = dict.fromkeys(int(row) for task in self.tasks for row in task.best_rows(per_task))
-        found = {json.dumps(c, sort_keys=True): c for c in map(self.table.configuration, rows)}
-        return list(found.values())
+        """The ``per_task`` best configurations of each task as they were recorded; tasks may share some."""
+        return [self.table.configuration(int(row)) for task in self.tasks for row in task.best_rows(per_task)]
 
     def write(self, directory: Path) -> None:
         """Write everything but the trials into ``directory``, which is made."""
