@@ -5,7 +5,8 @@ history has. ``UnitEncoder`` makes the columns a Gaussian process reads: one sea
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -27,6 +28,11 @@ class Scale:
     low: float
     high: float
     log: bool
+
+    @property
+    def width(self) -> float:
+        """Width of the range, in logarithms where the scale is."""
+        return math.log(self.high / self.low) if self.log else self.high - self.low
 
     def unit(self, values: np.ndarray) -> np.ndarray:
         """``values`` with the range mapped to [0, 1]; up to a quarter of the range beyond it, NaN to the middle."""
@@ -69,31 +75,36 @@ class ConfigurationEncoder:
     @classmethod
     def of(cls, table: FamilyTable) -> "ConfigurationEncoder":
         """The encoder for all parameters in ``table``; ``fill`` from the better half of each study's trials."""
-        spaces = [table.studies[i].space for i in np.unique(table.study)]
+        spaces = [table.studies[i].space for i in table.rows_of_study]
         scales = {name: _scale(name, spaces, table.numeric[name]) for name in sorted(table.numeric)}
         levels = {name: tuple(table.categorical[name].levels) for name in sorted(table.categorical)}
         encoder = cls(scales, levels, {})
-        good = encoder.encode_table(table)[_better_half(table.study, table.score)]
         fill = {}
-        for j, column in enumerate(encoder.columns):
-            values = good[~np.isnan(good[:, j]), j]
+        for column, values in zip(encoder.columns, encoder._values(table, _better_half(table)), strict=True):
+            values = values[~np.isnan(values)]
             if len(values):
                 typical = np.bincount(values.astype(int)).argmax() if column.startswith("c:") else np.median(values)
                 fill[column] = float(typical)
         return cls(scales, levels, fill)
 
-    def encode_table(self, table: FamilyTable) -> np.ndarray:
-        """All trials of ``table``, shape (trials, columns)."""
-        X = np.full((len(table), len(self.columns)), np.nan)
-        for j, name in enumerate(self.scales):
-            if name in table.numeric:
-                X[:, j] = table.numeric[name]
-        for j, name in enumerate(self.levels, start=len(self.scales)):
+    def encode_table(self, table: FamilyTable, rows: np.ndarray) -> np.ndarray:
+        """The trials of ``table`` at the positions ``rows`` (n,), shape (n, columns)."""
+        X = np.empty((len(rows), len(self.columns)))
+        for j, values in enumerate(self._values(table, rows)):
+            X[:, j] = values
+        return X
+
+    def _values(self, table: FamilyTable, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """The columns of ``encode_table``, one after another."""
+        absent = np.full(len(rows), np.nan)
+        for name in self.scales:
+            yield table.numeric[name][rows] if name in table.numeric else absent
+        for name in self.levels:
             if name in table.categorical:
                 codes, levels = table.categorical[name]
-                known = np.array([*(self._code(name, level) for level in levels), np.nan])
-                X[:, j] = known[codes]
-        return X
+                yield np.array([*(self._code(name, level) for level in levels), np.nan])[codes[rows]]
+            else:
+                yield absent
 
     def encode(self, configurations: Sequence[Configuration], space: Collection[str]) -> np.ndarray:
         """``configurations`` of a space with the parameters ``space``, shape (configurations, columns)."""
@@ -106,6 +117,15 @@ class ConfigurationEncoder:
                 values = [configuration.get(name, ...) for configuration in configurations]
                 X[:, j] = [_number(v) for v in values] if kind == "n" else [self._code(name, v) for v in values]
         return X
+
+    def decode(self, row: np.ndarray) -> dict[str, ParamValue]:
+        """The configuration at ``row`` (columns,), its numbers as floats, without what is missing there."""
+        values: dict[str, ParamValue] = {}
+        for column, value in zip(self.columns, row.tolist(), strict=True):
+            if not math.isnan(value):
+                name = column[2:]
+                values[name] = self.levels[name][int(value)] if column.startswith("c:") else value
+        return values
 
     def unit(self, X: np.ndarray) -> np.ndarray:
         """Rows of ``encode`` as points for distances, shape (n, unit columns): [0, 1], a column per choice."""
@@ -143,9 +163,10 @@ class ConfigurationEncoder:
 def _scale(name: str, spaces: Sequence[SearchSpace], values: np.ndarray) -> Scale:
     """The hull of the ranges that ``spaces`` give to ``name``; logarithmic if any of them is and the hull allows it."""
     ranges: list[Any] = [space[name] for space in spaces if name in space and hasattr(space[name], "log")]
-    seen = values[np.isfinite(values)]
-    low = min([float(d.low) for d in ranges] or [float(seen.min()) if len(seen) else 0.0])
-    high = max([float(d.high) for d in ranges] or [float(seen.max()) if len(seen) else 1.0])
+    if not ranges:
+        seen = values[np.isfinite(values)]
+        return Scale(float(seen.min()), float(seen.max()), False) if len(seen) else Scale(0.0, 1.0, False)
+    low, high = min(float(d.low) for d in ranges), max(float(d.high) for d in ranges)
     return Scale(low, high, any(d.log for d in ranges) and low > 0)
 
 
@@ -153,13 +174,15 @@ def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else np.nan
 
 
-def _better_half(study: np.ndarray, score: np.ndarray) -> np.ndarray:
-    good = np.zeros(len(score), dtype=bool)
-    for index in np.unique(study):
-        rows = np.flatnonzero((study == index) & ~np.isnan(score))
-        if len(rows):
-            good[rows] = score[rows] >= np.median(score[rows])
-    return good
+def _better_half(table: FamilyTable) -> np.ndarray:
+    """Rows of the trials that are at least as good as the median of their study."""
+    good = [np.empty(0, dtype=np.int64)]
+    for rows in table.rows_of_study.values():
+        score = table.score[rows]
+        scored = ~np.isnan(score)
+        if scored.any():
+            good.append(rows[scored][score[scored] >= np.median(score[scored])])
+    return np.concatenate(good)
 
 
 @dataclass(frozen=True)

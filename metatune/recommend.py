@@ -215,13 +215,10 @@ class _Evidence:
         if self._surrogate is None or self._default is None:
             return None
         gains = []
-        encoder = self._surrogate.encoder
-        X = encoder.encode([configuration, self._default], self._prior.space)
-        unit = encoder.unit(X)
         for i in self._near:
-            task, surface = self._surrogate.tasks[i], self._surrogate.surfaces[i]
+            task = self._surrogate.tasks[i]
             if task.record.metric.name == self._metric.name:
-                z = surface.predict(X, unit)
+                z = self._prior.by_task([configuration, self._default], i)
                 new, usual = np.nanquantile(task.score, [percentile(float(v)) for v in z])
                 scale = abs(usual) if self._metric.gains_are_relative else 1.0
                 gains.append(float(new - usual) / (scale or 1.0))

@@ -28,7 +28,7 @@ ORIGIN = "metatune:origin"
 _PROPOSED = "metatune:proposed"
 #: A worker declares within moments; one that is silent for longer was killed, and nobody waits for it.
 _PATIENCE = timedelta(seconds=60)
-_EVIDENCE = ("slope", "wrong")
+_EVIDENCE = ("odds", "trusted")
 
 
 class MetaSampler(BaseSampler):

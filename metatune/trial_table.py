@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from metatune.history.schema import from_json, to_json
@@ -172,6 +173,13 @@ class FamilyTable:
         return np.array([position[i] for i in ids] or [0], dtype=np.int32).take(codes)
 
     @cached_property
+    def rows_of_study(self) -> Mapping[int, np.ndarray]:
+        """Rows of each study that has trials, ascending, by the study's position in ``studies``."""
+        order = np.argsort(self.study, kind="stable")
+        found, starts = np.unique(self.study[order], return_index=True)
+        return dict(zip(found.tolist(), np.split(order, starts)[1:], strict=True))
+
+    @cached_property
     def value(self) -> np.ndarray:
         """The metric in its own unit, NaN where there is none."""
         return self._floats("value")
@@ -297,13 +305,16 @@ def _plain(values: list[Any]) -> list[Any]:
 
 def _coded(column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Codes (int32, -1 where null) and the sorted levels that occur in a column of texts."""
-    encoded = column.cast(pa.string()).combine_chunks().dictionary_encode()
-    levels = encoded.dictionary.to_pylist()
-    order = sorted(range(len(levels)), key=levels.__getitem__)
-    rank = np.full(len(levels) + 1, -1, dtype=np.int32)
-    rank[order] = np.arange(len(levels), dtype=np.int32)
-    codes = encoded.indices.fill_null(len(levels)).to_numpy(zero_copy_only=False)
-    return rank[codes], tuple(levels[i] for i in order)
+    if not pa.types.is_dictionary(column.type):
+        column = column.cast(pa.string()).dictionary_encode()
+    encoded = column.unify_dictionaries().combine_chunks()
+    entries = encoded.dictionary.to_pylist()
+    codes = encoded.indices.cast(pa.int32()).fill_null(len(entries)).to_numpy(zero_copy_only=False)
+    counts = np.bincount(codes, minlength=len(entries))
+    levels = sorted({entry for entry, count in zip(entries, counts, strict=False) if count and entry is not None})
+    place = {level: i for i, level in enumerate(levels)}
+    rank = np.array([*(place.get(entry, -1) for entry in entries), -1], dtype=np.int32)
+    return rank[codes], tuple(levels)
 
 
 def content_digest(table: pa.Table) -> str:
@@ -316,7 +327,11 @@ def content_digest(table: pa.Table) -> str:
         if pa.types.is_list(column.type):
             digest.update(np.diff(_offsets(column)).tobytes())
             digest.update(column.combine_chunks().flatten().to_numpy(zero_copy_only=False).tobytes())
-        elif pa.types.is_dictionary(column.type) or pa.types.is_string(column.type):
+        elif pa.types.is_string(column.type):
+            texts = column.fill_null("")
+            digest.update(pc.binary_length(texts).to_numpy().tobytes())
+            digest.update("".join(texts.to_pylist()).encode())
+        elif pa.types.is_dictionary(column.type):
             codes, levels = _coded(column)
             digest.update(codes.tobytes())
             digest.update(to_json(levels).encode())

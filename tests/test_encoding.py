@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution
 from planted import SPACE, planted_snapshot, record, study_of
@@ -19,6 +19,8 @@ from metatune.space import SearchSpace
 @given(st.data())
 def test_unit_encoding_is_reversible(data: st.DataObject) -> None:
     space = data.draw(search_spaces())
+    # A float comes back up to rounding, so what is active only at one exact float may be lost.
+    assume(not any(isinstance(space[condition.parent], FloatDistribution) for condition in space.conditions.values()))
     configuration = data.draw(configurations(space))
     encoder = UnitEncoder(space)
     row = encoder.encode([configuration])[0]
@@ -42,7 +44,7 @@ def encoder() -> ConfigurationEncoder:
 def test_table_and_configurations_give_the_same_columns(encoder: ConfigurationEncoder) -> None:
     table = planted_snapshot(tasks=2, trials=30).family("planted")
     rows = [table.configuration(i) for i in range(len(table))]
-    np.testing.assert_array_equal(encoder.encode(rows, SPACE), encoder.encode_table(table))
+    np.testing.assert_array_equal(encoder.encode(rows, SPACE), encoder.encode_table(table, np.arange(len(table))))
 
 
 def test_inactive_is_missing_and_unknown_choices_are_too(encoder: ConfigurationEncoder) -> None:

@@ -246,3 +246,49 @@ def test_damage_is_reported_with_file_and_remedy(tmp_path, name, damage):
 def test_a_folder_that_is_none_is_reported(tmp_path):
     with pytest.raises(KnowledgeError, match="no such file"):
         Snapshot.read(tmp_path / "nowhere")
+
+
+def _recoded(table):
+    """The same rows in two chunks, whose dictionaries are in another order and have entries that no row has."""
+    parts = [table.slice(0, 3), table.slice(3)]
+    for i, part in enumerate(parts):
+        for name in part.column_names:
+            if pa.types.is_dictionary(part.schema.field(name).type):
+                texts = part[name].cast(pa.string()).to_pylist()
+                entries = ["never used", *sorted({text for text in texts if text is not None}, reverse=bool(i))]
+                codes = pa.array([None if text is None else entries.index(text) for text in texts], pa.int32())
+                column = pa.DictionaryArray.from_arrays(codes, entries)
+                part = part.set_column(part.column_names.index(name), name, column)
+        parts[i] = part
+    return pa.concat_tables(parts)
+
+
+def test_how_columns_are_encoded_is_no_matter():
+    first = [trial("1", booster="tree"), trial("2", booster=3), trial("3"), trial("4", None, booster="linear")]
+    made = Snapshot.of([(study("a"), first), (study("b"), [trial("5", booster="tree"), trial("6", booster=None)])])
+    again = Snapshot(made.studies, {"lightgbm": _recoded(made.family("lightgbm").table)})
+    assert again.family("lightgbm").table["status"].num_chunks == 2
+    assert again.digest == made.digest
+    assert again.records() == made.records()
+    mine, theirs = (s.family("lightgbm").categorical["booster"] for s in (made, again))
+    assert mine.levels == theirs.levels
+    np.testing.assert_array_equal(mine.codes, theirs.codes)
+
+
+def test_the_digest_tells_texts_apart_that_join_to_the_same():
+    one, other = (Snapshot.of([(study(), [trial(a), trial(b)])]) for a, b in (("ab", "c"), ("a", "bc")))
+    assert one.digest != other.digest
+
+
+def test_rows_of_a_study_need_not_be_adjacent():
+    made = Snapshot.of([(study("a"), [trial("1"), trial("2")]), (study("empty"), []), (study("b"), [trial("3")])])
+    mixed = Snapshot(made.studies, {"lightgbm": made.family("lightgbm").table.take([1, 2, 0])})
+    rows = mixed.family("lightgbm").rows_of_study
+    assert {made.studies[index].id: those.tolist() for index, those in rows.items()} == {"a": [0, 2], "b": [1]}
+    assert Snapshot.of([(study("empty"), [])]).family("lightgbm").rows_of_study == {}
+
+
+def test_studies_share_their_space(tmp_path):
+    Snapshot.of([(study("a"), []), (study("b"), [])]).write(tmp_path)
+    first, second = Snapshot.read(tmp_path).studies
+    assert first.space is second.space

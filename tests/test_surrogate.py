@@ -13,8 +13,11 @@ from metatune.metric import Metric
 from metatune.snapshot import Snapshot
 from metatune.space import SearchSpace
 from metatune.surrogate.family import FamilySurrogate
+from metatune.surrogate.gbdt import GBDT
+from metatune.surrogate.meta import MetaSurrogate
 from metatune.surrogate.similarity import distances, feature_matrix, unlike_anything
 from metatune.surrogate.surface import GP_LIMIT, TaskSurface
+from metatune.surrogate.targets import evenly
 from metatune.surrogate.tasks import MAX_TRIALS, tasks_of
 from metatune.surrogate.validation import MIN_TASKS_FOR_FEATURES, _mean_by_group, rank_correlation
 from metatune.trial import Configuration, Trial
@@ -241,3 +244,43 @@ def test_a_history_of_mixed_spaces_trains() -> None:
     X = surrogate.encoder.encode(SPACE.sample(50, 3), SPACE)
     assert np.isfinite(surrogate.surfaces[0].predict(X, surrogate.encoder.unit(X))).all()
     assert isinstance(records[0][1][0], Trial)
+
+
+def test_an_even_choice_of_trials_spans_all_scores() -> None:
+    target = np.random.default_rng(0).permutation(1000).astype(float)
+    kept = evenly(target, 50)
+    assert (np.diff(kept) > 0).all()
+    assert sorted(target[kept]) == pytest.approx(np.linspace(0, 999, 50), abs=0.51)
+    np.testing.assert_array_equal(evenly(target[:50], 50), np.arange(50))
+
+
+def test_no_task_crowds_out_the_others_of_a_limited_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[tuple[np.ndarray, np.ndarray]] = []
+    fit = GBDT.fit.__func__  # type: ignore[attr-defined]
+
+    def spy(X: np.ndarray, y: np.ndarray, *, weight: np.ndarray, **options: object) -> GBDT:
+        rows.append((X, weight))
+        return fit(GBDT, X, y, weight=weight, **options)  # type: ignore[no-any-return]
+
+    big, small = planted_surrogate(trials=40).tasks[0], replace(planted_surrogate(trials=40).tasks[1])
+    small = replace(small, rows=small.rows[:8], X=small.X[:8], score=small.score[:8])
+    monkeypatch.setattr(GBDT, "fit", spy)
+    MetaSurrogate.fit([big, small], planted_surrogate().encoder, features=(), max_rows=20)
+    ((X, weight),) = rows
+    assert len(X) == 10 + 8
+    np.testing.assert_array_equal(X[10:], small.X)
+    assert weight[:10].sum() == pytest.approx(weight[10:].sum())
+
+
+def test_tasks_are_the_same_whatever_the_order_of_the_rows() -> None:
+    snapshot = planted_snapshot(tasks=3, trials=20)
+    table = snapshot.family("planted")
+    order = np.random.default_rng(0).permutation(len(table))
+    mixed = Snapshot(snapshot.studies, {"planted": table.table.take(order)}).family("planted")
+    encoder = surrogate_of(snapshot).encoder
+    for mine, theirs in zip(tasks_of(table, encoder), tasks_of(mixed, encoder), strict=True):
+        assert mine.record == theirs.record
+        np.testing.assert_array_equal(np.sort(order[theirs.rows]), mine.rows)
+        back = np.argsort(order[theirs.rows])
+        np.testing.assert_array_equal(theirs.X[back], mine.X)
+        np.testing.assert_array_equal(theirs.score[back], mine.score)

@@ -11,6 +11,7 @@ import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -103,10 +104,16 @@ def study_of(document: str, source: str = "document") -> StudyRecord:
     try:
         raw = from_json(document)
         task = TaskRecord(**{**raw["task"], "metric": Metric(**raw["task"]["metric"])})
-        space = SearchSpace.from_json(json.dumps(raw["space"]))
+        space = _space_of(json.dumps(raw["space"]))
         return StudyRecord(**{**raw, "task": task, "space": space})
     except (ValueError, TypeError, KeyError, AttributeError, MetatuneError) as error:
         raise _damaged(source, "study", document, error) from error
+
+
+@lru_cache(maxsize=256)
+def _space_of(text: str) -> SearchSpace:
+    """The space; thousands of studies share a few, which cannot change."""
+    return SearchSpace.from_json(text)
 
 
 def trial_document(trial: Trial) -> str:

@@ -37,14 +37,24 @@ def spread(space: SearchSpace, n: int, seed: int) -> list[dict[str, ParamValue]]
 
 
 def neighbours(
-    space: SearchSpace, centres: Sequence[Configuration], n: int, rng: np.random.Generator
+    space: SearchSpace,
+    centres: Sequence[Configuration],
+    n: int,
+    rng: np.random.Generator,
+    *,
+    step: float | None = None,
 ) -> list[dict[str, ParamValue]]:
-    """``n`` configurations near ``centres``, in turn: some parameters moved a little, some choices redrawn."""
-    return [_neighbour(space, centres[i % len(centres)], rng) for i in range(n)] if centres else []
+    """``n`` configurations near ``centres``, in turn: some parameters moved a little, some choices redrawn.
+
+    ``step`` is the deviation of a move as a share of the range; drawn anew for each neighbour unless given.
+    """
+    steps = [step if step is not None else float(rng.choice(_STEPS)) for _ in range(n)]
+    return [_neighbour(space, centres[i % len(centres)], steps[i], rng) for i in range(n)] if centres else []
 
 
-def _neighbour(space: SearchSpace, centre: Configuration, rng: np.random.Generator) -> dict[str, ParamValue]:
-    step = float(rng.choice(_STEPS))
+def _neighbour(
+    space: SearchSpace, centre: Configuration, step: float, rng: np.random.Generator
+) -> dict[str, ParamValue]:
     changed = rng.random(len(space)) < _CHANGED
     changed[rng.integers(len(space))] = True
     values: dict[str, ParamValue] = {}

@@ -11,16 +11,15 @@ from metatune.search.portfolio import greedy_portfolio
 from metatune.space import SearchSpace
 from metatune.surrogate.family import FamilySurrogate
 from metatune.surrogate.similarity import distances, feature_matrix, unlike_anything
-from metatune.surrogate.surface import predict_all
 from metatune.task import TaskRecord
 from metatune.trial import Configuration, ParamValue
 
-_POOL = 512
-_INCUMBENTS_PER_TASK = 2
+#: Points spread over the space at hand, beside the design of the history.
+_SPREAD = 256
 #: Share of the first weight that the meta-surrogate has among the experts, where meta-features earned their place.
-_META_SHARE = 0.5
+META_SHARE = 0.5
 #: More experts than this cost time at every proposal; the nearest tasks are kept.
-_MAX_TASKS = 128
+_MAX_TASKS = 512
 
 
 class Prior:
@@ -67,12 +66,12 @@ class Prior:
 
     @cached_property
     def _asks_meta(self) -> bool:
-        """Whether the meta-surrogate can say anything: trees would read a missing meta-feature as 0."""
+        """Whether the meta-surrogate has a say: meta-features proved useful, and this task has most of them."""
         if self._surrogate is None or self._surrogate.meta is None or self.is_unlike:
             return False
-        features = self._surrogate.meta.features
+        features = self._surrogate.meta.features if self._surrogate.validation.use_features else ()
         known = sum(math.isfinite(self._record.metafeatures.get(name, math.nan)) for name in features)
-        return 2 * known >= len(features)
+        return bool(features) and 2 * known >= len(features)  # trees would read a missing meta-feature as 0
 
     @cached_property
     def base(self) -> np.ndarray:
@@ -80,16 +79,22 @@ class Prior:
         if self._surrogate is None:
             return np.empty(0)
         n = len(self._chosen)
-        if not self._asks_meta:
-            return np.full(n, 1.0 / n)
-        share = _META_SHARE if self._surrogate.validation.use_features else 1.0 / (n + 1)
-        return np.append(np.full(n, (1.0 - share) / n), share)
+        share = META_SHARE if self._asks_meta else 0.0
+        weights = np.full(n, (1.0 - share) / n)
+        return np.append(weights, share) if self._asks_meta else weights
+
+    @cached_property
+    def length(self) -> np.ndarray | None:
+        """Lengthscales that are typical of earlier tasks, shape (parameters,); ``None`` without history."""
+        design = None if self._surrogate is None else self._surrogate.design
+        return None if design is None else design.length_in(self.space)
 
     @cached_property
     def pool(self) -> list[dict[str, ParamValue]]:
-        """Points spread over the space, and the best configurations of earlier tasks brought into it."""
-        known = [] if self._surrogate is None else self._surrogate.incumbents(_INCUMBENTS_PER_TASK)
-        return unique([*(self.space.clip(c)[0] for c in known), *spread(self.space, _POOL, self._seed)])
+        """The history's design, with the best of earlier tasks, brought into the space, and points spread over it."""
+        design = None if self._surrogate is None else self._surrogate.design
+        known = [] if design is None else [self.space.clip(design.encoder.decode(row))[0] for row in design.X]
+        return unique([*known, *spread(self.space, _SPREAD, self._seed)])
 
     @cached_property
     def predicted(self) -> np.ndarray:
@@ -98,14 +103,20 @@ class Prior:
 
     def predict(self, configurations: Sequence[Configuration]) -> np.ndarray:
         """The experts' scores of ``configurations``, in copula units, shape (experts, configurations)."""
-        if self._surrogate is None:
+        if self._surrogate is None or self._surrogate.design is None:
             return np.empty((0, len(configurations)))
-        encoder = self._surrogate.encoder
-        X = encoder.encode(configurations, self.space)
-        rows = predict_all([self._surrogate.surfaces[i] for i in self._chosen], X, encoder)
+        X = self._surrogate.encoder.encode(configurations, self.space)
+        rows = self._surrogate.design.predict(X, self._chosen)
         if self._asks_meta and self._surrogate.meta is not None:
             return np.vstack([rows, self._surrogate.meta.predict(X, self._record.metafeatures)])
         return rows
+
+    def by_task(self, configurations: Sequence[Configuration], task: int) -> np.ndarray:
+        """The scores of ``configurations`` on one known task, by its position, in copula units."""
+        if self._surrogate is None or self._surrogate.design is None:
+            return np.full(len(configurations), np.nan)
+        X = self._surrogate.encoder.encode(configurations, self.space)
+        return np.asarray(self._surrogate.design.predict(X, np.array([task]))[0])
 
     def told(self, configurations: Sequence[Configuration]) -> np.ndarray:
         """``predict`` for configurations that are asked about again and again: each is predicted once."""

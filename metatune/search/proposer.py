@@ -7,17 +7,17 @@ from functools import cached_property
 import numpy as np
 
 from metatune.encoding import UnitEncoder
-from metatune.search.acquisition import log_expected_improvement
 from metatune.search.candidates import Identity, identity, neighbours, spread, unique
+from metatune.search.mixture import Mixture
 from metatune.search.prior import Prior
-from metatune.search.transfer import TransferModel
 from metatune.space import SearchSpace
 from metatune.surrogate.family import FamilySurrogate
 from metatune.surrogate.tasks import best_and_even
 from metatune.task import TaskRecord
 from metatune.trial import Configuration, ParamValue
 
-_PORTFOLIO = 3
+#: Configurations that open a search.
+PORTFOLIO = 3
 #: Points spread over the space that open a search without history, after the default.
 _COLD_START = 4
 #: With so many configurations tried or running, an opening move that is still missing is not worth a trial.
@@ -25,6 +25,10 @@ _OPENING_ENDS = 10
 #: A Gaussian process on more points than this takes longer than most trials do.
 _MAX_OBSERVED = 300
 _FRESH, _NEIGHBOURS, _CENTRES = 64, 96, 3
+#: While the history is less than so much likelier (logarithm) than none, one proposal in ``_SHARE`` does without it.
+_PROVEN, _SHARE = 1.0, 8
+#: Widths of the steps, as shares of the range, and number of neighbours, of the climb from the best candidate.
+_CLIMB, _NEAR = (0.05, 0.015), 24
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,15 @@ class Proposal:
     """What to try next, and why.
 
     ``origin``: ``default``, ``portfolio``, ``model`` (with history), ``model-without-history``, ``spread`` (a
-    space-filling point) or ``random``. ``slope`` and ``wrong`` tell how far the history was trusted (see
-    ``TransferModel``); NaN where no model was asked.
+    space-filling point) or ``random``. ``odds`` is the logarithm of how much likelier the observations are with the
+    history than without it, ``trusted`` the number of earlier tasks that carry nine tenths of the history's weight, NaN
+    where no model was asked.
     """
 
     configuration: dict[str, ParamValue]
     origin: str
-    slope: float = float("nan")
-    wrong: float = float("nan")
+    odds: float = float("nan")
+    trusted: float = float("nan")
 
 
 class Proposer:
@@ -77,7 +82,7 @@ class Proposer:
 
         The default comes second, or first where the history is silent or the task is unlike all it knows.
         """
-        moves = [(c, "portfolio") for c in self.prior.portfolio(_PORTFOLIO)]
+        moves = [(c, "portfolio") for c in self.prior.portfolio(PORTFOLIO)]
         if self.prior.empty:
             moves = [(c, "spread") for c in spread(self.space, _COLD_START, self.seed)]
         if self._default is not None:
@@ -123,19 +128,41 @@ class Proposer:
         candidates, points, predicted = self._candidates(done, score, taken, rng)
         if ahead >= len(candidates):
             return Proposal(self._random(taken, number), "random")
-        U, told = self._units.encode(done), self.prior.told(done)
-        owners, base = self._units.owners, self.prior.base
-        model = TransferModel.fit(U, score, told, owners=owners, base=base)
-        slope, wrong, origin = model.slope, model.wrong, "model"
-        # The guard: where the observations are likelier without the history, the history is not followed.
-        without = TransferModel.fit(U, score, told[:0], owners=owners, base=base[:0])
-        if slope == 0.0 or without.evidence > model.evidence:
-            model, predicted, origin = without, predicted[:0], "model-without-history"
+        model = Mixture(
+            self._units.encode(done),
+            score,
+            self.prior.told(done),
+            owners=self._units.owners,
+            base=self.prior.base,
+            length=self.prior.length,
+        )
         if running:
-            model = model.believing(self._units.encode(running))
-        mean, deviation = model.predict(points, predicted)
-        order = np.argsort(-log_expected_improvement(mean, deviation, float(model.z.max())), kind="stable")
-        return Proposal(candidates[order[ahead]], origin, slope, wrong)
+            model = model.believing(self._units.encode(running), self.prior.told(running))
+        alone = self.prior.empty or turn_without_history(model, number)
+        improvement = model.log_improvement(points, predicted, without_history=alone)
+        choice = candidates[int(np.argsort(-improvement, kind="stable")[ahead])]
+        choice = self._refined(choice, model, taken, rng, alone=alone)
+        origin = "model-without-history" if alone or model.odds < 0.0 else "model"
+        return Proposal(choice, origin, model.odds, model.trusted)
+
+    def _refined(
+        self,
+        choice: dict[str, ParamValue],
+        model: Mixture,
+        taken: set[Identity],
+        rng: np.random.Generator,
+        *,
+        alone: bool,
+    ) -> dict[str, ParamValue]:
+        """The best of ``choice`` and its close neighbours, found by a short climb."""
+        for step in _CLIMB:
+            near = [c for c in neighbours(self.space, [choice], _NEAR, rng, step=step) if identity(c) not in taken]
+            tried = [choice, *near]
+            improvement = model.log_improvement(
+                self._units.encode(tried), self.prior.predict(tried), without_history=alone
+            )
+            choice = tried[int(np.argmax(improvement))]
+        return choice
 
     def _candidates(
         self, done: Sequence[Configuration], score: np.ndarray, taken: set[Identity], rng: np.random.Generator
@@ -167,6 +194,11 @@ class Proposer:
         """A random configuration that is not taken, if one can be found."""
         found = self.space.sample(32, np.random.default_rng([self.seed, number]))
         return next((configuration for configuration in found if identity(configuration) not in taken), found[0])
+
+
+def turn_without_history(model: Mixture, number: int) -> bool:
+    """Whether trial ``number`` belongs to the model without history: its share, while the history is unproven."""
+    return model.odds < _PROVEN and number % _SHARE == _SHARE - 1
 
 
 def _order(observation: Observation) -> tuple[str, bool, float]:

@@ -1,6 +1,7 @@
 """``FamilySurrogate``: all that was learnt about one model family, and its files."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,14 +12,15 @@ import numpy as np
 from metatune.encoding import ConfigurationEncoder
 from metatune.errors import KnowledgeError
 from metatune.metric import Metric
+from metatune.surrogate.design import Design, design_points, typical_length
 from metatune.surrogate.gbdt import GBDT
 from metatune.surrogate.gp import Hyperparameters
 from metatune.surrogate.meta import MetaSurrogate
+from metatune.surrogate.parallel import each
 from metatune.surrogate.surface import TaskSurface
 from metatune.surrogate.tasks import TaskTrials, tasks_of
 from metatune.surrogate.validation import FamilyValidation, validate
 from metatune.task import TaskRecord
-from metatune.trial import ParamValue
 from metatune.trial_table import FamilyTable
 
 
@@ -26,13 +28,15 @@ from metatune.trial_table import FamilyTable
 class FamilySurrogate:
     """The surrogates of one model family, trained on ``table``.
 
-    ``surfaces`` has one entry per entry of ``tasks``. ``meta`` is ``None`` with no task at all.
+    ``design`` has what every task is predicted to score on a common set of configurations; ``smoothness`` has an entry
+    per entry of ``tasks``, ``None`` where trees were fitted. ``meta`` and ``design`` are ``None`` with no task at all.
     """
 
     table: FamilyTable
     encoder: ConfigurationEncoder
     tasks: tuple[TaskTrials, ...]
-    surfaces: tuple[TaskSurface, ...]
+    design: Design | None
+    smoothness: tuple[Hyperparameters | None, ...]
     meta: MetaSurrogate | None
     validation: FamilyValidation
 
@@ -43,54 +47,53 @@ class FamilySurrogate:
         tasks = tasks_of(table, encoder)
         if not tasks:
             nothing = FamilyValidation(0, 0, float("nan"), float("nan"), False, 1.0)
-            return cls(table, encoder, (), (), None, nothing)
+            return cls(table, encoder, (), None, (), None, nothing)
         features = sorted({name for task in tasks for name in task.record.metafeatures})
         validation = validate(tasks, encoder, features)
         meta = MetaSurrogate.fit(tasks, encoder, features=features if validation.use_features else ())
-        surfaces = tuple(TaskSurface.fit(task, encoder) for task in tasks)
-        return cls(table, encoder, tasks, surfaces, meta, validation)
+        surfaces = each(lambda task: TaskSurface.fit(task, encoder), tasks)
+        design = Design.of(
+            surfaces, encoder, design_points(table, tasks, encoder), length=typical_length(tasks, encoder)
+        )
+        return cls(table, encoder, tasks, design, tuple(s.hyperparameters for s in surfaces), meta, validation)
 
     def judged_by(self, metric: Metric) -> "FamilySurrogate":
         """The same history by ``metric``, where trials recorded it; smoothness and gate stay as they were learnt."""
         tasks = tasks_of(self.table, self.encoder, metric)
-        if self.meta is None or [t.record for t in tasks] == [t.record for t in self.tasks]:
+        if self.meta is None or self.design is None or [t.record for t in tasks] == [t.record for t in self.tasks]:
             return self
-        near = {task.record.fingerprint: s for task, s in zip(self.tasks, self.surfaces, strict=True)}
-        surfaces = [TaskSurface.fit(task, self.encoder, like=near.get(task.record.fingerprint)) for task in tasks]
+        near = {task.record.fingerprint: smooth for task, smooth in zip(self.tasks, self.smoothness, strict=True)}
+        like = [near.get(task.record.fingerprint) for task in tasks]
+        surfaces = each(lambda i: TaskSurface.fit(tasks[i], self.encoder, like=like[i]), range(len(tasks)))
+        design = Design.of(
+            surfaces, self.encoder, design_points(self.table, tasks, self.encoder), length=self.design.length
+        )
         meta = MetaSurrogate.fit(tasks, self.encoder, features=self.meta.features)
-        return replace(self, tasks=tasks, surfaces=tuple(surfaces), meta=meta)
+        smoothness = tuple(surface.hyperparameters for surface in surfaces)
+        return replace(self, tasks=tasks, design=design, smoothness=smoothness, meta=meta)
 
     @cached_property
     def records(self) -> tuple[TaskRecord, ...]:
         """The tasks' records, in the order of ``tasks``."""
         return tuple(task.record for task in self.tasks)
 
-    def incumbents(self, per_task: int) -> list[dict[str, ParamValue]]:
-        """The ``per_task`` best configurations of each task as they were recorded; tasks may share some."""
-        return [self.table.configuration(int(row)) for task in self.tasks for row in task.best_rows(per_task)]
-
     def write(self, directory: Path) -> None:
         """Write everything but the trials into ``directory``, which is made."""
         directory.mkdir(parents=True)
         (directory / "encoder.json").write_text(self.encoder.to_json())
-        surfaces = []
-        for i, (task, surface) in enumerate(zip(self.tasks, self.surfaces, strict=True)):
-            entry: dict[str, object] = {"fingerprint": task.record.fingerprint, "metric": task.record.metric.name}
-            if surface.hyperparameters is not None:
-                h = surface.hyperparameters
-                entry["gp"] = {"length": h.length.tolist(), "signal": h.signal, "noise": h.noise}
-            if surface.trees is not None:
-                entry["trees"] = f"task-{i:05d}.txt"
-                (directory / f"task-{i:05d}.txt").write_text(surface.trees.to_text())
-            surfaces.append(entry)
-        if self.meta is not None:
-            (directory / "meta.txt").write_text(self.meta.trees.to_text())
-        described = {
-            "surfaces": surfaces,
+        described: dict[str, object] = {
+            "tasks": [[task.record.fingerprint, task.record.metric.name] for task in self.tasks],
+            "smoothness": [_as_json(smooth) for smooth in self.smoothness],
             "features": list(self.meta.features) if self.meta else [],
             "validation": {k: None if v != v else v for k, v in asdict(self.validation).items()},
         }
-        (directory / "surrogate.json").write_text(json.dumps(described, indent=1))
+        if self.design is not None:
+            described["length"] = self.design.length.tolist()
+            np.save(directory / "design.npy", self.design.X)
+            np.save(directory / "scores.npy", self.design.scores.astype(np.float32))
+        if self.meta is not None:
+            (directory / "meta.txt").write_text(self.meta.trees.to_text())
+        (directory / "surrogate.json").write_text(json.dumps(described))
 
     @classmethod
     def read(cls, directory: Path, table: FamilyTable) -> "FamilySurrogate":
@@ -99,13 +102,13 @@ class FamilySurrogate:
             encoder = ConfigurationEncoder.from_json((directory / "encoder.json").read_text())
             raw = json.loads((directory / "surrogate.json").read_text())
             tasks = tasks_of(table, encoder)
-            surfaces = tuple(
-                _surface(directory, task, entry, encoder) for task, entry in zip(tasks, raw["surfaces"], strict=True)
-            )
-            meta = None
+            _check_same(raw["tasks"], tasks)
+            smoothness = tuple(_from_json(entry) for entry in raw["smoothness"])
+            design = meta = None
             if tasks:
-                text = (directory / "meta.txt").read_text()
-                meta = MetaSurrogate(GBDT.from_text(text), tuple(raw["features"]))
+                X, scores = (np.load(directory / name, allow_pickle=False) for name in ("design.npy", "scores.npy"))
+                design = Design(encoder, X, scores.astype(np.float64), np.array(raw["length"], dtype=np.float64))
+                meta = MetaSurrogate(GBDT.from_text((directory / "meta.txt").read_text()), tuple(raw["features"]))
             fields: dict[str, Any] = {k: float("nan") if v is None else v for k, v in raw["validation"].items()}
             validation = FamilyValidation(**fields)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -115,15 +118,20 @@ class FamilySurrogate:
                 value=str(directory),
                 remedy="Train the knowledge again: metatune train.",
             ) from error
-        return cls(table, encoder, tasks, surfaces, meta, validation)
+        return cls(table, encoder, tasks, design, smoothness, meta, validation)
 
 
-def _surface(directory: Path, task: TaskTrials, entry: dict[str, object], encoder: ConfigurationEncoder) -> TaskSurface:
-    if (entry["fingerprint"], entry["metric"]) != (task.record.fingerprint, task.record.metric.name):
-        raise ValueError(f"surface of {entry['fingerprint']} where {task.record.fingerprint} was expected")
-    if "trees" in entry:
-        trees = GBDT.from_text((directory / Path(str(entry["trees"])).name).read_text())
-        return TaskSurface.of(task, encoder, trees=trees)
-    gp: dict[str, object] = entry["gp"]  # type: ignore[assignment]
-    hyperparameters = Hyperparameters(np.array(gp["length"]), float(gp["signal"]), float(gp["noise"]))  # type: ignore[arg-type]
-    return TaskSurface.of(task, encoder, hyperparameters=hyperparameters)
+def _check_same(recorded: Sequence[Sequence[str]], tasks: Sequence[TaskTrials]) -> None:
+    found = [[task.record.fingerprint, task.record.metric.name] for task in tasks]
+    if found != list(recorded):
+        raise ValueError(f"it was trained on {len(recorded)} tasks, which are not the {len(found)} of the snapshot")
+
+
+def _as_json(smooth: Hyperparameters | None) -> dict[str, object] | None:
+    return None if smooth is None else {**vars(smooth), "length": smooth.length.tolist()}
+
+
+def _from_json(entry: dict[str, Any] | None) -> Hyperparameters | None:
+    if entry is None:
+        return None
+    return Hyperparameters(np.array(entry["length"]), float(entry["signal"]), float(entry["noise"]))

@@ -15,12 +15,15 @@ from scipy.spatial.distance import cdist
 
 _SQRT5 = math.sqrt(5.0)
 _ITERATIONS = 40
-#: Bounds of the logarithms of lengthscales, signal variance and noise variance, for inputs in [0, 1] and
-#: standardised targets.
-_BOUNDS = {"length": (math.log(0.05), math.log(20.0)), "signal": (math.log(0.05), math.log(20.0)),
+#: Bounds of lengthscales, for inputs in [0, 1].
+LENGTH_BOUNDS = 0.05, 20.0
+#: Where the search for lengthscales starts.
+PRIOR_LENGTH = 0.6
+#: Bounds of the logarithms of lengthscales, signal variance and noise variance, for standardised targets.
+_BOUNDS = {"length": tuple(map(math.log, LENGTH_BOUNDS)), "signal": (math.log(0.05), math.log(20.0)),
            "noise": (math.log(1e-5), math.log(1.0))}  # fmt: skip
 #: Where the search for hyperparameters starts and what a weak normal prior pulls them to: (mean, deviation).
-_PRIOR = {"length": (math.log(0.6), 1.0), "signal": (0.0, 1.0), "noise": (math.log(1e-2), 1.5)}
+_PRIOR = {"length": (math.log(PRIOR_LENGTH), 1.0), "signal": (0.0, 1.0), "noise": (math.log(1e-2), 1.5)}
 
 
 def matern52(scaled_squares: np.ndarray) -> np.ndarray:

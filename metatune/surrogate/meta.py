@@ -8,10 +8,12 @@ import numpy as np
 from metatune.encoding import ConfigurationEncoder
 from metatune.surrogate.gbdt import GBDT, META_SETTINGS
 from metatune.surrogate.similarity import feature_matrix
-from metatune.surrogate.targets import copula_targets
+from metatune.surrogate.targets import copula_targets, evenly
 from metatune.surrogate.tasks import TaskTrials
 
 _ROUNDS = 150
+#: No task contributes more than its equal share of so many rows: further trials cost time and change little.
+MAX_ROWS = 200_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,13 +28,26 @@ class MetaSurrogate:
 
     @classmethod
     def fit(
-        cls, tasks: Sequence[TaskTrials], encoder: ConfigurationEncoder, *, features: Sequence[str]
+        cls,
+        tasks: Sequence[TaskTrials],
+        encoder: ConfigurationEncoder,
+        *,
+        features: Sequence[str],
+        max_rows: int = MAX_ROWS,
     ) -> "MetaSurrogate":
-        """Train on ``tasks``, each with the same total weight, however many trials it has."""
+        """Train on ``tasks``, each with the same total weight, however many trials it has.
+
+        Of a task with more trials than its share of ``max_rows``, some at every level of score stand for all.
+        """
         described = feature_matrix([task.record.metafeatures for task in tasks], features)
-        X = np.vstack([_joined(task.X, row) for task, row in zip(tasks, described, strict=True)])
-        y = np.concatenate([copula_targets(task.score) for task in tasks])
-        weight = np.concatenate([np.full(len(task.X), 1.0 / len(task.X)) for task in tasks])
+        targets = [copula_targets(task.score) for task in tasks]
+        kept = [evenly(target, max(1, max_rows // len(tasks))) for target in targets]
+        size = np.array([len(rows) for rows in kept])
+        X = np.empty((size.sum(), len(encoder.columns) + len(features)))
+        np.concatenate([task.X[rows] for task, rows in zip(tasks, kept, strict=True)], out=X[:, : len(encoder.columns)])
+        X[:, len(encoder.columns) :] = np.repeat(described, size, axis=0)
+        y = np.concatenate([target[rows] for target, rows in zip(targets, kept, strict=True)])
+        weight = np.repeat(1.0 / size, size)
         trees = GBDT.fit(
             X,
             y,

@@ -1,8 +1,7 @@
 """The surface of one past task: its copula targets as a function of the configuration."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -18,55 +17,33 @@ GP_LIMIT = 300
 
 @dataclass(frozen=True, eq=False)
 class TaskSurface:
-    """What one task's trials say about every configuration.
+    """What one task's trials say about every configuration: trees for many trials, a Gaussian process for few."""
 
-    ``X`` (n, columns) are its trials in the encoder's columns, ``target`` (n,) their copula targets. ``trees`` is set
-    for a task with many trials, ``hyperparameters`` for one with few.
-    """
-
-    X: np.ndarray
-    target: np.ndarray
-    encoder: ConfigurationEncoder
-    hyperparameters: Hyperparameters | None = None
-    trees: GBDT | None = None
+    model: GBDT | GaussianProcess
 
     @classmethod
-    def of(
+    def fit(
         cls,
         task: TaskTrials,
         encoder: ConfigurationEncoder,
         *,
-        hyperparameters: Hyperparameters | None = None,
-        trees: GBDT | None = None,
+        like: Hyperparameters | None = None,
+        targets: Callable[[np.ndarray], np.ndarray] = copula_targets,
     ) -> "TaskSurface":
-        """The surface of ``task`` from what an earlier ``fit`` found."""
-        return cls(task.X, copula_targets(task.score), encoder, hyperparameters, trees)
+        """The surface through the scores of ``task``; a process is as smooth as ``like``, if given, else as learnt.
 
-    @classmethod
-    def fit(
-        cls, task: TaskTrials, encoder: ConfigurationEncoder, *, like: "TaskSurface | None" = None
-    ) -> "TaskSurface":
-        """The surface through the scores of ``task``, as smooth as ``like``, if that is a process, else as learnt."""
-        target = copula_targets(task.score)
+        ``targets`` makes numbers that compare across tasks of scores (n,), NaN for failures.
+        """
+        target = targets(task.score)
         if len(target) > GP_LIMIT:
-            return cls.of(task, encoder, trees=fit_task_model(task.X, target, categorical=encoder.categorical_columns))
-        if like is not None and like.hyperparameters is not None:
-            return cls.of(task, encoder, hyperparameters=like.hyperparameters)
-        process = GaussianProcess(encoder.unit(task.X), target, owners=encoder.owners)
-        return cls.of(task, encoder, hyperparameters=process.hyperparameters)
+            return cls(fit_task_model(task.X, target, categorical=encoder.categorical_columns))
+        return cls(GaussianProcess(encoder.unit(task.X), target, owners=encoder.owners, hyperparameters=like))
 
-    @cached_property
-    def _process(self) -> GaussianProcess:
-        return GaussianProcess(
-            self.encoder.unit(self.X), self.target, owners=self.encoder.owners, hyperparameters=self.hyperparameters
-        )
+    @property
+    def hyperparameters(self) -> Hyperparameters | None:
+        """How smooth it is, if it is a process."""
+        return self.model.hyperparameters if isinstance(self.model, GaussianProcess) else None
 
     def predict(self, X: np.ndarray, unit: np.ndarray) -> np.ndarray:
         """Expected target at rows given both raw (m, columns) and in the unit cube (m, unit columns), shape (m,)."""
-        return self.trees.predict(X) if self.trees is not None else self._process.mean(unit)
-
-
-def predict_all(surfaces: Sequence[TaskSurface], X: np.ndarray, encoder: ConfigurationEncoder) -> np.ndarray:
-    """Every surface at every row of ``X``, shape (surfaces, rows)."""
-    unit = encoder.unit(X)
-    return np.array([surface.predict(X, unit) for surface in surfaces]).reshape(len(surfaces), len(X))
+        return self.model.predict(X) if isinstance(self.model, GBDT) else self.model.mean(unit)

@@ -22,3 +22,11 @@ def copula_targets(score: np.ndarray) -> np.ndarray:
     if not ok.all():
         target[~ok] = (target[ok].min() if n else 0.0) - FAILURE_GAP
     return target
+
+
+def evenly(target: np.ndarray, n: int) -> np.ndarray:
+    """Positions of at most ``n`` of the targets, ascending, spread evenly over their order, both ends included."""
+    if len(target) <= n:
+        return np.arange(len(target))
+    order = np.argsort(target, kind="stable")
+    return np.sort(order[np.linspace(0, len(target) - 1, n).round().astype(np.int64)])

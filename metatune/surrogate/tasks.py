@@ -46,31 +46,35 @@ def tasks_of(table: FamilyTable, encoder: ConfigurationEncoder, metric: Metric |
     recorded it: what is best by accuracy need not be best by log loss. The others still rank by their own.
     """
     score, records = _scores(table, metric)
-    X = encoder.encode_table(table)
+    usable = np.isin(table.status, (_COMPLETE, _FAILED))
     members: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for index, record in records.items():
         members[record.fingerprint, record.metric.name].append(index)
-    found = []
+    found: list[tuple[TaskRecord, np.ndarray]] = []
     for _, indices in sorted(members.items()):
-        usable = np.isin(table.study, indices) & np.isin(table.status, (_COMPLETE, _FAILED))
-        rows = np.flatnonzero(usable)
+        rows = np.sort(np.concatenate([table.rows_of_study[index] for index in indices]))
+        rows = rows[usable[rows]]
         rows = rows[best_and_even(score[rows], MAX_TRIALS)]
         good = score[rows][~np.isnan(score[rows])]
         if len(good) >= MIN_TRIALS and np.ptp(good) > 0:
-            found.append(TaskTrials(records[indices[-1]], rows, X[rows], score[rows]))
-    return tuple(found)
+            found.append((records[indices[-1]], rows))
+    if not found:
+        return ()
+    X = encoder.encode_table(table, np.concatenate([rows for _, rows in found]))
+    own = np.split(X, np.cumsum([len(rows) for _, rows in found])[:-1])
+    return tuple(TaskTrials(record, rows, x, score[rows]) for (record, rows), x in zip(found, own, strict=True))
 
 
 def _scores(table: FamilyTable, metric: Metric | None) -> tuple[np.ndarray, dict[int, TaskRecord]]:
     """The score of every trial, NaN unless complete, and the record of every study with the metric that counts."""
     complete = table.status == _COMPLETE
     score = np.where(complete, table.score, np.nan)
-    records = {int(i): table.studies[i].task for i in np.unique(table.study)}
+    records = {index: table.studies[index].task for index in table.rows_of_study}
     if metric is None or metric.name not in table.metrics:
         return score, records
     asked = metric.score(table.metrics[metric.name])
     for index, record in records.items():
-        rows = np.flatnonzero((table.study == index) & complete)
+        rows = table.rows_of_study[index][complete[table.rows_of_study[index]]]
         if record.metric.name != metric.name and len(rows) and np.isfinite(asked[rows]).all():
             score[rows] = asked[rows]
             records[index] = replace(record, metric=metric)

@@ -1,0 +1,1 @@
+"""Replays of searches on recorded trials: what the history saves, measured by leaving one task out."""

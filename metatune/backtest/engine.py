@@ -1,0 +1,135 @@
+"""metatune's own engine in a replay, what it is without history, and what it is without each of its parts.
+
+It sees the pool as its candidates and chooses among all of them, as it does among points of a real space. Nothing but
+that differs from ``Proposer``: the opening, the weights, the mixture and the share without history are the same code.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from metatune.backtest.fold import Problem
+from metatune.backtest.learnt import Features
+from metatune.backtest.method import Method, Observed, Search
+from metatune.backtest.static import random
+from metatune.search.mixture import HYPOTHESES, Hypothesis, Mixture
+from metatune.search.portfolio import greedy_portfolio
+from metatune.search.prior import META_SHARE
+from metatune.search.proposer import PORTFOLIO, turn_without_history
+
+#: Random points with which a search without history begins.
+_RANDOM_START = 5
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What an ablation changes of the engine; the defaults are metatune as it is.
+
+    ``target``: what the surfaces of other tasks are fitted to. ``features``: whether the surrogate with meta-features
+    is an expert (``gate``: where leaving tasks out says so, ``shuffled``: always, with another task's meta-features).
+    ``portfolio``: configurations that open the search. ``fixed_mean``: the experts' mean is the prior mean, whatever
+    is observed (no covariance of tasks, no other slope). ``guard``: whether there are hypotheses that doubt the
+    history, and a share of proposals without it.
+    """
+
+    target: str = "copula"
+    features: Features = "gate"
+    portfolio: int = PORTFOLIO
+    fixed_mean: bool = False
+    guard: bool = True
+
+    @property
+    def hypotheses(self) -> tuple[Hypothesis, ...]:
+        """The hypotheses that are held possible."""
+        if self.fixed_mean:
+            return tuple(h for h in HYPOTHESES if h.mean == "given" and not h.share)
+        return HYPOTHESES if self.guard else tuple(h for h in HYPOTHESES if h.mean == "given")
+
+
+class Engine:
+    """The engine of ``variant`` on the pool of ``problem``."""
+
+    def __init__(self, problem: Problem, seed: int, variant: Variant) -> None:
+        self._problem, self._variant = problem, variant
+        learnt = problem.fold.learnt
+        self._predicted = learnt.surfaces(variant.target)[np.ix_(problem.others, problem.rows)]
+        self._base = np.full(len(self._predicted), 1.0 / len(self._predicted))
+        by_features = learnt.by_features(problem.task, problem.X, variant.features)
+        if by_features is not None:
+            self._predicted = np.vstack([self._predicted, by_features])
+            self._base = np.append((1.0 - META_SHARE) * self._base, META_SHARE)
+        self._length = learnt.length(problem.others)
+        self._opening = greedy_portfolio(self._predicted, variant.portfolio, self._base)
+        self._random = random(problem, seed)
+
+    def ask(self, observed: Observed) -> int:
+        """See ``Search``."""
+        n = len(observed)
+        if n < len(self._opening):
+            return self._opening[n]
+        if sum(np.isfinite(score) for _, score in observed) < 2:
+            return self._random.ask(observed)
+        positions = np.array([position for position, _ in observed])
+        model = Mixture(
+            self._problem.U[positions],
+            np.array([score for _, score in observed]),
+            self._predicted[:, positions],
+            owners=self._problem.owners,
+            base=self._base,
+            length=self._length,
+            hypotheses=self._variant.hypotheses,
+        )
+        alone = self._variant.guard and turn_without_history(model, n)
+        return _best(model.log_improvement(self._problem.U, self._predicted, without_history=alone), positions)
+
+
+class Cold:
+    """The engine without history: random points, then its plain Gaussian process."""
+
+    def __init__(self, problem: Problem, seed: int) -> None:
+        self._problem, self._random = problem, random(problem, seed)
+
+    def ask(self, observed: Observed) -> int:
+        """See ``Search``."""
+        if len(observed) < _RANDOM_START or sum(np.isfinite(score) for _, score in observed) < 2:
+            return self._random.ask(observed)
+        positions = np.array([position for position, _ in observed])
+        nothing = np.empty((0, len(self._problem.rows)))
+        score = np.array([score for _, score in observed])
+        none = np.empty(0)
+        model = Mixture(
+            self._problem.U[positions], score, nothing[:, positions], owners=self._problem.owners, base=none
+        )
+        return _best(model.log_improvement(self._problem.U, nothing), positions)
+
+
+def _best(improvement: np.ndarray, taken: np.ndarray) -> int:
+    improvement[taken] = -np.inf
+    return int(np.argmax(improvement))
+
+
+def _engine(variant: Variant, problem: Problem, seed: int) -> Search:
+    return Engine(problem, seed, variant) if len(problem.others) else Cold(problem, seed)
+
+
+#: What the engine is without one of its parts, or with another one in its place.
+ABLATIONS: dict[str, Variant] = {
+    "metatune-standard-targets": Variant(target="standard"),
+    "metatune-range-targets": Variant(target="range"),
+    "metatune-features-on": Variant(features="on"),
+    "metatune-features-off": Variant(features="off"),
+    "metatune-features-shuffled": Variant(features="shuffled"),
+    "metatune-portfolio-0": Variant(portfolio=0),
+    "metatune-portfolio-1": Variant(portfolio=1),
+    "metatune-portfolio-5": Variant(portfolio=5),
+    "metatune-portfolio-10": Variant(portfolio=10),
+    "metatune-fixed-mean": Variant(fixed_mean=True),
+    "metatune-no-guard": Variant(guard=False),
+}
+
+METHODS: dict[str, Method] = {
+    "gp": Cold,
+    "metatune": partial(_engine, Variant()),
+    **{name: partial(_engine, variant) for name, variant in ABLATIONS.items()},
+}

@@ -1,0 +1,189 @@
+"""A folder of recorded trials, ``trials.parquet``, ``tasks.parquet`` and ``space.json``, as columns and a space.
+
+``trials.parquet`` has ``task_id``, a column ``hp__<name>`` per parameter (missing: inactive), ``y``, and where known
+``direction``, ``cost`` (seconds) and ``search_space_id``. ``tasks.parquet`` has ``task_id``, meta-features ``mf__*`` or
+``q__*``, and where known ``group``. ``space.json`` has ``params``, ``direction`` and ``metric``.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from metatune.errors import DataError, UnknownNameError
+from metatune.parameter import same_value
+from metatune.space import Condition, SearchSpace
+from metatune.trial import ParamValue
+
+_FLOATS = ("float", "uniform_float")
+_INTEGERS = ("int", "integer", "uniform_int")
+_KINDS = (*_FLOATS, *_INTEGERS, "categorical")
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One parameter of all trials: ``values`` (n,), NaN where inactive; of a categorical one, positions in ``levels``.
+
+    ``distribution`` allows every value that occurs.
+    """
+
+    distribution: BaseDistribution
+    values: np.ndarray
+    levels: tuple[ParamValue, ...] = ()
+
+    @property
+    def active(self) -> np.ndarray:
+        """Where the parameter has a value, shape (n,)."""
+        return np.asarray(~np.isnan(self.values))
+
+    def cells(self, rows: np.ndarray) -> list[ParamValue]:
+        """The values at ``rows`` as they stand in configurations; ``...`` stands for none."""
+        chosen = self.values[rows]
+        if self.levels:
+            named = [*self.levels, ...]
+            return [named[i] for i in np.nan_to_num(chosen, nan=len(self.levels)).astype(int)]
+        kind = int if isinstance(self.distribution, IntDistribution) else float
+        return [... if value != value else kind(value) for value in chosen.tolist()]  # type: ignore[misc]
+
+
+def read_parquet(path: Path, required: Sequence[str]) -> pd.DataFrame:
+    """The table in ``path``, ``task_id`` as text.
+
+    Raises ``DataError`` for a file that is missing, unreadable or without the columns ``required``.
+    """
+    try:
+        frame: pd.DataFrame = pq.read_table(path, partitioning=None).to_pandas()
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(path, error) from error
+    for name in required:
+        if name not in frame:
+            raise DataError("column missing", field=f"{path.name}[{name!r}]", value=str(path), remedy="Add the column.")
+    frame["task_id"] = frame["task_id"].astype(str)  # one file may hold numbers where the other holds texts
+    return frame
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """The content of ``space.json``. Raises ``DataError``."""
+    try:
+        described = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    if not isinstance(described, dict) or not isinstance(described.get("params"), dict):
+        raise DataError("no 'params' in it", field=path.name, value=str(path), remedy="Describe the parameters there.")
+    return described
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"cannot be read ({type(error).__name__}: {error})",
+        field=path.name,
+        value=str(path),
+        remedy="Give a folder with trials.parquet, tasks.parquet and space.json.",
+    )
+
+
+def parameter_columns(trials: pd.DataFrame, params: Mapping[str, Mapping[str, Any]]) -> dict[str, Column]:
+    """The parameters that vary, by name. Ranges and choices are widened to what occurs.
+
+    A parameter that is absent from ``trials``, or has one value only, is left out. A number stored as text is
+    converted; one of a declared grid is taken as its range. ``"log": "pre-applied"`` means that the column holds
+    logarithms: its scale is linear. Raises ``DataError`` or ``SpaceError`` naming the parameter.
+    """
+    columns = {}
+    for name, spec in params.items():
+        kind = spec.get("type", "categorical" if "choices" in spec else "float")
+        if kind not in _KINDS:
+            raise UnknownNameError.of(f"params[{name!r}]['type']", kind, _KINDS)
+        raw = trials.get(f"hp__{name}")
+        if raw is None or raw.nunique() < 2:
+            continue
+        columns[name] = _numeric(name, raw, spec) if _is_number(kind, spec) else _categorical(raw, spec)
+    return columns
+
+
+def _is_number(kind: str, spec: Mapping[str, Any]) -> bool:
+    choices = spec.get("choices", [])
+    on_grid = bool(spec.get("ordinal")) and all(type(choice) in (int, float) for choice in choices)
+    return kind != "categorical" or (on_grid and len(choices) > 0)
+
+
+def _numeric(name: str, raw: pd.Series, spec: Mapping[str, Any]) -> Column:
+    try:
+        values = pd.to_numeric(raw).to_numpy(dtype=np.float64, na_value=np.nan)
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"not a number ({error})", field=f"hp__{name}", value=spec, remedy="Declare it as categorical."
+        ) from error
+    seen = values[~np.isnan(values)]
+    bounds = [float(b) for b in (spec.get("lower"), spec.get("upper"), *spec.get("choices", ())) if b is not None]
+    low, high = min([float(seen.min()), *bounds]), max([float(seen.max()), *bounds])
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise DataError("not finite", field=f"hp__{name}", value=[low, high], remedy="Remove these trials.")
+    log = spec.get("log") is True
+    if log and low <= 0:
+        raise DataError(
+            "a logarithmic parameter is above 0", field=f"hp__{name}", value=low, remedy='Set "log" to false.'
+        )
+    whole = spec.get("type") in _INTEGERS or all(type(choice) is int for choice in spec.get("choices", [0.0]))
+    if whole and all(float(v).is_integer() for v in (low, high, *np.unique(seen))):
+        return Column(IntDistribution(int(low), int(high), log=log), values)
+    return Column(FloatDistribution(low, high, log=log), values)
+
+
+def _categorical(raw: pd.Series, spec: Mapping[str, Any]) -> Column:
+    codes, seen = pd.factorize(raw)
+    levels: list[ParamValue] = list(spec.get("choices", ()))
+    positions = []
+    for value in np.asarray(seen, dtype=object).tolist():
+        same = [i for i, level in enumerate(levels) if _stands_for(value, level)]
+        if not same:
+            levels.append(value)
+        positions.append(float(same[0] if same else len(levels) - 1))
+    return Column(CategoricalDistribution(levels), np.array([*positions, np.nan])[codes], tuple(levels))
+
+
+def _stands_for(stored: object, choice: object) -> bool:
+    """Whether a stored value is ``choice``, which files may hold as text or as a float."""
+    return same_value(stored, choice) or str(stored) in (str(choice), f"{choice}.0")
+
+
+def conditions_of(columns: Mapping[str, Column]) -> dict[str, Condition]:
+    """The conditions that explain where parameters are inactive.
+
+    A parameter that is inactive in some trials depends on the first categorical one that is active wherever it is, has
+    other values wherever it is not, and is active more often. Where none is, the parameter has no condition and is
+    simply missing from configurations.
+    """
+    found = {}
+    for child, column in columns.items():
+        active = column.active
+        for parent, other in columns.items():
+            if active.all() or not other.levels or other.active[active].sum() < active.sum():
+                continue
+            with_child = np.unique(other.values[active])
+            if other.active.sum() > active.sum() and not np.isin(other.values[~active], with_child).any():
+                found[child] = Condition(parent, tuple(other.levels[int(code)] for code in with_child))
+                break
+    return found
+
+
+def space_of(columns: Mapping[str, Column]) -> SearchSpace:
+    """The search space of ``columns``, in their order but parents before their children."""
+    conditions = conditions_of(columns)
+    ordered: dict[str, BaseDistribution] = {}
+
+    def add(name: str) -> None:
+        if name in conditions:
+            add(conditions[name].parent)
+        ordered.setdefault(name, columns[name].distribution)
+
+    for name in columns:
+        add(name)
+    return SearchSpace(ordered, conditions)

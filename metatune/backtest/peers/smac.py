@@ -1,0 +1,103 @@
+"""SMAC3's hyperparameter optimisation facade (random forest, log expected improvement), without history.
+
+The model's candidates are the unevaluated rows of the pool, by an acquisition maximiser given to the facade. The
+initial design and SMAC's share of random configurations are points of the space, mapped to the nearest unevaluated row.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import ConfigSpace
+import joblib
+from optuna.distributions import CategoricalDistribution
+from smac import HyperparameterOptimizationFacade, Scenario
+from smac.acquisition.maximizer import AbstractAcquisitionMaximizer
+from smac.runhistory import StatusType, TrialInfo, TrialValue
+
+from metatune.backtest.fold import Problem
+from metatune.backtest.method import Observed, Search
+from metatune.backtest.peers.pool import Pool, completed
+from metatune.space import SearchSpace
+
+#: Points of the Sobol design before the model.
+STARTUP = 5
+_UNLIMITED = 1_000_000
+
+
+class PoolMaximizer(AbstractAcquisitionMaximizer):  # type: ignore[misc]
+    """Ranks the rows that are left in the pool by the acquisition function."""
+
+    rows: list[Any]
+
+    def _maximize(self, previous_configs: list[Any], n_points: int) -> list[tuple[float, Any]]:
+        return self._sort_by_acquisition_value(self.rows)  # type: ignore[no-any-return]
+
+
+class SmacSearch:
+    """One search by SMAC; failures are told as crashed, with the worst loss so far as their cost."""
+
+    def __init__(self, problem: Problem, seed: int) -> None:
+        self._pool = Pool(problem)
+        space = configuration_space(problem.space, seed)
+        self._rows = [
+            ConfigSpace.Configuration(space, values=completed(problem.space, c)) for c in problem.configurations
+        ]
+        self._maximizer = PoolMaximizer(space, seed=seed)
+        self._seed: int | None = None
+        self._directory = tempfile.TemporaryDirectory(prefix="smac-")
+        scenario = Scenario(
+            space,
+            deterministic=True,
+            n_trials=_UNLIMITED,
+            seed=seed,
+            output_directory=Path(self._directory.name),
+        )
+        facade = HyperparameterOptimizationFacade
+        self._facade = facade(
+            scenario,
+            _never_called,
+            initial_design=facade.get_initial_design(scenario, n_configs=STARTUP),
+            intensifier=facade.get_intensifier(scenario, max_config_calls=1),
+            config_selector=facade.get_config_selector(scenario, retrain_after=1),
+            acquisition_maximizer=self._maximizer,
+            logging_level=False,
+            overwrite=True,
+        )
+
+    def ask(self, observed: Observed) -> int:
+        """See ``Search``."""
+        for position, loss, failed in self._pool.news(observed):
+            status = StatusType.CRASHED if failed else StatusType.SUCCESS
+            info = TrialInfo(self._rows[position], seed=self._seed)
+            self._facade.tell(info, TrialValue(cost=loss, status=status), save=False)
+        self._maximizer.rows = [self._rows[position] for position in self._pool.free(observed)]
+        with joblib.parallel_config(backend="sequential"):  # its forest would take all cores
+            asked = self._facade.ask()
+        self._seed = asked.seed
+        return self._pool.nearest(dict(asked.config), observed)
+
+
+def configuration_space(space: SearchSpace, seed: int) -> Any:
+    """``space`` as ConfigSpace has it, conditions included."""
+    built = ConfigSpace.ConfigurationSpace(seed=seed)
+    for name, distribution in space.parameters.items():
+        if isinstance(distribution, CategoricalDistribution):
+            built.add(ConfigSpace.CategoricalHyperparameter(name, list(distribution.choices)))
+        else:
+            bounds: Any = distribution
+            kind = int if isinstance(bounds.low, int) else float
+            number = ConfigSpace.UniformIntegerHyperparameter if kind is int else ConfigSpace.UniformFloatHyperparameter
+            built.add(number(name, bounds.low, bounds.high, log=bounds.log))
+    for name, condition in space.conditions.items():
+        built.add(ConfigSpace.InCondition(built[name], built[condition.parent], list(condition.values)))
+    return built
+
+
+def _never_called(config: Any, seed: int = 0) -> float:
+    raise RuntimeError("evaluations are replayed")  # SMAC wants a function, and ask and tell never call it
+
+
+def method(problem: Problem, seed: int) -> Search:
+    """A search by SMAC3."""
+    return SmacSearch(problem, seed)

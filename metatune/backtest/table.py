@@ -1,0 +1,277 @@
+"""``ReplayTable``: trials that were run before, put so that searches can be replayed on them."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from metatune.backtest.layout import Column, parameter_columns, read_description, read_parquet, space_of
+from metatune.encoding import ConfigurationEncoder, Scale, UnitEncoder
+from metatune.errors import DataError, UsageError
+from metatune.learners import family_names, get_family
+from metatune.metric import Metric
+from metatune.parameter import same_value
+from metatune.snapshot import Snapshot
+from metatune.space import SearchSpace
+from metatune.surrogate.tasks import TaskTrials, tasks_of
+from metatune.task import TaskRecord
+from metatune.trial import Configuration, ParamValue
+from metatune.trial_table import FamilyTable
+
+#: A task of a snapshot is replayed from so many completed trials on.
+MIN_COMPLETED = 8
+
+
+def _log_loss_up_to_ten(loss: np.ndarray) -> np.ndarray:
+    return np.asarray(-np.log(np.clip(loss, 1e-12, 10.0)))
+
+
+#: Minimised losses that are judged otherwise than by their negative, by the start of the table's name. The losses of
+#: TaskSet span many orders of magnitude, so that the worst ones hide every difference among the good.
+OBJECTIVES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {"taskset": _log_loss_up_to_ten}
+
+
+@dataclass(frozen=True, eq=False)
+class ReplayTask:
+    """The trials of one task. ``rows`` (n,) are positions in ``ReplayTable.configurations``.
+
+    ``score`` (n,) is higher-is-better, NaN for a failure; ``seconds`` (n,) is NaN where unknown.
+    """
+
+    record: TaskRecord
+    rows: np.ndarray
+    score: np.ndarray
+    seconds: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class ReplayTable:
+    """Tasks over one search space, with the configurations that were tried on them.
+
+    ``configurations`` are of ``space``, except that one may lack a parameter whose activation nothing explains.
+    ``default`` is the configuration that a search without any knowledge would take, where known.
+    """
+
+    name: str
+    space: SearchSpace
+    configurations: list[dict[str, ParamValue]]
+    tasks: tuple[ReplayTask, ...]
+    default: Configuration | None = None
+
+    @cached_property
+    def encoder(self) -> ConfigurationEncoder:
+        """The encoder whose columns are the parameters of the space."""
+        scales: dict[str, Scale] = {}
+        levels: dict[str, tuple[ParamValue, ...]] = {}
+        for name, distribution in self.space.parameters.items():
+            if isinstance(distribution, CategoricalDistribution):
+                levels[name] = tuple(distribution.choices)
+            elif isinstance(distribution, FloatDistribution | IntDistribution):
+                scales[name] = Scale(float(distribution.low), float(distribution.high), distribution.log)
+        return ConfigurationEncoder(scales, levels, {})
+
+    @cached_property
+    def X(self) -> np.ndarray:  # noqa: N802
+        """What trees read of the configurations, shape (configurations, columns)."""
+        return self.encoder.encode(self.configurations, self.space)
+
+    @cached_property
+    def U(self) -> np.ndarray:  # noqa: N802
+        """The configurations as points of the unit cube, shape (configurations, unit columns)."""
+        return self._unit.encode(self.configurations)
+
+    @property
+    def owners(self) -> np.ndarray:
+        """For each column of ``U``, the position of its parameter in the space."""
+        return self._unit.owners
+
+    @cached_property
+    def _unit(self) -> UnitEncoder:
+        return UnitEncoder(self.space)
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """A name for every task that no other task of the table has."""
+        names = [task.record.name for task in self.tasks]
+        return [
+            f"{name} ({names[:i].count(name) + 1})" if names[:i].count(name) else name for i, name in enumerate(names)
+        ]
+
+    @cached_property
+    def shared(self) -> bool:
+        """Whether tasks have their configurations in common: most trials are of one that another task tried too."""
+        times = Counter(int(row) for task in self.tasks for row in np.unique(task.rows))
+        total = sum(times.values())
+        return sum(count for count in times.values() if count > 1) > total / 2
+
+
+def read_table(folder: str | Path) -> ReplayTable:
+    """The one table in ``folder``. Raises ``UsageError`` where there are several, else as ``read_tables``."""
+    tables = read_tables(folder)
+    if len(tables) > 1:
+        raise UsageError(
+            "the folder holds several tables",
+            field="table",
+            value=[table.name for table in tables],
+            remedy="Use read_tables.",
+        )
+    return tables[0]
+
+
+def read_tables(folder: str | Path) -> list[ReplayTable]:
+    """The tables in ``folder``: one per ``search_space_id`` of its trials, named after it, or one named as the folder.
+
+    The layout is described in ``metatune.backtest.layout``. Numbers become float64. Raises ``DataError`` or
+    ``SpaceError`` naming file, column or parameter.
+    """
+    folder = Path(folder)
+    described = read_description(folder / "space.json")
+    trials = read_parquet(folder / "trials.parquet", ["task_id", "y"])
+    about = read_parquet(folder / "tasks.parquet", ["task_id"]).drop_duplicates("task_id").set_index("task_id")
+    if "search_space_id" in trials and trials["search_space_id"].nunique() > 1:
+        parts = [(str(name), part) for name, part in trials.groupby("search_space_id")]
+    else:
+        parts = [(folder.resolve().name, trials)]
+    return [_table(name, part.reset_index(drop=True), about, described) for name, part in parts]
+
+
+def _table(name: str, trials: pd.DataFrame, tasks: pd.DataFrame, described: Mapping[str, Any]) -> ReplayTable:
+    columns = parameter_columns(trials, described["params"])
+    if not columns or trials["task_id"].nunique() < 2:
+        raise DataError(
+            "a replay needs two tasks and a parameter that varies",
+            field="trials.parquet",
+            value={"table": name, "parameters": list(columns), "tasks": trials["task_id"].nunique()},
+            remedy="Add trials of other tasks or configurations.",
+        )
+    space = space_of(columns)
+    position = pd.DataFrame({n: c.values for n, c in columns.items()}).groupby(list(columns), dropna=False, sort=False)
+    codes = position.ngroup().to_numpy()
+    first = np.unique(codes, return_index=True)[1]
+    records = _records(trials, tasks, described)
+    score = _scores(name, trials, records)
+    seconds = trials["cost"].to_numpy(dtype=np.float64) if "cost" in trials else np.full(len(trials), np.nan)
+    found = [
+        ReplayTask(records[task], codes[rows], score[rows], seconds[rows])
+        for task, rows in trials.groupby("task_id", sort=False).indices.items()
+    ]
+    given = {n: described["params"][n].get("default") for n in space}
+    default, changes = space.clip({n: value for n, value in given.items() if value is not None})
+    return ReplayTable(
+        name,
+        space,
+        _configurations(space, columns, first),
+        tuple(found),
+        None if any(change.reason == "missing" for change in changes) else default,
+    )
+
+
+def _configurations(space: SearchSpace, columns: Mapping[str, Column], rows: np.ndarray) -> list[dict[str, ParamValue]]:
+    cells = [columns[name].cells(rows) for name in space]
+    names = list(space)
+    return [
+        {name: value for name, value in zip(names, row, strict=True) if value is not ...}
+        for row in zip(*cells, strict=True)
+    ]
+
+
+def _records(trials: pd.DataFrame, tasks: pd.DataFrame, described: Mapping[str, Any]) -> dict[Any, TaskRecord]:
+    """The record of every task in ``trials``; meta-features are ``mf__*``, or ``q__*`` in a table without any."""
+    prefix = "mf__" if any(str(name).startswith("mf__") for name in tasks) else "q__"
+    names = [str(name) for name in tasks if str(name).startswith(prefix)]
+    features = tasks[names].astype(np.float64)
+    known = trials.groupby("task_id")["direction"].first() if "direction" in trials else pd.Series(dtype=object)
+    records = {}
+    for task in trials["task_id"].unique():
+        if task not in tasks.index:
+            raise DataError("task not described", field="tasks.parquet", value=task, remedy="Add a row for it.")
+        numbers = dict(zip(names, features.loc[task].to_numpy(), strict=True))
+        direction = known.get(task, described.get("direction", "maximize"))
+        records[task] = TaskRecord(
+            name=str(task),
+            kind="custom",
+            metric=Metric(str(described.get("metric", "y")), direction),
+            fingerprint=str(task),
+            group=str(tasks.loc[task, "group"]) if "group" in tasks else "",
+            metafeatures={n.removeprefix(prefix): float(v) if np.isfinite(v) else np.nan for n, v in numbers.items()},
+        )
+    return records
+
+
+def _scores(name: str, trials: pd.DataFrame, records: Mapping[Any, TaskRecord]) -> np.ndarray:
+    """Higher-is-better scores of all trials; NaN where ``y`` is not finite."""
+    y = trials["y"].to_numpy(dtype=np.float64)
+    minimised = np.array([records[task].metric.direction == "minimize" for task in trials["task_id"]])
+    objective = next((f for start, f in OBJECTIVES.items() if name.startswith(start)), np.negative)
+    return np.where(np.isfinite(y), np.where(minimised, objective(y), y), np.nan)
+
+
+def tables_of(snapshot: Snapshot) -> list[ReplayTable]:
+    """One table per family of ``snapshot`` with two tasks or more of at least ``MIN_COMPLETED`` completed trials.
+
+    Studies of one task and metric are one task. Spaces that differ are joined; what a configuration lacks in the joint
+    space takes the family's default. ``default`` is known for the families that metatune trains itself.
+    """
+    tables = []
+    for name in snapshot.families:
+        view = snapshot.family(name)
+        tasks = [
+            t for t in tasks_of(view, ConfigurationEncoder.of(view)) if np.isfinite(t.score).sum() >= MIN_COMPLETED
+        ]
+        if len(tasks) > 1:
+            tables.append(_family_table(name, view, tasks))
+    return tables
+
+
+def _family_table(name: str, view: FamilyTable, tasks: Sequence[TaskTrials]) -> ReplayTable:
+    rows = np.concatenate([task.rows for task in tasks])
+    space = joint_space([view.studies[i].space for i in dict.fromkeys(view.study[rows].tolist())])
+    default = space.clip(get_family(name).default())[0] if name in family_names() else None
+    chosen = FamilyTable(name, view.studies, view.table.take(rows))
+    configurations = [space.clip(trial.configuration, default)[0] for _, trial in chosen.trials()]
+    ends = np.cumsum([len(task.rows) for task in tasks])
+    found = [
+        ReplayTask(task.record, np.arange(end - len(task.rows), end), task.score, view.seconds[task.rows])
+        for task, end in zip(tasks, ends, strict=True)
+    ]
+    return ReplayTable(name, space, configurations, tuple(found), default)
+
+
+def joint_space(spaces: Sequence[SearchSpace]) -> SearchSpace:
+    """The space that holds all of ``spaces``: joint ranges and choices.
+
+    Of kinds and conditions that differ, the last space that has the parameter decides.
+    """
+    if all(space == spaces[0] for space in spaces):
+        return spaces[0]
+    parameters: dict[str, BaseDistribution] = {}
+    conditions = {}
+    for space in reversed(spaces):
+        for name, distribution in space.parameters.items():
+            if name in parameters:
+                parameters[name] = _joint(parameters[name], distribution)
+            else:
+                parameters[name] = distribution
+                if name in space.conditions:
+                    conditions[name] = space.conditions[name]
+    return SearchSpace(parameters, conditions)
+
+
+def _joint(one: Any, other: Any) -> BaseDistribution:
+    """Both ranges in the kind of ``one``; ``one`` alone where a number meets a choice."""
+    if isinstance(one, CategoricalDistribution) != isinstance(other, CategoricalDistribution):
+        return one  # type: ignore[no-any-return]
+    if isinstance(one, CategoricalDistribution):
+        more = [c for c in other.choices if not any(same_value(c, own) for own in one.choices)]
+        return CategoricalDistribution([*one.choices, *more])
+    low, high = min(one.low, other.low), max(one.high, other.high)
+    log = (one.log or other.log) and low > 0
+    if isinstance(one, IntDistribution) and isinstance(other, IntDistribution):
+        return IntDistribution(low, high, log=log)
+    return FloatDistribution(float(low), float(high), log=log)

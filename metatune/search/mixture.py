@@ -1,0 +1,290 @@
+"""``Mixture``: hypotheses on what earlier tasks say about this one, each weighted by how well it foresaw this task.
+
+A hypothesis is a Gaussian process whose mean and covariance come partly from the surfaces of earlier tasks:
+
+    score = centre + scale * (m + f + g + noise),   f ~ GP(0, a * C),   g ~ GP(0, (1 - a) * Matérn)
+
+with m the experts' weighted mean and C their weighted covariance, as in a process pre-trained on other tasks (Wang et
+al., "Pre-trained Gaussian Processes for Bayesian Optimization", 2021). Hypotheses differ in the share a, in the
+lengthscales, in the noise, and in m: as given, with a slope of its own (of either sign), or absent. The centre has a
+wide prior, the scale is the likeliest one. Bayesian model averaging over the hypotheses (Hoeting et al., 1999) is
+what makes a misleading history harmless: it loses its weight as soon as it explains the observations worse.
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Literal
+
+import numpy as np
+from scipy.linalg import cholesky, solve_triangular
+from scipy.spatial.distance import cdist
+
+from metatune.search.acquisition import log_expected_improvement
+from metatune.search.transfer import discordance, expert_weights, standardised
+from metatune.surrogate.gp import GaussianProcess, matern52
+
+#: How fast experts that order the observations wrongly lose weight, in the mean and in the covariance.
+_SHARPNESS, _COVARIANCE_SHARPNESS = 0.8, 0.3
+_SHARES = (0.0, 0.3, 0.6, 0.9)
+_LENGTHS, _COLD_LENGTHS = (0.5, 1.0, 2.0), (0.3, 0.6, 1.0, 2.0)
+_NOISES = (0.003, 0.03, 0.2)
+#: Variance of the centre, in copula units.
+_CENTRE = 9.0
+#: The scale is pulled towards 1 (in deviations of the observations) by so many observations.
+_PULL = 0.2
+#: Logarithm of how much less likely a hypothesis is held than one with the mean as given, before any observation.
+_AGAINST = {"given": 0.0, "free": 1.0, "absent": 1.0}
+#: Hypotheses with less weight than this share of the best one's, or beyond this number, are left out.
+_NEGLIGIBLE, _KEPT = 0.02, 8
+#: Of more candidates than this, the most promising ones under the likeliest hypotheses are looked at closely.
+_CLOSELY = 1000
+_HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+
+Mean = Literal["given", "free", "absent"]
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """``share`` of the covariance that is the earlier tasks', factor ``length`` on lengthscales, ``noise`` variance."""
+
+    mean: Mean
+    share: float
+    length: float
+    noise: float
+
+    def covariance(self, near: np.ndarray, alike: np.ndarray, means: np.ndarray) -> np.ndarray:
+        """From the Matérn correlations, the tasks' covariances and the products of the means at the same points."""
+        own = (1.0 - self.share) * near + self.share * alike + _CENTRE
+        return own + means if self.mean == "free" else own
+
+
+#: All that are held possible. Without the absent ones, the history is believed whatever is observed.
+HYPOTHESES = (
+    *(Hypothesis("given", *rest) for rest in product(_SHARES, _LENGTHS, _NOISES)),
+    *(Hypothesis("free", share, 1.0, noise) for share, noise in product(_SHARES, _NOISES)),
+    *(Hypothesis("absent", 0.0, *rest) for rest in product(_COLD_LENGTHS, _NOISES)),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class _Points:
+    """Points with all that hypotheses read: place (m, d), experts' mean (m,), deviations from it (experts, m)."""
+
+    U: np.ndarray
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    def __getitem__(self, rows: np.ndarray) -> "_Points":
+        return _Points(self.U[rows], self.mean[rows], self.deviation[:, rows])
+
+    def join(self, other: "_Points") -> "_Points":
+        """These points, then ``other``."""
+        deviation = np.hstack([self.deviation, other.deviation])
+        return _Points(np.vstack([self.U, other.U]), np.concatenate([self.mean, other.mean]), deviation)
+
+
+@dataclass(frozen=True, eq=False)
+class _Conditioned:
+    """A hypothesis given scores: the best of them, log evidence, 1 / scale, Cholesky factor, whitened residual."""
+
+    hypothesis: Hypothesis
+    best: float
+    evidence: float
+    inverse_scale: float
+    factor: np.ndarray
+    residual: np.ndarray
+
+    @classmethod
+    def on(
+        cls,
+        hypothesis: Hypothesis,
+        near: np.ndarray,
+        alike: np.ndarray,
+        mean: np.ndarray,
+        z: np.ndarray,
+        *,
+        inverse_scale: float | None = None,
+    ) -> "_Conditioned":
+        n = len(z)
+        covariance = hypothesis.covariance(near, alike, np.outer(mean, mean))
+        factor = cholesky(covariance + hypothesis.noise * np.eye(n), lower=True, check_finite=False)
+        white = solve_triangular(factor, np.column_stack([z, mean]), lower=True, check_finite=False)
+        expected = white[:, 1] if hypothesis.mean == "given" else np.zeros(n)
+        u = _likeliest_inverse_scale(white[:, 0], expected) if inverse_scale is None else inverse_scale
+        residual = u * white[:, 0] - expected
+        evidence = (n + _PULL) * math.log(u) - 0.5 * (float(residual @ residual) + _PULL * u * u)
+        evidence -= float(np.log(np.diag(factor)).sum()) + n * _HALF_LOG_2PI + _AGAINST[hypothesis.mean]
+        return cls(hypothesis, float(z.max()), evidence, u, factor, residual)
+
+    def predict(
+        self, near: np.ndarray, alike: np.ndarray, seen: _Points, new: _Points
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation at ``new`` from the correlations and covariances of ``seen`` with it, both (n, m)."""
+        cross = self.hypothesis.covariance(near, alike, np.outer(seen.mean, new.mean))
+        reduction = solve_triangular(self.factor, cross, lower=True, check_finite=False)
+        own = self.hypothesis.covariance(np.ones(len(new.mean)), (new.deviation**2).sum(axis=0), new.mean**2)
+        variance = np.maximum(own - (reduction**2).sum(axis=0), 1e-10)
+        mean = reduction.T @ self.residual + (new.mean if self.hypothesis.mean == "given" else 0.0)
+        return mean / self.inverse_scale, np.sqrt(variance) / self.inverse_scale
+
+
+def _likeliest_inverse_scale(z: np.ndarray, expected: np.ndarray) -> float:
+    """The u that maximises n log u - |u z - expected|^2 / 2 for whitened ``z`` and ``expected`` (n,), pulled to 1."""
+    square, cross = float(z @ z) + _PULL, float(z @ expected)
+    return (cross + math.sqrt(cross * cross + 4.0 * square * (len(z) + _PULL))) / (2.0 * square)
+
+
+class Mixture:
+    """What ``score`` (n,), NaN for failures, at points ``U`` (n, d) of the unit cube says together with the experts.
+
+    ``told`` (experts, n) are the experts' scores there in copula units, ``base`` (experts,) their weights before any
+    observation; with no experts (0, n) this is a plain Gaussian process with lengthscales of its own. ``owners`` (d,)
+    numbers the parameter of each column, ``length`` (parameters,) are typical lengthscales of earlier tasks. Of the
+    ``hypotheses`` some use the history.
+
+    ``z`` (n,) are the scores as they are modelled. ``odds`` is the logarithm of how much likelier the observations are
+    with the history than without it.
+    """
+
+    def __init__(
+        self,
+        U: np.ndarray,
+        score: np.ndarray,
+        told: np.ndarray,
+        *,
+        owners: np.ndarray,
+        base: np.ndarray,
+        length: np.ndarray | None = None,
+        hypotheses: Sequence[Hypothesis] = HYPOTHESES,
+    ) -> None:
+        self.z = standardised(score)
+        self._cold = _Cold.fit(U, self.z, owners)
+        self._cold_weight, self.odds = 1.0, -math.inf
+        self.weights = np.empty(0)
+        self._kept: list[_Conditioned] = []
+        if len(told):
+            wrong = discordance(told, self.z)
+            self.weights = expert_weights(wrong, len(self.z), base, sharpness=_SHARPNESS)
+            self._spread = np.sqrt(expert_weights(wrong, len(self.z), base, sharpness=_COVARIANCE_SHARPNESS))
+            self._length = (np.ones(int(owners.max()) + 1) if length is None else length)[owners]
+            self._seen = self._points(U, told)
+            self._weigh(hypotheses)
+
+    def _points(self, U: np.ndarray, predicted: np.ndarray) -> _Points:
+        mean = self.weights @ predicted
+        return _Points(U / self._length, mean, self._spread[:, None] * (predicted - mean))
+
+    def _weigh(self, hypotheses: Sequence[Hypothesis]) -> None:
+        """Keep the hypotheses that matter, and say how much likelier those with history are."""
+        seen = self._seen
+        near, alike = _Correlations(seen, seen), seen.deviation.T @ seen.deviation
+        given = [_Conditioned.on(h, near[h.length], alike, seen.mean, self.z) for h in hypotheses]
+        evidence = np.array([c.evidence for c in given])
+        uses = np.array([h.mean != "absent" for h in hypotheses])
+        cold = self._cold.evidence - _AGAINST["absent"] if not uses.all() else -math.inf
+        without = np.append(evidence[~uses], cold)
+        # Both sides count alike before any observation, however many hypotheses they have.
+        self.odds = _log_mean(evidence[uses]) - _log_mean(without + _AGAINST["absent"])
+        best = float(evidence.max())
+        order = np.argsort(-evidence, kind="stable")[:_KEPT]
+        self._kept = [given[i] for i in order if evidence[i] > best + math.log(_NEGLIGIBLE)]
+        self._cold_weight = math.exp(min(cold - best, 50.0))
+        self._log_weights = [c.evidence - best for c in self._kept]
+
+    @property
+    def trusted(self) -> int:
+        """The number of experts that carry nine tenths of the weight."""
+        return int(np.searchsorted(np.cumsum(-np.sort(-self.weights)), 0.9)) + 1 if len(self.weights) else 0
+
+    def log_improvement(self, U: np.ndarray, predicted: np.ndarray, *, without_history: bool = False) -> np.ndarray:
+        """Logarithm of the expected improvement over the best score, up to a constant, shape (m,).
+
+        ``U`` (m, d) and ``predicted`` (experts, m) describe the candidates. ``without_history`` asks the plain process
+        alone. -inf for candidates that a first look at many of them discards.
+        """
+        cold = log_expected_improvement(*self._cold.predict(U), self._cold.best)
+        if without_history or not self._kept:
+            return cold
+        points = self._points(U, predicted)
+        total = np.full(len(U), -np.inf)
+        closely = self._first_look(points, cold)
+        near, alike = _Correlations(self._seen, points[closely]), self._seen.deviation.T @ points.deviation[:, closely]
+        mixed = cold[closely] + math.log(self._cold_weight) if self._cold_weight > _NEGLIGIBLE else -np.inf
+        for weight, kept in zip(self._log_weights, self._kept, strict=True):
+            mean, deviation = kept.predict(near[kept.hypothesis.length], alike, self._seen, points[closely])
+            mixed = np.logaddexp(mixed, weight + log_expected_improvement(mean, deviation, kept.best))
+        total[closely] = mixed
+        return total
+
+    def _first_look(self, points: _Points, cold: np.ndarray) -> np.ndarray:
+        """Positions of the candidates worth a closer look: all, or the best ones by one hypothesis or another."""
+        m = len(cold)
+        if m <= _CLOSELY:
+            return np.arange(m)
+        likeliest = self._kept[0]
+        near = _Correlations(self._seen, points)[likeliest.hypothesis.length]
+        mean, deviation = likeliest.predict(near, self._seen.deviation.T @ points.deviation, self._seen, points)
+        views = (log_expected_improvement(mean, deviation, likeliest.best), mean, points.mean, cold)
+        part = _CLOSELY // len(views)
+        return np.unique(np.concatenate([np.argpartition(-view, part)[:part] for view in views]))
+
+    def believing(self, U: np.ndarray, predicted: np.ndarray) -> "Mixture":
+        """This mixture as if the points, still running, had come out as each hypothesis predicts."""
+        changed = copy.copy(self)
+        changed._cold = self._cold.believing(U)
+        if self._kept:
+            new = self._points(U, predicted)
+            changed._seen = seen = self._seen.join(new)
+            near, alike = _Correlations(seen, seen), seen.deviation.T @ seen.deviation
+            across, shared = _Correlations(self._seen, new), self._seen.deviation.T @ new.deviation
+            changed._kept = []
+            for old in self._kept:
+                length = old.hypothesis.length
+                z = np.concatenate([self.z, old.predict(across[length], shared, self._seen, new)[0]])
+                args = old.hypothesis, near[length], alike, seen.mean, z
+                changed._kept.append(_Conditioned.on(*args, inverse_scale=old.inverse_scale))
+        return changed
+
+
+@dataclass(frozen=True, eq=False)
+class _Cold:
+    """A plain Gaussian process with lengthscales of its own: a search without history."""
+
+    process: GaussianProcess
+    centre: float
+    deviation: float
+    evidence: float
+    best: float
+
+    @classmethod
+    def fit(cls, U: np.ndarray, z: np.ndarray, owners: np.ndarray) -> "_Cold":
+        centre, deviation = float(z.mean()), float(z.std()) or 1.0
+        process = GaussianProcess(U, (z - centre) / deviation, owners=owners)
+        evidence = process.log_marginal_likelihood() - len(z) * math.log(deviation)
+        return cls(process, centre, deviation, evidence, float(z.max()))
+
+    def predict(self, U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        mean, deviation = self.process.predict(U)
+        return self.centre + self.deviation * mean, self.deviation * deviation
+
+    def believing(self, U: np.ndarray) -> "_Cold":
+        best = max(self.best, float(self.predict(U)[0].max()))
+        return replace(self, process=self.process.believing(U), best=best)
+
+
+class _Correlations(dict[float, np.ndarray]):
+    """The Matérn correlations between two sets of points by the factor on the lengthscales, computed when asked for."""
+
+    def __init__(self, points: _Points, others: _Points) -> None:
+        self._squares = cdist(points.U, others.U, "sqeuclidean")
+
+    def __missing__(self, length: float) -> np.ndarray:
+        self[length] = matern52(self._squares / length**2)
+        return self[length]
+
+
+def _log_mean(evidence: np.ndarray) -> float:
+    return float(np.logaddexp.reduce(evidence)) - math.log(len(evidence))

@@ -1,0 +1,261 @@
+"""Folders of recorded trials and snapshots as tables to replay."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from backtest_tables import SPACE, small_table, trials_of, write_folder
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from planted import FAMILY, record, study_of, utility
+from planted import SPACE as PLANTED
+
+from metatune.backtest.table import joint_space, read_table, read_tables, tables_of
+from metatune.errors import DataError, SpaceError, UnknownNameError, UsageError
+from metatune.learners import get_family
+from metatune.snapshot import Snapshot
+from metatune.space import Condition, SearchSpace
+
+
+def described(**params: Any) -> dict[str, Any]:
+    return SPACE | {"params": params}
+
+
+def with_column(name: str, values: Any) -> pd.DataFrame:
+    trials = trials_of(tasks=2, n=12)
+    return trials.assign(**{f"hp__{name}": np.resize(np.asarray(values), len(trials))})
+
+
+def test_configurations_scores_and_records_are_those_of_the_files(tmp_path: Path) -> None:
+    table = small_table(tmp_path)
+    trials = trials_of()
+    assert table.name == "small"
+    assert len(table.tasks) == 6
+    assert len(table.configurations) == 60
+    assert table.shared
+    for i, task in enumerate(table.tasks):
+        own = trials[trials.task_id == f"task{i}"]
+        assert task.record.name == task.record.group == f"task{i}"
+        assert task.record.metafeatures == {"size": float(i)}
+        np.testing.assert_array_equal(task.score, own["y"].to_numpy(dtype=np.float64))
+        np.testing.assert_array_equal(task.seconds, np.arange(60) + 1.0)
+        for row, (_, cells) in zip(task.rows, own.iterrows(), strict=True):
+            configuration = table.configurations[row]
+            assert configuration["x"] == float(cells["hp__x"])
+            assert configuration["kind"] == cells["hp__kind"]
+            assert configuration.get("degree", np.nan) == pytest.approx(cells["hp__degree"], nan_ok=True)
+
+
+def test_every_configuration_is_of_the_space_although_bounds_are_rounded_on_disk(tmp_path: Path) -> None:
+    trials = trials_of(tasks=2, n=12)
+    trials.loc[trials.index % 12 == 3, "hp__learning_rate"] = np.float32(1e-4)  # below 1e-4 as a double
+    table = read_table(write_folder(tmp_path / "t", trials))
+    assert float(np.float32(1e-4)) < 1e-4
+    assert all(table.space.contains(configuration) for configuration in table.configurations)
+    assert all(type(c.get("degree", 1)) is int and type(c["x"]) is float for c in table.configurations)
+
+
+def test_matrices_are_columns_of_the_parameters(tmp_path: Path) -> None:
+    table = small_table(tmp_path)
+    columns = table.encoder.columns
+    x, kind = table.X[:, columns.index("n:x")], table.X[:, columns.index("c:kind")]
+    np.testing.assert_array_equal(x, [c["x"] for c in table.configurations])
+    np.testing.assert_array_equal(kind, [float(c["kind"] == "bad") for c in table.configurations])
+    assert table.U.shape == (60, 5)
+    assert table.owners.tolist() == [0, 1, 2, 2, 3]
+    lowest = min(table.configurations, key=lambda c: float(c["learning_rate"]))  # type: ignore[arg-type]
+    assert table.U[table.configurations.index(lowest), 1] == pytest.approx(
+        (np.log10(float(lowest["learning_rate"])) + 4) / 4, abs=1e-6  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_conditions_are_read_off_the_trials(tmp_path: Path) -> None:
+    assert dict(small_table(tmp_path).space.conditions) == {"degree": Condition("kind", ("good",))}
+
+
+def test_a_parent_comes_before_its_child_whatever_the_order_of_the_file(tmp_path: Path) -> None:
+    params = SPACE["params"]
+    space = described(degree=params["degree"], kind=params["kind"], x=params["x"])
+    table = read_table(write_folder(tmp_path / "t", space=space))
+    assert list(table.space) == ["kind", "degree", "x"]
+
+
+def test_parameters_that_are_active_together_depend_on_their_parent_and_not_on_each_other(tmp_path: Path) -> None:
+    trials = trials_of()
+    style = np.where(trials["hp__degree"] > 4, "high", "low").astype(object)
+    trials["hp__style"] = np.where(trials["hp__degree"].isna(), None, style)
+    space = described(style={"type": "categorical", "choices": ["low", "high"]}, **SPACE["params"])
+    good = Condition("kind", ("good",))
+    table = read_table(write_folder(tmp_path / "t", trials, space=space))
+    assert dict(table.space.conditions) == {"style": good, "degree": good}
+
+
+def test_a_parameter_that_nothing_explains_is_missing_without_a_condition(tmp_path: Path) -> None:
+    trials = trials_of(tasks=2, n=12)
+    trials.loc[trials.index % 12 < 5, "hp__x"] = np.nan
+    table = read_table(write_folder(tmp_path / "t", trials))
+    assert "x" not in table.space.conditions
+    assert sum("x" not in c for c in table.configurations) == 5
+
+
+@pytest.mark.parametrize(
+    ("spec", "values", "expected"),
+    [
+        ({"type": "float", "choices": [1e-3, 0.1, 1], "log": True, "ordinal": True}, [0.1, 1.0], (1e-3, 1.0, True)),
+        ({"type": "categorical", "choices": [16, 64], "ordinal": True}, [16, 64], (16, 64, False)),
+        ({"type": "float", "lower": -8.0, "upper": 6.0, "log": "pre-applied"}, [-1.0, 2.0], (-8.0, 6.0, False)),
+        ({"type": "float", "lower": 1.0, "upper": 3.0}, ["1.5", "2"], (1.0, 3.0, False)),
+        ({"type": "uniform_int", "lower": 1, "upper": 8, "log": True}, [1, 16], (1, 16, True)),
+        ({"type": "float"}, [0.25, 0.75], (0.25, 0.75, False)),
+    ],
+)
+def test_numbers(tmp_path: Path, spec: dict[str, Any], values: list[Any], expected: tuple[Any, ...]) -> None:
+    table = read_table(write_folder(tmp_path / "t", with_column("p", values), space=described(p=spec)))
+    distribution = table.space["p"]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    assert (distribution.low, distribution.high, distribution.log) == expected
+    assert isinstance(distribution, IntDistribution) == isinstance(expected[0], int)
+
+
+def test_choices_are_recognised_however_the_file_stores_them_and_unknown_ones_are_added(tmp_path: Path) -> None:
+    spec = {"type": "categorical", "choices": [True, 10, "a"]}
+    folder = write_folder(tmp_path / "t", with_column("p", ["True", "10", "a", "b"]), space=described(p=spec))
+    table = read_table(folder)
+    assert isinstance(table.space["p"], CategoricalDistribution)
+    assert table.space["p"].choices == (True, 10, "a", "b")
+    assert table.configurations[0] == {"p": True}
+
+
+def test_parameters_that_do_not_vary_are_dropped(tmp_path: Path) -> None:
+    params = SPACE["params"] | {
+        "constant": {"type": "float", "lower": 0.0, "upper": 1.0},
+        "absent": {"type": "float", "lower": 0.0, "upper": 1.0},
+        "empty": {"type": "categorical", "choices": []},
+    }
+    trials = with_column("constant", [0.5]).assign(hp__empty=np.nan)
+    table = read_table(write_folder(tmp_path / "t", trials, space=SPACE | {"params": params}))
+    assert set(table.space) == {"x", "learning_rate", "kind", "degree"}
+
+
+def test_a_loss_is_negated_and_a_result_that_is_not_finite_is_a_failure(tmp_path: Path) -> None:
+    trials = trials_of(tasks=2, n=12).assign(direction="minimize")
+    trials["y"] = np.resize([0.5, np.nan, np.inf, 3.0], len(trials))
+    table = read_table(write_folder(tmp_path / "t", trials))
+    np.testing.assert_array_equal(table.tasks[0].score[:4], [-0.5, np.nan, np.nan, -3.0])
+
+
+def test_the_losses_of_taskset_count_by_their_logarithm_up_to_ten(tmp_path: Path) -> None:
+    trials = trials_of(tasks=2, n=12).assign(direction="minimize")
+    trials["y"] = np.resize([0.5, np.nan, 1e30, 3.0], len(trials))
+    table = read_table(write_folder(tmp_path / "taskset_like", trials))
+    np.testing.assert_allclose(table.tasks[0].score[:4], [np.log(2), np.nan, -np.log(10), -np.log(3)])
+
+
+def test_the_default_is_known_when_every_active_parameter_has_one(tmp_path: Path) -> None:
+    assert small_table(tmp_path).default == {"x": 0.5, "learning_rate": 0.1, "kind": "bad"}
+    params = SPACE["params"] | {"x": {"type": "float", "lower": 0.0, "upper": 1.0}}
+    assert read_table(write_folder(tmp_path / "t", space=SPACE | {"params": params})).default is None
+
+
+def test_qualities_serve_where_there_are_no_meta_features_and_groups_are_taken_over(tmp_path: Path) -> None:
+    tasks = pd.DataFrame({"task_id": [f"task{i}" for i in range(6)], "q__size": [1.0, np.inf, 3, 4, 5, 6]})
+    table = read_table(write_folder(tmp_path / "t", tasks=tasks.assign(group=["a", "a", "b", "b", "c", "c"])))
+    assert table.tasks[0].record.metafeatures == {"size": 1.0}
+    assert np.isnan(table.tasks[1].record.metafeatures["size"])
+    assert [task.record.group for task in table.tasks] == ["a", "a", "b", "b", "c", "c"]
+
+
+def test_a_folder_of_several_spaces_gives_a_table_of_each(tmp_path: Path) -> None:
+    one, two = trials_of().assign(search_space_id="one"), trials_of(seed=1).assign(search_space_id="two")
+    folder = write_folder(tmp_path / "t", pd.concat([one, two], ignore_index=True))
+    tables = read_tables(folder)
+    assert [table.name for table in tables] == ["one", "two"]
+    assert [len(table.configurations) for table in tables] == [60, 60]
+    with pytest.raises(UsageError, match="several tables"):
+        read_table(folder)
+
+
+def test_missing_cells_and_own_configurations(tmp_path: Path) -> None:
+    holes = trials_of().drop(index=[0, 5, 130])
+    table = read_table(write_folder(tmp_path / "t", holes))
+    assert table.shared
+    assert [len(task.rows) for task in table.tasks] == [58, 60, 59, 60, 60, 60]
+    own = read_table(write_folder(tmp_path / "own", trials_of(shared=False)))
+    assert not own.shared
+    assert len(own.configurations) == 360
+
+
+def test_what_is_wrong_with_a_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"space\.json"):
+        read_table(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="'y'"):
+        read_table(write_folder(tmp_path / "a", trials_of().drop(columns="y")))
+    with pytest.raises(DataError, match="task not described"):
+        read_table(write_folder(tmp_path / "b", tasks=pd.DataFrame({"task_id": ["task0"], "mf__size": [1.0]})))
+    with pytest.raises(DataError, match="two tasks"):
+        read_table(write_folder(tmp_path / "c", trials_of(tasks=1)))
+    with pytest.raises(DataError, match="hp__kind: not a number"):
+        read_table(write_folder(tmp_path / "d", space=described(kind={"type": "float"})))
+    with pytest.raises(DataError, match="hp__x: a logarithmic parameter"):
+        read_table(write_folder(tmp_path / "e", space=described(x={"type": "float", "lower": 0.0, "log": True})))
+    with pytest.raises(UnknownNameError, match="gaussian"):
+        read_table(write_folder(tmp_path / "f", space=described(x={"type": "gaussian"})))
+    with pytest.raises(SpaceError, match="''"):
+        read_table(
+            write_folder(tmp_path / "g", with_column("", [1.0, 2.0]), space=described(**{"": {"type": "float"}}))
+        )
+    broken = write_folder(tmp_path / "h")
+    (broken / "space.json").write_text(json.dumps([]))
+    with pytest.raises(DataError, match="params"):
+        read_table(broken)
+
+
+def test_a_snapshot_gives_a_table_per_family_with_its_tasks_of_enough_trials() -> None:
+    large = [study_of(record(f"t{i}"), utility, configurations=PLANTED.sample(12, i)) for i in range(3)]
+    few = study_of(record("few"), utility, configurations=PLANTED.sample(7, 9))
+    alone = study_of(record("alone"), utility, configurations=PLANTED.sample(12, 9), family="alone")
+    (table,) = tables_of(Snapshot.of([*large, few, alone]))
+    assert table.name == FAMILY
+    assert sorted(task.record.name for task in table.tasks) == ["t0", "t1", "t2"]
+    assert not table.shared
+    assert table.default is None
+    for task in table.tasks:
+        configurations = [table.configurations[row] for row in task.rows]
+        assert configurations == PLANTED.sample(12, int(task.record.name[1:]))
+        np.testing.assert_allclose(task.score, [utility(c) for c in configurations])
+
+
+def test_tasks_of_one_name_are_told_apart_by_their_labels() -> None:
+    same = [record("same"), record("same", "minimize")]
+    studies = [study_of(r, utility, configurations=PLANTED.sample(12, i)) for i, r in enumerate(same)]
+    studies[1][0].__dict__["id"] = "another"
+    trials = [t.__class__(**{**t.__dict__, "key": f"k{t.number}"}) for t in studies[1][1]]
+    (table,) = tables_of(Snapshot.of([studies[0], (studies[1][0], trials)]))
+    assert table.labels == ["same", "same (2)"]
+
+
+def test_a_family_of_metatune_brings_its_default_and_its_spaces_are_joined() -> None:
+    family = get_family("knn")
+    space = family.space()
+    small = SearchSpace({"weights": ["uniform", "distance"]})
+    studies = [
+        study_of(record(name), lambda c: float(c["weights"] == "uniform"), configurations=own.sample(12, 1), space=own, family="knn")  # noqa: E501
+        for name, own in (("a", space), ("b", small))
+    ]  # fmt: skip
+    (table,) = tables_of(Snapshot.of(studies))
+    assert table.default == family.default()
+    assert set(table.space) == set(space)
+    assert all(table.space.contains(configuration) for configuration in table.configurations)
+    second = next(task for task in table.tasks if task.record.name == "b")
+    assert {table.configurations[row]["n_neighbors"] for row in second.rows} == {family.default()["n_neighbors"]}
+
+
+def test_joint_spaces_hold_all_ranges_and_choices_and_the_last_kind() -> None:
+    old = SearchSpace({"a": {"low": 0.0, "high": 1.0}, "b": ["x", "y"], "c": ["x"], "gone": [1, 2]})
+    new = SearchSpace({"a": {"low": 0.5, "high": 2.0}, "b": ["y", "z"], "c": {"low": 0.0, "high": 1.0}})
+    joint = joint_space([old, new])
+    assert joint == SearchSpace(
+        {"a": {"low": 0.0, "high": 2.0}, "b": ["y", "z", "x"], "c": {"low": 0.0, "high": 1.0}, "gone": [1, 2]}
+    )
