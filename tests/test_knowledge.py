@@ -8,7 +8,14 @@ import pytest
 from planted import FAMILY, SPACE, planted_snapshot, record, study_of, utility
 
 from metatune.errors import KnowledgeError, NoHistoryError
-from metatune.knowledge import KNOWLEDGE_VARIABLE, LOCAL_DIRECTORY, Knowledge, knowledge_directory, starter_directory
+from metatune.knowledge import (
+    KNOWLEDGE_VARIABLE,
+    KNOWLEDGE_VERSION,
+    LOCAL_DIRECTORY,
+    Knowledge,
+    knowledge_directory,
+    starter_directory,
+)
 from metatune.snapshot import Snapshot
 from metatune.space import SearchSpace
 
@@ -35,7 +42,7 @@ def test_every_file_is_in_the_manifest_and_none_is_a_pickle(knowledge: Knowledge
     files = {p.relative_to(tmp_path / "k").as_posix() for p in (tmp_path / "k").rglob("*") if p.is_file()}
     listed = json.loads((tmp_path / "k" / "manifest.json").read_text())["files"]
     assert files == {*listed, "manifest.json"}
-    assert {Path(f).suffix for f in files} <= {".parquet", ".json", ".txt"}
+    assert {Path(f).suffix for f in files} <= {".parquet", ".json", ".txt", ".npy"}
 
 
 @pytest.mark.parametrize("what", ["cut", "altered", "missing"])
@@ -54,7 +61,7 @@ def test_damaged_files_are_named(knowledge: Knowledge, tmp_path: Path, what: str
 def test_another_version_is_refused_with_the_remedy(knowledge: Knowledge, tmp_path: Path) -> None:
     knowledge.save(tmp_path / "k")
     manifest = tmp_path / "k" / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"version": 1', '"version": 99'))
+    manifest.write_text(manifest.read_text().replace(f'"version": {KNOWLEDGE_VERSION}', '"version": 99'))
     with pytest.raises(KnowledgeError, match="metatune train"):
         Knowledge.load(tmp_path / "k")
     with pytest.raises(KnowledgeError, match="not a knowledge folder"):

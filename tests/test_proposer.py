@@ -101,13 +101,17 @@ def _average_best(surrogate: FamilySurrogate | None, seeds: range, n: int) -> fl
     return float(np.mean(bests))
 
 
-def test_an_unrelated_history_is_not_worse_than_none() -> None:
+def _unrelated() -> FamilySurrogate:
     rng = np.random.default_rng(0)
 
     def unrelated(c: Configuration, x: float, y: float) -> float:
         return float(np.sin(40 * float(c["x"]) * x) + np.cos(30 * np.log10(float(c["y"])) * y) + rng.normal())  # type: ignore[arg-type]
 
-    surrogate = surrogate_of(planted_snapshot(function=unrelated))
+    return surrogate_of(planted_snapshot(function=unrelated))
+
+
+def test_an_unrelated_history_is_not_worse_than_none() -> None:
+    surrogate = _unrelated()
     with_history = _average_best(surrogate, range(6), 20)
     without = _average_best(None, range(6), 20)
     assert with_history > without - 0.03
@@ -120,10 +124,18 @@ def test_an_inverted_history_is_recovered_from() -> None:
 
 
 def test_a_history_that_misleads_is_not_followed() -> None:
-    surrogate = surrogate_of(planted_snapshot(function=lambda c, x, y: -utility(c, x, y)))
     observed = [Observation(c, utility(c)) for c in SPACE.sample(25, 3)]
-    assert proposer_for(surrogate).propose(observed, number=25).origin == "model-without-history"
+    assert proposer_for(_unrelated()).propose(observed, number=25).origin == "model-without-history"
     assert proposer_for(planted_surrogate()).propose(observed, number=25).origin == "model"
+
+
+def test_while_the_history_is_unproven_some_proposals_do_without_it() -> None:
+    observed = [Observation(c, utility(c)) for c in SPACE.sample(12, 3)]
+    unproven, proven = proposer_for(_unrelated()), proposer_for(planted_surrogate())
+    assert unproven.propose(observed, number=15).odds < 1.0 < proven.propose(observed, number=15).odds
+    for number in (15, 23, 31):
+        assert unproven.propose(observed, number=number).origin == "model-without-history"
+        assert proven.propose(observed, number=number).origin == "model"
 
 
 def test_a_running_trial_is_not_proposed_next_door() -> None:

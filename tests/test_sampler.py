@@ -38,7 +38,8 @@ def test_the_origin_of_every_trial_is_kept() -> None:
     origins = [t.system_attrs[ORIGIN] for t in study.trials]
     assert origins[0] == "portfolio"
     assert origins[-1] == "model"
-    assert study.trials[-1].system_attrs["metatune:slope"] > 0.0
+    assert study.trials[-1].system_attrs["metatune:odds"] > 0.0
+    assert 1 <= study.trials[-1].system_attrs["metatune:trusted"] <= len(planted_surrogate().tasks)
 
 
 def test_conditions_of_the_space_are_respected() -> None:

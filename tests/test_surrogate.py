@@ -23,23 +23,29 @@ from metatune.surrogate.validation import MIN_TASKS_FOR_FEATURES, _mean_by_group
 from metatune.trial import Configuration, Trial
 
 
-def test_a_task_surface_ranks_unseen_configurations() -> None:
+def by_task(surrogate: FamilySurrogate, X: np.ndarray) -> np.ndarray:
+    """What every task is predicted to score at ``X``, shape (tasks, m)."""
+    assert surrogate.design is not None
+    return surrogate.design.predict(X, np.arange(len(surrogate.tasks)))
+
+
+def test_the_design_ranks_unseen_configurations_for_every_task() -> None:
     surrogate = planted_surrogate()
     unseen = SPACE.sample(200, 99)
     X = surrogate.encoder.encode(unseen, SPACE)
     truth = np.array([utility(c) for c in unseen])
-    for surface in surrogate.surfaces:
-        assert rank_correlation(surface.predict(X, surrogate.encoder.unit(X)), truth) > 0.85
+    for predicted in by_task(surrogate, X):
+        assert rank_correlation(predicted, truth) > 0.85
 
 
 def test_a_task_with_many_trials_is_learnt_by_trees() -> None:
     snapshot = planted_snapshot(tasks=2, trials=GP_LIMIT + 100)
     surrogate = surrogate_of(snapshot)
-    assert all(surface.trees is not None for surface in surrogate.surfaces)
+    assert surrogate.smoothness == (None, None)
     unseen = SPACE.sample(200, 99)
     X = surrogate.encoder.encode(unseen, SPACE)
     truth = np.array([utility(c) for c in unseen])
-    assert rank_correlation(surrogate.surfaces[0].predict(X, surrogate.encoder.unit(X)), truth) > 0.9
+    assert rank_correlation(by_task(surrogate, X)[0], truth) > 0.9
 
 
 def test_the_meta_surrogate_predicts_a_task_it_never_saw() -> None:
@@ -139,18 +145,41 @@ def test_studies_of_one_task_are_one_task_and_a_huge_one_is_thinned() -> None:
     assert sorted(tasks[0].score, reverse=True)[:50] == pytest.approx(values[:50])
 
 
-def test_incumbents_are_the_best_configurations_as_recorded() -> None:
+def test_the_design_has_the_best_of_every_task_and_no_configuration_twice() -> None:
     surrogate = planted_surrogate()
-    assert len(surrogate.incumbents(1)) == len(surrogate.tasks)
-    assert all(utility(c) > -0.4 for c in surrogate.incumbents(1))
-    assert all(SPACE.contains(c) for c in surrogate.incumbents(3))
+    assert surrogate.design is not None
+    points = {tuple(row) for row in np.nan_to_num(surrogate.design.X, nan=-1.0)}
+    assert len(points) == len(surrogate.design.X) == 1024
+    for task in surrogate.tasks:
+        best = surrogate.encoder.encode_table(surrogate.table, task.best_rows(1))
+        assert tuple(np.nan_to_num(best[0], nan=-1.0)) in points
+    decoded = [surrogate.encoder.decode(row) for row in surrogate.design.X]
+    assert max(utility(SPACE.clip(c)[0]) for c in decoded) > -0.4
+
+
+def test_the_design_is_exact_where_it_is_and_close_between() -> None:
+    surrogate = planted_surrogate()
+    assert surrogate.design is not None
+    at = surrogate.design.predict(surrogate.design.X[:300], np.array([0, 2]))
+    np.testing.assert_allclose(at, surrogate.design.scores[[0, 2], :300], atol=0.01)
+    surface = TaskSurface.fit(surrogate.tasks[0], surrogate.encoder)
+    X = surrogate.encoder.encode(SPACE.sample(100, 7), SPACE)
+    np.testing.assert_allclose(by_task(surrogate, X)[0], surface.predict(X, surrogate.encoder.unit(X)), atol=0.3)
+
+
+def test_lengthscales_follow_the_width_of_the_range() -> None:
+    surrogate = planted_surrogate()
+    assert surrogate.design is not None
+    half = SearchSpace({"x": {"low": 0.0, "high": 0.5}, "unheard of": {"low": 0.0, "high": 1.0}})
+    whole = dict(zip(SPACE, surrogate.design.length_in(SPACE), strict=True))
+    assert surrogate.design.length_in(half)[0] == pytest.approx(2 * whole["x"])
+    assert whole["x"] < whole["extra"]
 
 
 def test_direction_is_no_matter_to_the_surfaces() -> None:
     up, down = planted_surrogate(), planted_surrogate(direction="minimize")
     X = up.encoder.encode(SPACE.sample(50, 5), SPACE)
-    unit = up.encoder.unit(X)
-    np.testing.assert_allclose(up.surfaces[0].predict(X, unit), down.surfaces[0].predict(X, unit), atol=1e-6)
+    np.testing.assert_allclose(by_task(up, X), by_task(down, X), atol=1e-4)
 
 
 @pytest.mark.parametrize("trials", [30, GP_LIMIT + 20])
@@ -160,9 +189,7 @@ def test_write_and_read_predict_the_same(tmp_path: Path, trials: int) -> None:
     surrogate.write(tmp_path / "s")
     again = FamilySurrogate.read(tmp_path / "s", table)
     X = surrogate.encoder.encode(SPACE.sample(50, 5), SPACE)
-    unit = surrogate.encoder.unit(X)
-    for ours, theirs in zip(surrogate.surfaces, again.surfaces, strict=True):
-        np.testing.assert_allclose(ours.predict(X, unit), theirs.predict(X, unit), rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(by_task(surrogate, X), by_task(again, X))
     assert surrogate.meta is not None
     assert again.meta is not None
     np.testing.assert_allclose(surrogate.meta.predict(X, {}), again.meta.predict(X, {}))
@@ -189,8 +216,7 @@ def test_tasks_are_judged_by_the_metric_that_is_asked_for() -> None:
     X = by_cost.encoder.encode(
         [{"x": 0.9, "y": 0.01, "kind": "good", "extra": 7}, {"x": 0.3, "y": 0.01, "kind": "good", "extra": 7}], SPACE
     )
-    for surface, expected in zip(by_cost.surfaces, [True, True, True, False], strict=True):
-        at_high, at_low = surface.predict(X, by_cost.encoder.unit(X))
+    for (at_high, at_low), expected in zip(by_task(by_cost, X), [True, True, True, False], strict=True):
         assert (at_high > at_low) == expected
     assert by_cost.meta is not None
     assert by_cost.meta.predict(X, {})[0] > by_cost.meta.predict(X, {})[1]
@@ -221,14 +247,6 @@ def test_unlike_anything_known() -> None:
     assert unlike_anything(known, np.full(10, np.nan))
 
 
-def test_surface_of_equal_arguments_is_equal() -> None:
-    surrogate = planted_surrogate()
-    again = TaskSurface.fit(surrogate.tasks[0], surrogate.encoder)
-    X = surrogate.encoder.encode(SPACE.sample(20, 5), SPACE)
-    unit = surrogate.encoder.unit(X)
-    np.testing.assert_array_equal(again.predict(X, unit), surrogate.surfaces[0].predict(X, unit))
-
-
 def test_a_history_of_mixed_spaces_trains() -> None:
     narrow = SearchSpace({"x": {"low": 0.0, "high": 0.5}, "kind": ["good", "other"]})
 
@@ -242,7 +260,7 @@ def test_a_history_of_mixed_spaces_trains() -> None:
     surrogate = surrogate_of(Snapshot.of(records))
     assert len(surrogate.tasks) == 2
     X = surrogate.encoder.encode(SPACE.sample(50, 3), SPACE)
-    assert np.isfinite(surrogate.surfaces[0].predict(X, surrogate.encoder.unit(X))).all()
+    assert np.isfinite(by_task(surrogate, X)).all()
     assert isinstance(records[0][1][0], Trial)
 
 

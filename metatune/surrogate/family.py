@@ -46,7 +46,7 @@ class FamilySurrogate:
         encoder = ConfigurationEncoder.of(table)
         tasks = tasks_of(table, encoder)
         if not tasks:
-            nothing = FamilyValidation(0, 0, float("nan"), float("nan"), False, 1.0)
+            nothing = FamilyValidation(0, 0, float("nan"), float("nan"), False)
             return cls(table, encoder, (), None, (), None, nothing)
         features = sorted({name for task in tasks for name in task.record.metafeatures})
         validation = validate(tasks, encoder, features)

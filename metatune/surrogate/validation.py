@@ -25,7 +25,6 @@ class FamilyValidation:
 
     ``correlation`` and ``correlation_without_features`` are mean Spearman rank correlations between predicted and
     true order of the configurations of a task that was left out; NaN with fewer than two groups.
-    ``error`` is the root mean square error of the chosen variant in copula units (standard deviations).
     """
 
     tasks: int
@@ -33,7 +32,6 @@ class FamilyValidation:
     correlation: float
     correlation_without_features: float
     use_features: bool
-    error: float
 
 
 def validate(tasks: Sequence[TaskTrials], encoder: ConfigurationEncoder, features: Sequence[str]) -> FamilyValidation:
@@ -44,18 +42,16 @@ def validate(tasks: Sequence[TaskTrials], encoder: ConfigurationEncoder, feature
     trials = sum(len(task.X) for task in tasks)
     folds = _folds(tasks)
     if len(folds) < 2:
-        return FamilyValidation(len(tasks), trials, float("nan"), float("nan"), False, 1.0)
-    without, error = _left_out(tasks, encoder, (), folds)
+        return FamilyValidation(len(tasks), trials, float("nan"), float("nan"), False)
+    without = _left_out(tasks, encoder, (), folds)
     if len(tasks) < MIN_TASKS_FOR_FEATURES or not features:
         mean = float(np.nanmean(without))
-        return FamilyValidation(len(tasks), trials, mean, mean, False, error)
-    given, error_given = _left_out(tasks, encoder, features, folds)
+        return FamilyValidation(len(tasks), trials, mean, mean, False)
+    given = _left_out(tasks, encoder, features, folds)
     # Relatives succeed or fail together: groups, not tasks, are independent.
     gain = _mean_by_group(given - without, [task.record.group for task in tasks])
     use = bool(np.nanmean(gain) > 2.0 * np.nanstd(gain, ddof=1) / np.sqrt(np.isfinite(gain).sum()))
-    return FamilyValidation(
-        len(tasks), trials, float(np.nanmean(given)), float(np.nanmean(without)), use, error_given if use else error
-    )
+    return FamilyValidation(len(tasks), trials, float(np.nanmean(given)), float(np.nanmean(without)), use)
 
 
 def _mean_by_group(values: np.ndarray, groups: Sequence[str]) -> np.ndarray:
@@ -72,27 +68,23 @@ def _folds(tasks: Sequence[TaskTrials]) -> list[np.ndarray]:
 
 def _left_out(
     tasks: Sequence[TaskTrials], encoder: ConfigurationEncoder, features: Sequence[str], folds: list[np.ndarray]
-) -> tuple[np.ndarray, float]:
-    """Rank correlation per task, shape (tasks,), and the root mean square error over all trials."""
+) -> np.ndarray:
+    """Rank correlation of each task by a model that saw nothing of its fold, shape (tasks,)."""
 
-    def left_out(fold: np.ndarray) -> tuple[list[float], list[np.ndarray]]:
+    def left_out(fold: np.ndarray) -> list[float]:
         others = [tasks[i] for i in np.setdiff1d(np.arange(len(tasks)), fold)]
         model = MetaSurrogate.fit(others, encoder, features=features, max_rows=_FIT_ROWS)
-        ranked, squares = [], []
+        ranked = []
         for task in (tasks[i] for i in fold):
             target = copula_targets(task.score)
             judged = evenly(target, _JUDGED)
-            predicted = model.predict(task.X[judged], task.record.metafeatures)
-            ranked.append(rank_correlation(predicted, target[judged]))
-            squares.append((predicted - target[judged]) ** 2)
-        return ranked, squares
+            ranked.append(rank_correlation(model.predict(task.X[judged], task.record.metafeatures), target[judged]))
+        return ranked
 
     correlations = np.full(len(tasks), np.nan)
-    errors: list[np.ndarray] = []
-    for fold, (ranked, squares) in zip(folds, each(left_out, folds), strict=True):
+    for fold, ranked in zip(folds, each(left_out, folds), strict=True):
         correlations[fold] = ranked
-        errors += squares
-    return correlations, float(np.sqrt(np.concatenate(errors).mean()))
+    return correlations
 
 
 def rank_correlation(predicted: np.ndarray, target: np.ndarray) -> float:

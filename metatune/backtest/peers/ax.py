@@ -1,6 +1,6 @@
 """Ax's multi-task transfer: ``TransferLearningAdapter`` (BOTL) with BoTorch's ``MultiTaskGP`` (Swersky et al. 2013).
 
-Source tasks are auxiliary experiments of the target experiment. The model is fitted anew for every proposal, and Ax's
+Source tasks are auxiliary experiments of the target experiment. The model is fitted for every proposal, and Ax's
 acquisition function ranks the unevaluated rows of the pool. Before there are two results, a Sobol point of Ax is mapped
 to the nearest unevaluated row.
 """
@@ -13,7 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from ax.adapter.registry import Generators
-from ax.adapter.transfer_learning.adapter import TL_EXP, transfer_learning_generator_specs_constructor
+from ax.adapter.transfer_learning.adapter import (
+    TL_EXP,
+    TransferLearningAdapter,
+    transfer_learning_generator_specs_constructor,
+)
 from ax.core.arm import Arm
 from ax.core.auxiliary_source import AuxiliarySource
 from ax.core.data import Data
@@ -24,6 +28,7 @@ from ax.core.observation import ObservationFeatures
 from ax.core.optimization_config import OptimizationConfig
 from ax.core.parameter import ChoiceParameter, Parameter, ParameterType, RangeParameter
 from ax.core.search_space import SearchSpace as AxSpace
+from ax.generators.torch.botorch_modular.generator import BoTorchGenerator
 from optuna.distributions import CategoricalDistribution
 
 from metatune.backtest.fold import Problem
@@ -33,10 +38,19 @@ from metatune.space import SearchSpace
 from metatune.trial import ParamValue
 
 #: Source tasks and trials of each that it is given, at random: the exact process is cubic in all of them together.
-SOURCE_TASKS, SOURCE_ROWS = 5, 40
+SOURCE_TASKS, SOURCE_ROWS = 5, 25
 #: Results before the model: Ax standardises them.
 STARTUP = 2
 _LOSS = "loss"
+
+
+class WarmGenerator(BoTorchGenerator):  # type: ignore[misc]
+    """Starts each fit from the hyperparameters of the last one; from scratch, a fit takes over a thousand steps."""
+
+    def fit(self, datasets: Any, search_space_digest: Any, **options: Any) -> None:
+        """See ``BoTorchGenerator``."""
+        last = None if self._surrogate is None else self.surrogate.model.state_dict()
+        super().fit(datasets, search_space_digest, **{"state_dict": last, **options})
 
 
 class AxSearch:
@@ -55,7 +69,9 @@ class AxSearch:
             sources.append(AuxiliarySource(experiment=source))
         self._experiment.auxiliary_experiments_by_purpose = {TL_EXP: sources}
         specs, _ = transfer_learning_generator_specs_constructor(use_model_selection=False)
-        self._options = specs[0].generator_kwargs
+        options = dict(specs[0].generator_kwargs)
+        self._generator = WarmGenerator(surrogate_spec=options["surrogate_spec"])
+        self._transforms, self._transform_configs = options["transforms"], options["transform_configs"]
         self._sobol = Generators.SOBOL(experiment=self._experiment, seed=seed)
 
     def ask(self, observed: Observed) -> int:
@@ -67,7 +83,13 @@ class AxSearch:
         free = self._pool.free(observed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the numerics of the fit, at most proposals
-            adapter = Generators.BOTL(experiment=self._experiment, data=self._experiment.lookup_data(), **self._options)
+            adapter = TransferLearningAdapter(
+                experiment=self._experiment,
+                data=self._experiment.lookup_data(),
+                generator=self._generator,
+                transforms=self._transforms,
+                transform_configs=self._transform_configs,
+            )
             values = adapter.evaluate_acquisition_function(
                 [ObservationFeatures(parameters=self._values(position)) for position in free]
             )

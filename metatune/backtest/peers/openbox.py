@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from optuna.distributions import CategoricalDistribution
@@ -45,7 +45,7 @@ class OpenBoxSearch:
             stderr=self._errors,
             text=True,
         )
-        self._close = weakref.finalize(self, _end, self._process)
+        weakref.finalize(self, _end, self._process, self._errors)
         tasks = source_tasks(problem, rows=SOURCE_ROWS, tasks=SOURCE_TASKS, seed=seed)
         self._send(
             {
@@ -99,8 +99,8 @@ def described(space: SearchSpace) -> dict[str, Any]:
     return {"parameters": parameters, "conditions": conditions}
 
 
-def _end(process: "subprocess.Popen[str]") -> None:
-    for stream in (process.stdin, process.stdout):
+def _end(process: "subprocess.Popen[str]", errors: IO[str]) -> None:
+    for stream in (process.stdin, process.stdout, errors):
         if stream is not None:
             stream.close()
     process.wait()

@@ -4,15 +4,17 @@ The model's candidates are the unevaluated rows of the pool, by an acquisition m
 initial design and SMAC's share of random configurations are points of the space, mapped to the nearest unevaluated row.
 """
 
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
 import ConfigSpace
-import joblib
 from optuna.distributions import CategoricalDistribution
 from smac import HyperparameterOptimizationFacade, Scenario
 from smac.acquisition.maximizer import AbstractAcquisitionMaximizer
+from smac.model.random_forest import RandomForest
 from smac.runhistory import StatusType, TrialInfo, TrialValue
 
 from metatune.backtest.fold import Problem
@@ -45,18 +47,20 @@ class SmacSearch:
         ]
         self._maximizer = PoolMaximizer(space, seed=seed)
         self._seed: int | None = None
-        self._directory = tempfile.TemporaryDirectory(prefix="smac-")
+        directory = Path(tempfile.mkdtemp(prefix="smac-"))
+        weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
         scenario = Scenario(
             space,
             deterministic=True,
             n_trials=_UNLIMITED,
             seed=seed,
-            output_directory=Path(self._directory.name),
+            output_directory=directory,
         )
         facade = HyperparameterOptimizationFacade
         self._facade = facade(
             scenario,
             _never_called,
+            model=_forest(scenario),
             initial_design=facade.get_initial_design(scenario, n_configs=STARTUP),
             intensifier=facade.get_intensifier(scenario, max_config_calls=1),
             config_selector=facade.get_config_selector(scenario, retrain_after=1),
@@ -72,8 +76,7 @@ class SmacSearch:
             info = TrialInfo(self._rows[position], seed=self._seed)
             self._facade.tell(info, TrialValue(cost=loss, status=status), save=False)
         self._maximizer.rows = [self._rows[position] for position in self._pool.free(observed)]
-        with joblib.parallel_config(backend="sequential"):  # its forest would take all cores
-            asked = self._facade.ask()
+        asked = self._facade.ask()
         self._seed = asked.seed
         return self._pool.nearest(dict(asked.config), observed)
 
@@ -92,6 +95,25 @@ def configuration_space(space: SearchSpace, seed: int) -> Any:
     for name, condition in space.conditions.items():
         built.add(ConfigSpace.InCondition(built[name], built[condition.parent], list(condition.values)))
     return built
+
+
+def _forest(scenario: Scenario) -> RandomForest:
+    """The facade's own model, on one core.
+
+    Trees are limited to a thousand leaves, which these searches never reach: for the default, a million, memory is laid
+    out anew with every tree, which takes a hundred times as long as growing it.
+    """
+    return RandomForest(
+        configspace=scenario.configspace,
+        log_y=True,
+        n_trees=10,
+        ratio_features=1.0,
+        min_samples_split=2,
+        min_samples_leaf=1,
+        max_leaf_nodes=1000,
+        n_jobs=1,
+        seed=scenario.seed,
+    )
 
 
 def _never_called(config: Any, seed: int = 0) -> float:
