@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from curve_families import crossing, shuffled, steady
 
 from metatune.errors import KnowledgeError, UsageError
 from metatune.surrogate.curves import RUNGS, CurveModel, lagged, rung_steps
-from curve_families import crossing, shuffled, steady
 
 
 def looks(curves: np.ndarray, rung: int) -> tuple[np.ndarray, np.ndarray]:
@@ -38,8 +38,8 @@ def test_projections_see_who_will_overtake() -> None:
 def test_level_curves_are_not_continued() -> None:
     level = [np.repeat(np.random.default_rng(s).random((60, 1)), 40, axis=1) for s in range(6)]
     rng = np.random.default_rng(9)
-    noisy = [curves + rng.normal(0, 0.05, curves.shape) for curves in level]
-    assert (CurveModel.fit(noisy).weights < 0.15).all()
+    noisy = [curves + rng.normal(0, 0.3, curves.shape) for curves in level]
+    assert (CurveModel.fit(noisy).weights < 0).all()
 
 
 def test_fewer_are_kept_where_early_leaders_win() -> None:
@@ -53,7 +53,7 @@ def test_fewer_are_kept_where_early_leaders_win() -> None:
 def test_curves_that_say_nothing_about_the_end_make_it_cautious(family) -> None:
     model = CurveModel.fit([shuffled(family(60, seed=seed)) for seed in range(6)])
     assert model.keep == 0.1
-    assert np.isnan(model.regret)
+    assert model.regret > 0.002
 
 
 def test_a_few_tasks_do_not_decide_on_the_share() -> None:
@@ -105,7 +105,7 @@ def test_the_best_share_goes_on() -> None:
     others, rung = np.arange(99.0), RUNGS.index(0.2)
     model = CurveModel(keep=0.04)
     going = [model.is_promising(rung, own + 0.5, others, 99, leader=98.0) for own in range(99)]
-    assert sum(going) == 19  # and the leader's place itself is the twentieth
+    assert going == [False] * 79 + [True] * 20
 
 
 def test_a_leader_that_would_have_been_stopped_disproves_the_history() -> None:

@@ -11,6 +11,8 @@ from metatune.surrogate.similarity import distances, feature_matrix
 
 #: So many nearest tasks are asked by ``knn``, as in auto-sklearn (Feurer et al., 2015).
 NEIGHBOURS = 25
+#: ``copula`` is fitted anew for every task that is left out; more trials than this change its list little.
+POOLED_ROWS = 20_000
 
 
 def random(problem: Problem, seed: int) -> Search:
@@ -71,11 +73,11 @@ def copula(problem: Problem, seed: int) -> Search:
     """One LightGBM on the copula targets of all other tasks together ranks the pool.
 
     The mean of the prior in Salinas, Shen and Perrone, "A Quantile-based Approach for Hyperparameter Transfer
-    Learning", 2020, as a static list. It knows no meta-features.
+    Learning", 2020, as a static list. It knows no meta-features, and learns from ``POOLED_ROWS`` trials at most.
     """
     if not len(problem.others):
         return random(problem, seed)
-    pooled = MetaSurrogate.fit(problem.history, problem.fold.table.encoder, features=())
+    pooled = MetaSurrogate.fit(problem.history, problem.fold.table.encoder, features=(), max_rows=POOLED_ROWS)
     return Listed(np.argsort(-pooled.predict(problem.X, {}), kind="stable"))
 
 

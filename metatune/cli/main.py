@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from metatune.cli.backtest import backtest
 from metatune.cli.boundary import print_usage_error
 from metatune.cli.demo import demo
 from metatune.cli.doctor import doctor
@@ -58,7 +59,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 a bug, 2 wrong usage, 3 bad data, 4 history or knowledge unusable, "
     "5 nothing known (with --strict), 6 not everything done, 130 interrupted and saved.",
 )
-for function in (demo, tune, recommend, train, history, doctor):
+for function in (demo, tune, recommend, train, history, backtest, doctor):
     app.command()(function)
 
 

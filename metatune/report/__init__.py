@@ -1,5 +1,6 @@
-"""One self-contained HTML page about searches: no scripts, nothing fetched, readable offline."""
+"""Self-contained HTML pages about searches and backtests: no scripts, nothing fetched, readable offline."""
 
+from metatune.report.backtest import backtest_page
 from metatune.report.page import search_page
 
-__all__ = ["search_page"]
+__all__ = ["backtest_page", "search_page"]

@@ -1,14 +1,12 @@
 """``search_page``: what searches found, as one HTML page."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from metatune.comparison import counted, trials_until
 from metatune.recommend import Recommendation
 from metatune.report.chart import Chart, chart
+from metatune.report.environment import ENVIRONMENT
 from metatune.result import TuneResult
 from metatune.task import TaskRecord
 from metatune.trial import Trial
@@ -59,7 +57,7 @@ def search_page(
     """
     advised = recommendations or {}
     built = [_section(heading, results, advised.get(heading)) for heading, results in sections.items() if results]
-    template = _ENVIRONMENT.get_template("search.html.j2")
+    template = ENVIRONMENT.get_template("search.html.j2")
     return template.render(title=title, summary=summary, facts=facts or {}, sections=built, version=__version__)
 
 
@@ -79,35 +77,3 @@ def _section(heading: str, results: Mapping[str, TuneResult], recommendation: Re
     names = dict.fromkeys(name for configuration in best for name in configuration)
     rows: list[tuple[str, list[object]]] = [(name, [c.get(name, ...) for c in best]) for name in names]
     return _Section(heading, first.task, chart(results), searches, rows, recommendation)
-
-
-def _number(value: float | None) -> str:
-    if value is None or not math.isfinite(value):
-        return "–"
-    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e3 or value == 0 else f"{value:.4g}"
-
-
-def _setting(value: object) -> str:
-    """The value of a parameter; a dash where it is inactive."""
-    if value is ...:
-        return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _seconds(value: float) -> str:
-    return "–" if not math.isfinite(value) else f"{value:.1f} s" if value < 100 else f"{value / 60:.1f} min"
-
-
-def _environment() -> Environment:
-    made = Environment(
-        loader=PackageLoader("metatune.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters.update(number=_number, setting=_setting, seconds=_seconds)
-    return made
-
-
-_ENVIRONMENT = _environment()

@@ -27,8 +27,8 @@ STARTUP = 4
 #: Without history, half of the gain is expected to come again.
 _PRIOR = 0.5
 _PRIOR_KEEP = 0.06
-#: The shares that are tried; history decides between these bounds only.
-_KEEPS = (0.1, 0.08, 0.07, 0.06, 0.05, 0.045, 0.04, 0.035, 0.03)
+#: The other shares that are tried; history decides between these bounds only.
+_FEWER, _MORE = (0.05, 0.045, 0.04, 0.035, 0.03), (0.07, 0.08, 0.1)
 #: Fewer past tasks do not decide on the share, and a fit counts them against this weight of the prior.
 _MIN_TASKS = 5
 _PRIOR_TASKS = 1.0
@@ -64,7 +64,7 @@ class CurveModel:
 
         Lengths may differ between tasks. Only complete curves teach: a row whose last value is not finite is left out,
         other values that are not finite count as worst. Tasks with fewer than four steps, ten complete curves, or equal
-        final scores teach nothing. ``tolerance``: the mean regret that replays may lose, its standard error included.
+        final scores teach nothing. ``tolerance``: the mean regret that replays may lose.
         Raises ``UsageError`` for arrays of another shape.
         """
         rng = np.random.default_rng(seed)
@@ -81,15 +81,8 @@ class CurveModel:
             for x, curves, f in zip(looks, usable, fold, strict=True)
             for _ in range(_REPLAYS)
         ]
-        chosen, expected = _KEEPS[0], (float("nan"), float("nan"))
-        for keep in _KEEPS:
-            results = np.array([replay.run(cls(keep=keep)) for replay in replays])
-            by_task = results[:, 0].reshape(len(usable), _REPLAYS).mean(axis=1)
-            error = by_task.std(ddof=1) / np.sqrt(len(by_task))
-            if by_task.mean() + error > tolerance:
-                break
-            chosen, expected = keep, (float(by_task.mean()), float(results[:, 1].mean()))
-        return cls(weights, chosen, len(usable), *expected)
+        keep, expected = _chosen(replays, len(usable), tolerance)
+        return cls(weights, keep, len(usable), *expected)
 
     def project(self, rung: int, value: np.ndarray, earlier: np.ndarray) -> np.ndarray:
         """Projections at ``RUNGS[rung]`` of trials with ``value`` (n,) now and ``earlier`` (n,) at ``LAG``.
@@ -180,15 +173,14 @@ def _project(weights: np.ndarray | float, value: np.ndarray, earlier: np.ndarray
 def _normal_equations(looks: np.ndarray, final: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Per rung, the equations for what is still won, from the value and its gain, in units of the task's spread.
 
-    Only the better half at a rung counts, since a projection has to order those. Shapes (rungs, 2, 2), (rungs, 2).
+    Shapes (rungs, 2, 2) and (rungs, 2).
     """
     middle, high = np.quantile(final, [0.5, 0.95])
     spread = high - middle or np.ptp(final)
     left, right = [], []
     for value, earlier in looks.transpose(1, 2, 0):
-        better = value >= np.median(value)
-        x = np.column_stack([value, value - earlier])[better] / spread
-        x, y = np.clip(x - np.median(x, axis=0), -3.0, 3.0), np.clip((final - value)[better] / spread, -3.0, 3.0)
+        x = np.column_stack([value, value - earlier]) / spread
+        x, y = np.clip(x - np.median(x, axis=0), -3.0, 3.0), np.clip((final - value) / spread, -3.0, 3.0)
         x, y = x - x.mean(axis=0), y - y.mean()
         left.append(x.T @ x / len(y))
         right.append(x.T @ y / len(y))
@@ -204,7 +196,34 @@ def _solve(equations: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     right = np.sum([b for _, b in equations], axis=0) + ridge * np.array([0.0, _PRIOR])
     level, gain = np.linalg.solve(left, right[:, :, None])[:, :, 0].T
     # Where the value itself says nothing about the end, no gain does either: the curves are not of this kind.
-    return np.where(1.0 + level > 0.25, np.clip(gain / np.maximum(1.0 + level, 0.25), 0.0, 2.0), _PRIOR)
+    return np.where(1.0 + level > 0.25, np.clip(gain / np.maximum(1.0 + level, 0.25), -0.5, 2.0), _PRIOR)
+
+
+def _chosen(replays: Sequence["_Replay"], n_tasks: int, tolerance: float) -> tuple[float, tuple[float, float]]:
+    """The share to keep, and the mean regret and share of steps that it had in ``replays``, given task by task.
+
+    A few searches decide how large a mean regret is, so the share departs from that without history on evidence only:
+    upwards while the regret is above the tolerance by a standard error, else downwards while below it by two.
+    """
+
+    def lost(keep: float) -> tuple[float, float, float]:
+        results = np.array([replay.run(CurveModel(keep=keep)) for replay in replays])
+        by_task = results[:, 0].reshape(n_tasks, -1).mean(axis=1)
+        return float(by_task.mean()), float(results[:, 1].mean()), float(by_task.std(ddof=1) / np.sqrt(n_tasks))
+
+    keep, (regret, share, error) = _PRIOR_KEEP, lost(_PRIOR_KEEP)
+    if regret - error > tolerance:
+        for keep in _MORE:
+            regret, share, error = lost(keep)
+            if regret - error <= tolerance:
+                break
+        return keep, (regret, share)
+    for fewer in _FEWER:
+        less = lost(fewer)
+        if less[0] + 2.0 * less[2] > tolerance:
+            break
+        keep, (regret, share, _) = fewer, less
+    return keep, (regret, share)
 
 
 @dataclass(frozen=True, eq=False)

@@ -106,7 +106,7 @@ class FamilySurrogate:
             smoothness = tuple(_from_json(entry) for entry in raw["smoothness"])
             design = meta = None
             if tasks:
-                X, scores = (np.load(directory / name, allow_pickle=False) for name in ("design.npy", "scores.npy"))
+                X, scores = (np.load(directory / name) for name in ("design.npy", "scores.npy"))
                 design = Design(encoder, X, scores.astype(np.float64), np.array(raw["length"], dtype=np.float64))
                 meta = MetaSurrogate(GBDT.from_text((directory / "meta.txt").read_text()), tuple(raw["features"]))
             fields: dict[str, Any] = {k: float("nan") if v is None else v for k, v in raw["validation"].items()}

@@ -16,7 +16,7 @@ from metatune.surrogate.tasks import TaskTrials
 MIN_TASKS_FOR_FEATURES = 10
 _FOLDS = 5
 #: Enough to tell whether meta-features help: trials that each of the models learns from, and that judge it per task.
-_FIT_ROWS, _JUDGED = 50_000, 200
+_FIT_ROWS, _JUDGED = 15_000, 200
 
 
 @dataclass(frozen=True)

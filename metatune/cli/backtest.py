@@ -1,0 +1,239 @@
+"""``metatune backtest``: what the history saves, measured by searching recorded trials again."""
+
+import os
+import time
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import typer
+from rich.console import Console, Group, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from metatune.cli import options
+from metatune.cli.boundary import Answer, command, console, legible
+from metatune.cli.display import headline, number, percent, table
+from metatune.errors import NoHistoryError, UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from metatune.backtest.run import Run
+    from metatune.backtest.table import ReplayTable
+
+#: What is compared unless --methods says otherwise.
+METHODS = "metatune,gp,portfolio,random,tpe,default"
+_SHOWN = ("1", "3", "5", "10", "25", "50")
+_COMPARED = ("5", "10", "25")
+_PARTIAL = 6
+#: Seconds between two lines of progress in a file.
+_QUIET = 10.0
+
+
+class Stress(StrEnum):
+    """What is done to the history: nothing, its scores negated, or shuffled among its configurations."""
+
+    none = "none"
+    inverted = "inverted"
+    unrelated = "unrelated"
+
+
+@command
+def backtest(
+    knowledge: options.KnowledgeDirectory = None,
+    folders: Annotated[
+        list[Path] | None,
+        typer.Option("--table", metavar="DIR", help="Trials in the benchmark layout instead; may be repeated."),
+    ] = None,
+    family: Annotated[
+        list[str] | None, typer.Option("--family", "-f", help="Of the knowledge, this family only; may be repeated.")
+    ] = None,
+    methods: Annotated[str, typer.Option(metavar="A,B", help="What is compared, by name.")] = METHODS,
+    seeds: Annotated[int, typer.Option(min=1, help="Repetitions, averaged for each task.")] = 3,
+    evaluations: Annotated[int, typer.Option(min=1, help="Length of each search.")] = 50,
+    tasks: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Search on so many tasks of each table, evenly spread.")
+    ] = None,
+    stress: Annotated[Stress, typer.Option(help="Spoil the history to see what a search does with it.")] = Stress.none,
+    history: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Let each search know so many other tasks only.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes, one thread each; one per core unless given.")
+    ] = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep every search there, and do not repeat those that are there."),
+    ] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with charts there.")] = None,
+    as_json: options.AsJson = False,
+) -> Answer:
+    """Search recorded trials again, one task left out at a time, and compare methods with and without history.
+
+    Regret is 0 for the best configuration that was to be found and 1 for the worst. Nothing is trained but metatune.
+    """
+    # Heavy imports wait until the command runs, for the sake of --help.
+    from metatune.backtest.replay import run_all
+    from metatune.backtest.run import Protocol
+    from metatune.backtest.summary import summarise
+
+    chosen, unavailable = _methods(methods)
+    tables = _read(folders, family) if folders else _of_knowledge(knowledge, family)
+    with ReplayProgress(console()) as progress:
+        done = run_all(
+            tables,
+            chosen,
+            range(seeds),
+            protocol=Protocol(n=evaluations, stress=stress.value, n_history=history),
+            workers=workers or os.cpu_count() or 1,
+            directory=runs,
+            progress=progress,
+            tasks=tasks,
+        )
+    document = summarise(done, unavailable=unavailable)
+    if html is not None:
+        from metatune.report import backtest_page
+
+        html.parent.mkdir(parents=True, exist_ok=True)
+        html.write_text(backtest_page(document), encoding="utf-8")
+    return Answer(document, _shown(document, html), _PARTIAL if document["failures"] else 0)
+
+
+def _methods(text: str) -> tuple[list[str], dict[str, str]]:
+    """The methods in ``text`` that can run here, and why the others cannot. Raises ``UsageError``."""
+    from metatune.backtest.registry import METHODS as KNOWN
+    from metatune.backtest.registry import available
+
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in names:
+        if name not in KNOWN:
+            raise UsageError("unknown method", field="--methods", value=name, remedy=f"Known: {', '.join(KNOWN)}.")
+    reasons = {name: reason for name in names if (reason := available(name)) is not None}
+    usable = [name for name in names if name not in reasons]
+    if not usable:
+        remedy = " ".join(f"{name}: {reason}." for name, reason in reasons.items()) or f"Known: {', '.join(KNOWN)}."
+        raise UsageError("no method that can run", field="--methods", value=text, remedy=remedy)
+    return usable, reasons
+
+
+def _read(folders: Sequence[Path], family: Sequence[str] | None) -> "list[ReplayTable]":
+    from metatune.backtest.table import read_tables
+
+    if family:
+        raise UsageError(
+            "only knowledge has families", field="--family", value=list(family), remedy="Leave --table or --family out."
+        )
+    return [read for folder in folders for read in read_tables(folder)]
+
+
+def _of_knowledge(directory: str | None, family: Sequence[str] | None) -> "list[ReplayTable]":
+    """The tables of the knowledge. Raises ``UnknownNameError`` and ``NoHistoryError``."""
+    from metatune.backtest.table import MIN_COMPLETED, tables_of
+
+    snapshot = options.open_knowledge(directory).snapshot
+    for name in family or ():
+        if name not in snapshot.families:
+            raise UnknownNameError.of("--family", name, snapshot.families)
+    tables = [found for found in tables_of(snapshot) if not family or found.name in family]
+    if not tables:
+        raise NoHistoryError(
+            f"no family has two tasks with {MIN_COMPLETED} completed trials",
+            field="--knowledge",
+            value=directory,
+            remedy="Run more searches and `metatune train`, or give --table or --knowledge starter.",
+        )
+    return tables
+
+
+class ReplayProgress:
+    """Shows how many searches have ended, as a bar in a terminal and as a line now and then in a file.
+
+    A context manager, to be called as ``progress`` of ``run_all``.
+    """
+
+    def __init__(self, screen: Console) -> None:
+        self._screen = screen
+        columns = (
+            TextColumn("{task.description}", style="default"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(
+            *columns, console=screen, redirect_stdout=False, refresh_per_second=4, disable=not screen.is_terminal
+        )
+        self._task = self._bar.add_task("starting", total=None)
+        self._told = -_QUIET
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, runs: "Sequence[Run]", ended: int, total: int) -> None:
+        """Show that ``runs`` ended, and with them ``ended`` of ``total``."""
+        last = runs[-1]
+        text = legible(f"{last.table}, seed {last.seed}, {last.task}", limit=60)
+        self._bar.update(self._task, completed=ended, total=total, description=text)
+        now = time.monotonic()
+        if not self._screen.is_terminal and (ended == total or now - self._told >= _QUIET):
+            self._told = now
+            self._screen.print(f"[{ended}/{total}] {text}", soft_wrap=True)
+
+
+def _shown(document: dict[str, Any], html: Path | None) -> RenderableType:
+    lines: list[RenderableType] = []
+    for name, described in document["tables"].items():
+        lines += [headline(f"{name}: mean regret over {described['tasks']} tasks"), _table(described["methods"])]
+    overall = document["overall"]
+    if overall["methods"]:
+        lines += [headline(f"All {overall['tasks']} tasks"), _overall(overall["methods"])]
+    for name, reason in document["unavailable"].items():
+        lines.append(Text(f"Note: {name} cannot run here: {reason}", style="yellow"))
+    for name, failure in document["failures"].items():
+        told = f"Note: {name} failed in {failure['runs']} searches, first {failure['error']}"
+        lines.append(Text(legible(told, limit=400), style="yellow"))
+    if html is not None:
+        lines.append(Text(f"Page: {html}"))
+    return Group(*lines)
+
+
+def _table(methods: dict[str, Any]) -> Table:
+    """One row per method: regret, and rank, harm and seconds."""
+    known = [e for e in _SHOWN if any(e in entry["regret"] for entry in methods.values())]
+    main = "10" if "10" in known else known[-1] if known else "1"
+    columns = [*known, f"rank at {main}", f"harm at {main}", "ms"]
+    shown = table("method", *columns, right=columns)
+    for name, entry in methods.items():
+        shown.add_row(
+            name,
+            *(number(entry["regret"][e]) for e in known),
+            number(entry["rank"][main], 2),
+            percent(entry["harm"][main]),
+            f"{1e3 * entry['seconds']['median']:.1f}",
+        )
+    return shown
+
+
+def _overall(methods: dict[str, Any]) -> Table:
+    """One row per method: regret relative to the search without history, ranks, harm."""
+    known = [e for e in _SHOWN if any(e in entry["harm"] for entry in methods.values())]
+    compared = [e for e in _COMPARED if e in known]
+    columns = [
+        *(f"/ gp at {e}" for e in known),
+        *(f"rank at {e}" for e in compared),
+        *(f"harm at {e}" for e in compared),
+    ]
+    shown = table("method", *columns, right=columns)
+    for name, entry in methods.items():
+        shown.add_row(
+            name,
+            *(number(entry["relative"].get(e), 2) for e in known),
+            *(number(entry["rank"].get(e), 2) for e in compared),
+            *(percent(entry["harm"].get(e)) for e in compared),
+        )
+    return shown
