@@ -179,7 +179,7 @@ def main() -> None:
     parser.add_argument("--benchmarks", type=Path, required=True, help="folder of the benchmark tables")
     parser.add_argument("--tables", default="lcbench,taskset_adam8p")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", help="methods, separated by semicolons")
+    parser.add_argument("--only", help="methods, separated by semicolons: " + "; ".join([*OWN, *PEERS]))
     parser.add_argument("--stress", choices=("none", "inverted", "shuffled"), default="none", help="of the history")
     parser.add_argument("--json", type=Path, help="write all numbers there")
     arguments = parser.parse_args()

@@ -7,7 +7,7 @@ def steady(n: int, steps: int = 50, *, seed: int = 0, scale: float = 1.0) -> np.
     """Who leads early wins: all curves have one shape, and differ by how high they end."""
     rng = np.random.default_rng(seed)
     t = np.arange(1, steps + 1) / steps
-    curves = rng.random((n, 1)) * (1.0 - np.exp(-6.0 * t)) + rng.normal(0, 0.003, (n, steps))
+    curves = rng.random((n, 1)) * (1.0 - np.exp(-6.0 * t)) + rng.normal(0, 0.001, (n, steps))
     return scale * curves
 
 

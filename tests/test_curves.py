@@ -31,8 +31,8 @@ def test_projections_see_who_will_overtake() -> None:
     winners = curves[:, -1] > 0.65
     ahead = [np.mean(p[winners][:, None] > p[~winners]) for p in (now, model.project(rung, now, earlier))]
     assert ahead[0] < 0.3
-    assert ahead[1] > 0.7
-    assert (model.weights[:-2] > 0.8).all()
+    assert ahead[1] > 0.6
+    assert model.weights[rung] > 1.0
 
 
 def test_level_curves_are_not_continued() -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from metatune.search.candidates import favoured_and_random
 from metatune.search.mixture import HYPOTHESES, Mixture
 
 OWNERS = np.arange(2)
@@ -95,15 +96,15 @@ def test_running_points_lose_their_appeal() -> None:
     assert np.argmax(model.log_improvement(GRID, experts(GRID))) == top
 
 
-def test_many_candidates_are_looked_at_closely_where_it_matters() -> None:
-    U, many = points(8), points(6000, seed=3)
-    model = mixture(U, peak(U, 0.7, 0.3), experts(U))
-    improvement = model.log_improvement(many, experts(many))
-    considered = np.isfinite(improvement)
-    assert 100 < considered.sum() <= 1000
-    best = many[np.argmax(improvement)]
-    alone = np.vstack([best, many[~considered]])[:900]
-    assert np.argmax(model.log_improvement(alone, experts(alone))) == 0
+def test_of_many_candidates_the_favoured_and_a_random_part_are_looked_at() -> None:
+    expected = np.arange(6000.0)
+    first, second = (favoured_and_random(expected, 1000, np.random.default_rng(seed)) for seed in (0, 1))
+    for chosen in (first, second):
+        assert set(range(5750, 6000)) <= set(chosen.tolist())
+        assert 900 < len(chosen) <= 1000
+        assert abs(chosen[:700].mean() - 2850) < 300
+    assert set(first.tolist()) != set(second.tolist())
+    assert favoured_and_random(expected[:50], 1000, np.random.default_rng(0)).tolist() == list(range(50))
 
 
 def test_failures_equal_scores_and_a_single_observation_are_survived() -> None:

@@ -1,7 +1,7 @@
 """metatune's own engine in a replay, what it is without history, and what it is without each of its parts.
 
-It sees the pool as its candidates and chooses among all of them, as it does among points of a real space. Nothing but
-that differs from ``Proposer``: the opening, the weights, the mixture and the share without history are the same code.
+The pool takes the place of points spread over a real space; there are no neighbours to be made, nor a climb. Nothing
+else differs from ``Proposer``: the opening, the weights, the mixture and the share without history are the same code.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,11 @@ from metatune.backtest.fold import Problem
 from metatune.backtest.learnt import Features
 from metatune.backtest.method import Method, Observed, Search
 from metatune.backtest.static import random
+from metatune.search.candidates import favoured_and_random
 from metatune.search.mixture import HYPOTHESES, Hypothesis, Mixture
 from metatune.search.portfolio import greedy_portfolio
 from metatune.search.prior import META_SHARE
-from metatune.search.proposer import PORTFOLIO, turn_without_history
+from metatune.search.proposer import CANDIDATES, PORTFOLIO, turn_without_history
 
 #: Random points with which a search without history begins.
 _RANDOM_START = 5
@@ -51,7 +52,7 @@ class Engine:
     """The engine of ``variant`` on the pool of ``problem``."""
 
     def __init__(self, problem: Problem, seed: int, variant: Variant) -> None:
-        self._problem, self._variant = problem, variant
+        self._problem, self._variant, self._seed = problem, variant, seed
         learnt = problem.fold.learnt
         self._predicted = learnt.surfaces(variant.target)[np.ix_(problem.others, problem.rows)]
         self._base = np.full(len(self._predicted), 1.0 / len(self._predicted))
@@ -81,7 +82,13 @@ class Engine:
             hypotheses=self._variant.hypotheses,
         )
         alone = self._variant.guard and turn_without_history(model, n)
-        return _best(model.log_improvement(self._problem.U, self._predicted, without_history=alone), positions)
+        rng = np.random.default_rng([self._seed, n])
+        looked_at = favoured_and_random(model.weights @ self._predicted, CANDIDATES, rng)
+        looked_at = np.setdiff1d(looked_at, positions)
+        if not len(looked_at):
+            return self._random.ask(observed)
+        U, predicted = self._problem.U[looked_at], self._predicted[:, looked_at]
+        return int(looked_at[np.argmax(model.log_improvement(U, predicted, without_history=alone))])
 
 
 class Cold:
@@ -101,12 +108,9 @@ class Cold:
         model = Mixture(
             self._problem.U[positions], score, nothing[:, positions], owners=self._problem.owners, base=none
         )
-        return _best(model.log_improvement(self._problem.U, nothing), positions)
-
-
-def _best(improvement: np.ndarray, taken: np.ndarray) -> int:
-    improvement[taken] = -np.inf
-    return int(np.argmax(improvement))
+        improvement = model.log_improvement(self._problem.U, nothing)
+        improvement[positions] = -np.inf
+        return int(np.argmax(improvement))
 
 
 def _engine(variant: Variant, problem: Problem, seed: int) -> Search:

@@ -39,8 +39,6 @@ _PULL = 0.2
 _AGAINST = {"given": 0.0, "free": 1.0, "absent": 1.0}
 #: Hypotheses with less weight than this share of the best one's, or beyond this number, are left out.
 _NEGLIGIBLE, _KEPT = 0.02, 8
-#: Of more candidates than this, the most promising ones under the likeliest hypotheses are looked at closely.
-_CLOSELY = 1000
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
 Mean = Literal["given", "free", "absent"]
@@ -76,9 +74,6 @@ class _Points:
     U: np.ndarray
     mean: np.ndarray
     deviation: np.ndarray
-
-    def __getitem__(self, rows: np.ndarray) -> "_Points":
-        return _Points(self.U[rows], self.mean[rows], self.deviation[:, rows])
 
     def join(self, other: "_Points") -> "_Points":
         """These points, then ``other``."""
@@ -203,33 +198,18 @@ class Mixture:
         """Logarithm of the expected improvement over the best score, up to a constant, shape (m,).
 
         ``U`` (m, d) and ``predicted`` (experts, m) describe the candidates. ``without_history`` asks the plain process
-        alone. -inf for candidates that a first look at many of them discards.
+        alone.
         """
         cold = log_expected_improvement(*self._cold.predict(U), self._cold.best)
         if without_history or not self._kept:
             return cold
         points = self._points(U, predicted)
-        total = np.full(len(U), -np.inf)
-        closely = self._first_look(points, cold)
-        near, alike = _Correlations(self._seen, points[closely]), self._seen.deviation.T @ points.deviation[:, closely]
-        mixed = cold[closely] + math.log(self._cold_weight) if self._cold_weight > _NEGLIGIBLE else -np.inf
+        near, alike = _Correlations(self._seen, points), self._seen.deviation.T @ points.deviation
+        total = cold + math.log(self._cold_weight) if self._cold_weight > _NEGLIGIBLE else np.full(len(U), -np.inf)
         for weight, kept in zip(self._log_weights, self._kept, strict=True):
-            mean, deviation = kept.predict(near[kept.hypothesis.length], alike, self._seen, points[closely])
-            mixed = np.logaddexp(mixed, weight + log_expected_improvement(mean, deviation, kept.best))
-        total[closely] = mixed
+            mean, deviation = kept.predict(near[kept.hypothesis.length], alike, self._seen, points)
+            total = np.logaddexp(total, weight + log_expected_improvement(mean, deviation, kept.best))
         return total
-
-    def _first_look(self, points: _Points, cold: np.ndarray) -> np.ndarray:
-        """Positions of the candidates worth a closer look: all, or the best ones by one hypothesis or another."""
-        m = len(cold)
-        if m <= _CLOSELY:
-            return np.arange(m)
-        likeliest = self._kept[0]
-        near = _Correlations(self._seen, points)[likeliest.hypothesis.length]
-        mean, deviation = likeliest.predict(near, self._seen.deviation.T @ points.deviation, self._seen, points)
-        views = (log_expected_improvement(mean, deviation, likeliest.best), mean, points.mean, cold)
-        part = _CLOSELY // len(views)
-        return np.unique(np.concatenate([np.argpartition(-view, part)[:part] for view in views]))
 
     def believing(self, U: np.ndarray, predicted: np.ndarray) -> "Mixture":
         """This mixture as if the points, still running, had come out as each hypothesis predicts."""

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from metatune.encoding import UnitEncoder
-from metatune.search.candidates import Identity, identity, neighbours, spread, unique
+from metatune.search.candidates import Identity, favoured_and_random, identity, neighbours, spread, unique
 from metatune.search.mixture import Mixture
 from metatune.search.prior import Prior
 from metatune.space import SearchSpace
@@ -24,6 +24,8 @@ _COLD_START = 4
 _OPENING_ENDS = 10
 #: A Gaussian process on more points than this takes longer than most trials do.
 _MAX_OBSERVED = 300
+#: So many of the pool are looked at for each proposal, beside fresh points and neighbours of the best.
+CANDIDATES = 1000
 _FRESH, _NEIGHBOURS, _CENTRES = 64, 96, 3
 #: While the history is less than so much likelier (logarithm) than none, one proposal in ``_SHARE`` does without it.
 _PROVEN, _SHARE = 1.0, 8
@@ -125,9 +127,6 @@ class Proposer:
         score = np.array([np.nan if o.score is None else o.score for o in observed])
         kept = best_and_even(score, _MAX_OBSERVED)
         done, score = [observed[i].configuration for i in kept], score[kept]
-        candidates, points, predicted = self._candidates(done, score, taken, rng)
-        if ahead >= len(candidates):
-            return Proposal(self._random(taken, number), "random")
         model = Mixture(
             self._units.encode(done),
             score,
@@ -138,6 +137,9 @@ class Proposer:
         )
         if running:
             model = model.believing(self._units.encode(running), self.prior.told(running))
+        candidates, points, predicted = self._candidates(done, score, model.weights, taken, rng)
+        if ahead >= len(candidates):
+            return Proposal(self._random(taken, number), "random")
         alone = self.prior.empty or turn_without_history(model, number)
         improvement = model.log_improvement(points, predicted, without_history=alone)
         choice = candidates[int(np.argsort(-improvement, kind="stable")[ahead])]
@@ -165,22 +167,29 @@ class Proposer:
         return choice
 
     def _candidates(
-        self, done: Sequence[Configuration], score: np.ndarray, taken: set[Identity], rng: np.random.Generator
+        self,
+        done: Sequence[Configuration],
+        score: np.ndarray,
+        weights: np.ndarray,
+        taken: set[Identity],
+        rng: np.random.Generator,
     ) -> tuple[list[dict[str, ParamValue]], np.ndarray, np.ndarray]:
-        """Candidates that are not taken, their points, and the experts' scores of them (experts, candidates)."""
+        """Candidates that are not taken, their points, and the experts' scores of them (experts, candidates).
+
+        ``weights`` (experts,) say which part of the pool is looked at.
+        """
         order = np.argsort(-np.nan_to_num(score, nan=-np.inf), kind="stable")[:_CENTRES]
-        centres = [done[i] for i in order]
-        likely = np.argsort(-(self.prior.base @ self.prior.predicted), kind="stable")[:_CENTRES]
-        centres += [] if self.prior.empty else [self.prior.pool[i] for i in likely]
+        pool, keys, predicted = self.prior.pool, self._pool_keys, self.prior.predicted
+        expected = weights @ predicted if len(weights) else np.zeros(len(pool))
+        likely = np.argsort(-expected, kind="stable")[:_CENTRES]
+        centres = [done[i] for i in order] + [pool[i] for i in likely if not self.prior.empty]
         near = neighbours(self.space, centres, _NEIGHBOURS, rng)
         fresh = spread(self.space, _FRESH, int(rng.integers(2**31)))
-        pool, keys = self.prior.pool, self._pool_keys
-        kept = [i for i, key in enumerate(keys) if key not in taken]
+        kept = [int(i) for i in favoured_and_random(expected, CANDIDATES, rng) if keys[i] not in taken]
         known = taken.union(keys)
         new = [c for c in unique([*near, *fresh]) if identity(c) not in known]
         points = np.vstack([self._pool_points[kept], self._units.encode(new)])
-        predicted = np.hstack([self.prior.predicted[:, kept], self.prior.predict(new)])
-        return [pool[i] for i in kept] + new, points, predicted
+        return [pool[i] for i in kept] + new, points, np.hstack([predicted[:, kept], self.prior.predict(new)])
 
     @cached_property
     def _pool_keys(self) -> list[Identity]:

@@ -13,7 +13,7 @@ from metatune.surrogate.gbdt import GBDT, META_SETTINGS
 _ROUNDS = 120
 #: Log seconds that two trials of one task differ by without a reason, and how far a task's slope may be from 1.
 _NOISE, _SLOPE_DEVIATION = 0.5, 0.5
-#: So many tasks, the first guess of a new task's level follows its features only half.
+#: With so many past tasks, the guess of a new task's level follows its features by half.
 _LEVEL_RIDGE = 5.0
 _MIN_TRIALS = 4
 
@@ -76,7 +76,8 @@ class CostModel:
         if features is None or len(tasks) < 2:
             return model
         described = np.array([features[rows[member == task][0]] for task in tasks])
-        return replace(model, **_linear(np.asarray(described, dtype=np.float64), found))
+        coefficients, centre = _linear(np.asarray(described, dtype=np.float64), found)
+        return replace(model, coefficients=coefficients, centre=centre)
 
     def predict(self, X: np.ndarray, features: Sequence[float] = ()) -> np.ndarray:
         """Log seconds of the encoded configurations ``X`` (m, columns) on a task with ``features``, shape (m,).
@@ -138,12 +139,12 @@ def _known(seconds: np.ndarray) -> np.ndarray:
     return np.asarray(np.isfinite(seconds) & (seconds > 0))
 
 
-def _linear(features: np.ndarray, level: np.ndarray) -> dict[str, tuple[float, ...]]:
-    """Ridge regression of ``level`` (tasks,) on ``features`` (tasks, f), each in units of its own deviation."""
+def _linear(features: np.ndarray, level: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Ridge regression of ``level`` (tasks,) on ``features`` (tasks, f) in units of their deviations: slopes, centre."""
     centre = np.array([float(np.mean(f[np.isfinite(f)])) if np.isfinite(f).any() else 0.0 for f in features.T])
     x = np.where(np.isfinite(features), features - centre, 0.0)
     scale = x.std(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
     x = x / scale
     solved = np.linalg.solve(x.T @ x + _LEVEL_RIDGE * np.eye(x.shape[1]), x.T @ (level - level.mean())) / scale
-    return {"coefficients": tuple(map(float, solved)), "centre": tuple(map(float, centre))}
+    return tuple(map(float, solved)), tuple(map(float, centre))
