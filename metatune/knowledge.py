@@ -79,6 +79,8 @@ class Knowledge:
     def build(cls, snapshot: Snapshot, *, reuse: "Knowledge | None" = None) -> "Knowledge":
         """Train on ``snapshot``; families whose trials are those of ``reuse`` are taken from there.
 
+        Studies of ``reuse`` count as borrowed: the more of the others there are, the less weight they have.
+
         Raises ``NoHistoryError`` for a snapshot without studies.
         """
         if not snapshot.studies:
@@ -88,12 +90,13 @@ class Knowledge:
                 value=0,
                 remedy="Run a search first: metatune tune.",
             )
+        borrowed = frozenset(study.id for study in reuse.snapshot.studies) if reuse is not None else frozenset()
         surrogates = {}
         for family in snapshot.families:
             table = snapshot.family(family)
             known = reuse._learnt(family) if reuse is not None and family in reuse.families else None
             same = known is not None and _trained_on(known.table) == _trained_on(table)
-            surrogates[family] = known if known is not None and same else FamilySurrogate.fit(table)
+            surrogates[family] = known if known is not None and same else FamilySurrogate.fit(table, borrowed=borrowed)
         return cls(snapshot, surrogates=surrogates, directory=None)
 
     def save(self, directory: Path) -> None:

@@ -27,7 +27,7 @@ class MetaPruner(BasePruner):
       last step.
     - A trial that is not behind where the best complete trial was at this step goes on.
     - So does one among the best ``keep / r`` of all trials, at position ``r`` of the budget; history chooses ``keep``
-      between .03 and .1.
+      between .04 and .1.
     - It keeps nothing: the decision follows from the trials in the study, so a resumed study decides as before.
 
     A report that is NaN or infinite counts as worst. Failed trials do not count. ``budget`` is the number of steps of

@@ -5,7 +5,7 @@
 Every method sees the same hundred configurations per task in the same order, in a real Optuna study, and reports every
 epoch. Half of the configurations are the pool that they are drawn from; ``metatune`` learns from at most 200 random
 curves per task of the other half, of the tasks that are not in the fold of the one replayed. Regret is that of the best
-trial that ran to the end, normalised by the pool's best and worst, and given against stopping nothing.
+trial that ran to the end, normalised by the pool's best and worst; *loss* is what it exceeds that of stopping nothing.
 Settings of metatune were chosen on lcbench. Optuna's pruners run as they come, and again with settings that make them
 cautious; Wilcoxon's compares the values at equal epochs of a trial and of the best one, as if epochs were instances.
 """

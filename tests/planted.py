@@ -72,6 +72,7 @@ def planted_snapshot(
     space: SearchSpace = SPACE,
     function: Callable[..., float] = utility,
     seed: int = 0,
+    prefix: str = "task",
 ) -> Snapshot:
     """``tasks`` related tasks: their optima lie within a few hundredths of each other; no shared configurations."""
     rng = np.random.default_rng(seed)
@@ -79,7 +80,7 @@ def planted_snapshot(
     for t in range(tasks):
         x, y = 0.3 + rng.normal(0, 0.02), 10 ** (-2 + rng.normal(0, 0.1))
         configurations = space.sample(trials, rng)
-        task = record(f"task{t}", direction)
+        task = record(f"{prefix}{t}", direction)
         records.append(
             study_of(task, lambda c, x=x, y=y: function(c, x, y), space=space, configurations=configurations)
         )

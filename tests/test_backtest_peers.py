@@ -53,8 +53,12 @@ def play(name: str, problem: Problem, n: int) -> list[tuple[int, float]]:
     return observed
 
 
+#: Ax fits for seconds per proposal.
+METHODS = [pytest.param(name, marks=pytest.mark.slow) if name == "ax" else name for name in peers.NAMES]
+
+
 @pytest.mark.filterwarnings("default")  # the packages' own
-@pytest.mark.parametrize("name", peers.NAMES)
+@pytest.mark.parametrize("name", METHODS)
 def test_each_row_is_asked_once_and_the_search_finds_the_good_ones(name: str, problem: Problem) -> None:
     observed = play(name, problem, 12)
     positions = [position for position, _ in observed]
@@ -64,7 +68,7 @@ def test_each_row_is_asked_once_and_the_search_finds_the_good_ones(name: str, pr
 
 
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("name", peers.NAMES)
+@pytest.mark.parametrize("name", METHODS)
 def test_a_search_is_repeatable(name: str, problem: Problem) -> None:
     first, second = ([position for position, _ in play(name, problem, 7)] for _ in range(2))
     assert first == second

@@ -1,6 +1,7 @@
 """Planted optima: found at once where history knows them, found all the same where it does not."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from planted import SPACE, planted_snapshot, planted_surrogate, record, surrogat
 from strategies import search_spaces
 
 from metatune.encoding import UnitEncoder
+from metatune.knowledge import Knowledge
 from metatune.metric import Direction
+from metatune.search.prior import task_weights
 from metatune.search.proposer import Observation, Proposer
 from metatune.space import Condition, SearchSpace
 from metatune.surrogate.family import FamilySurrogate
@@ -127,6 +130,30 @@ def test_a_history_that_misleads_is_not_followed() -> None:
     observed = [Observation(c, utility(c)) for c in SPACE.sample(25, 3)]
     assert proposer_for(_unrelated()).propose(observed, number=25).origin == "model-without-history"
     assert proposer_for(planted_surrogate()).propose(observed, number=25).origin == "model"
+
+
+def test_own_tasks_weigh_more_the_more_there_are() -> None:
+    own = np.arange(100) < 2
+    few, many = task_weights(own), task_weights(np.arange(100) < 30)
+    assert few[own].sum() == pytest.approx(2 / 12)
+    assert many[:30].sum() == pytest.approx(30 / 40)
+    assert few[0] > few[-1]
+    assert task_weights(np.zeros(4, dtype=bool)) == pytest.approx([0.25] * 4)
+    assert task_weights(np.arange(10) < 9) == pytest.approx([0.1] * 10)  # never less than a borrowed one
+
+
+def test_the_opening_follows_own_tasks_rather_than_borrowed_ones() -> None:
+    theirs = planted_snapshot(tasks=6)
+    ours = planted_snapshot(tasks=3, function=lambda c, x, y: utility(c, 0.9, y), prefix="own")
+    known = Knowledge.build(theirs)
+    both = Knowledge.build(theirs.merge(ours), reuse=known).surrogate("planted")
+    assert both is not None
+    assert both.is_own.sum() == 3
+    alike = replace(both, borrowed=frozenset())
+    first, first_alike = (proposer_for(s).prior.base @ proposer_for(s).prior.predicted for s in (both, alike))
+    pool = proposer_for(both).prior.pool
+    at_ours, at_theirs = (np.array([abs(float(c["x"]) - x) < 0.1 for c in pool]) for x in (0.9, 0.3))
+    assert first[at_ours].mean() - first[at_theirs].mean() > first_alike[at_ours].mean() - first_alike[at_theirs].mean()
 
 
 def test_while_the_history_is_unproven_some_proposals_do_without_it() -> None:

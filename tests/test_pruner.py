@@ -119,11 +119,13 @@ def test_a_value_that_is_not_finite_counts_as_worst(value: float) -> None:
     assert lengths(search(curves[:15], MetaPruner()))[10] < 15
 
 
-@pytest.mark.parametrize(("every", "first"), [(7, 1), (1, 0), (10, 100)])
+@pytest.mark.parametrize(("every", "first"), [(7, 1), (1, 0), (10, 100), (35, 1)])
 def test_sparse_reports_and_other_counts_work(every: int, first: int) -> None:
     curves = steady(60, 70)
     study = search(curves, MetaPruner(), every=every, first=first)
     assert sum(lengths(study)) < 0.8 * 60 * (70 // every)
+    stopped = [trial.last_step for trial in study.trials if trial.state == TrialState.PRUNED]
+    assert max(stopped) < study.best_trial.last_step
     assert regret(study, curves) < 0.005
 
 

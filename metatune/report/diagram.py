@@ -12,7 +12,7 @@ _LEAST = 1e-4
 _WIDE = 8.0
 _MARGIN = 0.05
 #: Up to so many decades, ticks stand at 1, 2 and 5, beyond at powers of ten.
-_FEW_DECADES = 2.2
+_FEW_DECADES = 3.0
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from metatune.trial import Configuration, ParamValue
 #: Points spread over the space at hand, beside the design of the history.
 _SPREAD = 256
 #: Share of the first weight that the meta-surrogate has among the experts, where meta-features earned their place.
-META_SHARE = 0.5
+META_SHARE = 0.2
+#: Borrowed tasks count together as much as so many own ones (scripts/benchmark_own_history.py).
+_CREDIT = 10
 #: More experts than this cost time at every proposal; the nearest tasks are kept.
 _MAX_TASKS = 512
 
@@ -78,10 +80,8 @@ class Prior:
         """First weights of the experts, shape (experts,), summing to 1."""
         if self._surrogate is None:
             return np.empty(0)
-        n = len(self._chosen)
-        share = META_SHARE if self._asks_meta else 0.0
-        weights = np.full(n, (1.0 - share) / n)
-        return np.append(weights, share) if self._asks_meta else weights
+        weights = task_weights(self._surrogate.is_own[self._chosen])
+        return np.append((1.0 - META_SHARE) * weights, META_SHARE) if self._asks_meta else weights
 
     @cached_property
     def length(self) -> np.ndarray | None:
@@ -130,6 +130,18 @@ class Prior:
         if self._surrogate is None:
             return []
         return [self.pool[i] for i in greedy_portfolio(self.predicted, size, self.base)]
+
+
+def task_weights(own: np.ndarray) -> np.ndarray:
+    """First weights of the tasks, shape (tasks,), summing to 1; ``own`` (tasks,) are the team's, the others borrowed.
+
+    Own tasks have at least n / (n + 10) of the weight, however many are borrowed.
+    """
+    n, m = int(own.sum()), len(own)
+    if n in (0, m):
+        return np.full(m, 1.0 / m)
+    share = max(n / (n + _CREDIT), n / m)
+    return np.where(own, share / n, (1.0 - share) / (m - n))
 
 
 def _speaks_of(surrogate: FamilySurrogate, space: SearchSpace) -> bool:

@@ -140,7 +140,7 @@ def _known(seconds: np.ndarray) -> np.ndarray:
 
 
 def _linear(features: np.ndarray, level: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Ridge regression of ``level`` (tasks,) on ``features`` (tasks, f) in units of their deviations: slopes, centre."""
+    """Ridge regression of ``level`` (tasks,) on scaled ``features`` (tasks, f): their coefficients and their centre."""
     centre = np.array([float(np.mean(f[np.isfinite(f)])) if np.isfinite(f).any() else 0.0 for f in features.T])
     x = np.where(np.isfinite(features), features - centre, 0.0)
     scale = x.std(axis=0)

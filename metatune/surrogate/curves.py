@@ -28,7 +28,7 @@ STARTUP = 4
 _PRIOR = 0.5
 _PRIOR_KEEP = 0.06
 #: The other shares that are tried; history decides between these bounds only.
-_FEWER, _MORE = (0.05, 0.045, 0.04, 0.035, 0.03), (0.07, 0.08, 0.1)
+_FEWER, _MORE = (0.05, 0.04), (0.07, 0.08, 0.1)
 #: Fewer past tasks do not decide on the share, and a fit counts them against this weight of the prior.
 _MIN_TASKS = 5
 _PRIOR_TASKS = 1.0

@@ -30,6 +30,7 @@ class FamilySurrogate:
 
     ``design`` has what every task is predicted to score on a common set of configurations; ``smoothness`` has an entry
     per entry of ``tasks``, ``None`` where trees were fitted. ``meta`` and ``design`` are ``None`` with no task at all.
+    ``borrowed`` are the ids of the studies that are not the team's own, such as those of the starter knowledge.
     """
 
     table: FamilyTable
@@ -39,15 +40,16 @@ class FamilySurrogate:
     smoothness: tuple[Hyperparameters | None, ...]
     meta: MetaSurrogate | None
     validation: FamilyValidation
+    borrowed: frozenset[str] = frozenset()
 
     @classmethod
-    def fit(cls, table: FamilyTable) -> "FamilySurrogate":
-        """Train on all usable trials in ``table``."""
+    def fit(cls, table: FamilyTable, *, borrowed: frozenset[str] = frozenset()) -> "FamilySurrogate":
+        """Train on all usable trials in ``table``; studies whose id is in ``borrowed`` are not the team's own."""
         encoder = ConfigurationEncoder.of(table)
         tasks = tasks_of(table, encoder)
         if not tasks:
             nothing = FamilyValidation(0, 0, float("nan"), float("nan"), False)
-            return cls(table, encoder, (), None, (), None, nothing)
+            return cls(table, encoder, (), None, (), None, nothing, borrowed)
         features = sorted({name for task in tasks for name in task.record.metafeatures})
         validation = validate(tasks, encoder, features)
         meta = MetaSurrogate.fit(tasks, encoder, features=features if validation.use_features else ())
@@ -55,7 +57,8 @@ class FamilySurrogate:
         design = Design.of(
             surfaces, encoder, design_points(table, tasks, encoder), length=typical_length(tasks, encoder)
         )
-        return cls(table, encoder, tasks, design, tuple(s.hyperparameters for s in surfaces), meta, validation)
+        smoothness = tuple(surface.hyperparameters for surface in surfaces)
+        return cls(table, encoder, tasks, design, smoothness, meta, validation, borrowed)
 
     def judged_by(self, metric: Metric) -> "FamilySurrogate":
         """The same history by ``metric``, where trials recorded it; smoothness and gate stay as they were learnt."""
@@ -77,6 +80,12 @@ class FamilySurrogate:
         """The tasks' records, in the order of ``tasks``."""
         return tuple(task.record for task in self.tasks)
 
+    @cached_property
+    def is_own(self) -> np.ndarray:
+        """Whether each task has a study of the team's own, bool, shape (tasks,)."""
+        own = np.array([study.id not in self.borrowed for study in self.table.studies], dtype=bool)
+        return np.array([own[self.table.study[task.rows]].any() for task in self.tasks], dtype=bool)
+
     def write(self, directory: Path) -> None:
         """Write everything but the trials into ``directory``, which is made."""
         directory.mkdir(parents=True)
@@ -84,6 +93,7 @@ class FamilySurrogate:
         described: dict[str, object] = {
             "tasks": [[task.record.fingerprint, task.record.metric.name] for task in self.tasks],
             "smoothness": [_as_json(smooth) for smooth in self.smoothness],
+            "borrowed": sorted(self.borrowed),
             "features": list(self.meta.features) if self.meta else [],
             "validation": {k: None if v != v else v for k, v in asdict(self.validation).items()},
         }
@@ -111,6 +121,7 @@ class FamilySurrogate:
                 meta = MetaSurrogate(GBDT.from_text((directory / "meta.txt").read_text()), tuple(raw["features"]))
             fields: dict[str, Any] = {k: float("nan") if v is None else v for k, v in raw["validation"].items()}
             validation = FamilyValidation(**fields)
+            borrowed = frozenset(map(str, raw["borrowed"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise KnowledgeError(
                 f"the surrogate of this family cannot be read ({error})",
@@ -118,7 +129,7 @@ class FamilySurrogate:
                 value=str(directory),
                 remedy="Train the knowledge again: metatune train.",
             ) from error
-        return cls(table, encoder, tasks, design, smoothness, meta, validation)
+        return cls(table, encoder, tasks, design, smoothness, meta, validation, borrowed)
 
 
 def _check_same(recorded: Sequence[Sequence[str]], tasks: Sequence[TaskTrials]) -> None:

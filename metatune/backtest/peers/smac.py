@@ -42,9 +42,8 @@ class SmacSearch:
     def __init__(self, problem: Problem, seed: int) -> None:
         self._pool = Pool(problem)
         space = configuration_space(problem.space, seed)
-        self._rows = [
-            ConfigSpace.Configuration(space, values=completed(problem.space, c)) for c in problem.configurations
-        ]
+        rows = [_within(space, completed(problem.space, configuration)) for configuration in problem.configurations]
+        self._rows = [ConfigSpace.Configuration(space, values=row) for row in rows]
         self._maximizer = PoolMaximizer(space, seed=seed)
         self._seed: int | None = None
         directory = Path(tempfile.mkdtemp(prefix="smac-"))
@@ -95,6 +94,15 @@ def configuration_space(space: SearchSpace, seed: int) -> Any:
     for name, condition in space.conditions.items():
         built.add(ConfigSpace.InCondition(built[name], built[condition.parent], list(condition.values)))
     return built
+
+
+def _within(space: Any, configuration: dict[str, Any]) -> dict[str, Any]:
+    """``configuration`` within the bounds of ``space``, which ConfigSpace rounds."""
+    bounds = {name: (p.lower, p.upper) for name, p in space.items() if hasattr(p, "lower")}
+    return {
+        name: min(max(value, bounds[name][0]), bounds[name][1]) if name in bounds else value
+        for name, value in configuration.items()
+    }
 
 
 def _forest(scenario: Scenario) -> RandomForest:
