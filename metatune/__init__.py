@@ -11,6 +11,7 @@ from metatune.version import __version__
 if TYPE_CHECKING:
     from metatune.knowledge import Knowledge
     from metatune.metafeatures import describe
+    from metatune.pruner import MetaPruner
     from metatune.recommend import recommend
     from metatune.sampler import MetaSampler
     from metatune.space import Condition, SearchSpace
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Condition",
     "Knowledge",
+    "MetaPruner",
     "MetaSampler",
     "SearchSpace",
     "Task",
@@ -34,6 +36,7 @@ __all__ = [
 _HOME = {
     "Condition": "metatune.space",
     "Knowledge": "metatune.knowledge",
+    "MetaPruner": "metatune.pruner",
     "MetaSampler": "metatune.sampler",
     "SearchSpace": "metatune.space",
     "Task": "metatune.task",

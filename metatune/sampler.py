@@ -38,6 +38,7 @@ class MetaSampler(BaseSampler):
     Gaussian-process search. ``task`` describes the task by its meta-features. ``space``: the whole space with
     conditions; without it, the parameters that all trials so far had in common are proposed together and the others
     sampled independently. ``default``: a configuration that is always among the first trials.
+    ``per_second``: choose by the improvement per second that a trial is expected to take, as a time budget asks for.
 
     Failed trials push proposals away, running ones count as pending. A proposal depends on the trials of the study,
     the seed and the trial's number only, so a resumed study goes on as it would have. With several objectives there
@@ -51,6 +52,7 @@ class MetaSampler(BaseSampler):
         task: TaskRecord | None = None,
         space: SearchSpace | None = None,
         default: Configuration | None = None,
+        per_second: bool = False,
         seed: int | None = None,
     ) -> None:
         self._surrogate = surrogate
@@ -59,6 +61,7 @@ class MetaSampler(BaseSampler):
         )
         self._space = space
         self._default = default
+        self._per_second = per_second
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self._several = TPESampler(seed=seed, multivariate=False)
         self._intersection = IntersectionSearchSpace()
@@ -111,7 +114,12 @@ class MetaSampler(BaseSampler):
         proposer = self._proposers.get(space.digest)
         if proposer is None:
             proposer = self._proposers[space.digest] = Proposer(
-                self._task, space, surrogate=self._surrogate, default=self._default, seed=self._seed
+                self._task,
+                space,
+                surrogate=self._surrogate,
+                default=self._default,
+                per_second=self._per_second,
+                seed=self._seed,
             )
         others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
@@ -165,4 +173,5 @@ def _observation(trial: FrozenTrial, space: SearchSpace, sign: float) -> Observa
     if trial.state == TrialState.PRUNED and trial.intermediate_values:
         value = trial.intermediate_values[max(trial.intermediate_values)]
     usable = value is not None and np.isfinite(value)
-    return Observation(space.clip(trial.params)[0], sign * value if usable and value is not None else None)
+    seconds = trial.duration.total_seconds() if trial.duration is not None else float("nan")
+    return Observation(space.clip(trial.params)[0], sign * value if usable and value is not None else None, seconds)

@@ -61,10 +61,11 @@ def make_sampler(
     surrogate: FamilySurrogate | None = None,
     default: Configuration | None = None,
     enqueued: int = 0,
+    per_second: bool = False,
 ) -> BaseSampler:
     """The sampler called ``strategy`` for a study whose trials ask for the parameters of ``space``.
 
-    - ``meta``: ``MetaSampler`` with ``record``, ``surrogate`` and ``default``, which the others ignore;
+    - ``meta``: ``MetaSampler`` with ``record``, ``surrogate``, ``default`` and ``per_second``, which the others ignore;
     - ``random``: independent draws (Bergstra and Bengio, 2012);
     - ``grid``: ``GridSampler``; ``enqueued`` trials come before its first point;
     - ``tpe``: tree-structured Parzen estimator (Bergstra et al., 2011);
@@ -76,7 +77,7 @@ def make_sampler(
     """
     check_strategy(strategy)
     if strategy == "meta":
-        return MetaSampler(surrogate, task=record, space=space, default=default, seed=seed)
+        return MetaSampler(surrogate, task=record, space=space, default=default, per_second=per_second, seed=seed)
     if strategy == "grid":
         return GridSampler(space, seed=seed, enqueued=enqueued)
     return SeededSampler(_HOSTED[strategy], seed=seed)

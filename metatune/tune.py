@@ -65,13 +65,15 @@ def tune(
     returns no finite number, makes a failed trial. When the first five trials all raise one and the same error, the
     search ends.
     ``n_trials``: trials in total, those before a ``resume`` included. ``timeout``: seconds after which no further
-    trial begins. ``strategy``: see ``make_sampler``. ``warm_start``: configurations that are tried first.
+    trial begins; proposals then weigh what a trial promises against the seconds that past ones took.
+    ``strategy``: see ``make_sampler``. ``warm_start``: configurations that are tried first.
     ``space``: another space than the family's; parameters that it leaves out keep the family's default.
     ``knowledge``: ``None`` for what ``Knowledge.find`` finds, ``False`` for a search without history.
     ``store``: where it is recorded; ``None`` for MLflow at its default address, ``False`` for nowhere.
     ``resume``: id of a study in the store, or its beginning, that is to go on; its seed, strategy and default hold.
     ``threads`` for the training of one model. ``refit``: train the best configuration on all but the test rows and
-    score it there. ``pruner`` of Optuna; by default nothing is pruned. ``on_trial`` is called after every trial.
+    score it there. ``pruner`` of Optuna, such as ``MetaPruner``; by default nothing is pruned. ``on_trial`` is called
+    after every trial.
 
     Ctrl-C ends the search with a result that is ``interrupted``. Equal arguments give equal proposals, also after a
     resume. Raises ``UsageError`` for a wrong argument and ``StoreError`` for a store that cannot be used, both before
@@ -95,7 +97,7 @@ def tune(
         guide = _Guide.of(knowledge, record.strategy, name, task.metric).compared_with(knowledge_of(record))
     judge = subject.judge(task, objective, seed=record.seed, threads=threads)
     recorder = Recorder(history, record)
-    sampler = _sampler(record, subject, guide)
+    sampler = _sampler(record, subject, guide, per_second=timeout is not None)
     loop = SearchLoop(record, judge, recorder, sampler=sampler, pruner=pruner, on_trial=on_trial)
     recorder.open()
     interrupted = _search(loop, recorder, earlier, n_trials=n_trials, timeout=timeout)
@@ -204,7 +206,7 @@ def _new_study(
     )
 
 
-def _sampler(record: StudyRecord, subject: Subject, guide: _Guide) -> BaseSampler:
+def _sampler(record: StudyRecord, subject: Subject, guide: _Guide, *, per_second: bool) -> BaseSampler:
     return make_sampler(
         record.strategy,
         space=record.space,
@@ -213,6 +215,7 @@ def _sampler(record: StudyRecord, subject: Subject, guide: _Guide) -> BaseSample
         surrogate=guide.surrogate,
         default=subject.default,
         enqueued=len(warm_start_of(record)),
+        per_second=per_second,
     )
 
 

@@ -1,6 +1,6 @@
 """``Proposer``: the next configuration, as a function of what is known and what was observed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -35,10 +35,11 @@ _CLIMB, _NEAR = (0.05, 0.015), 24
 
 @dataclass(frozen=True)
 class Observation:
-    """A configuration of this search and its score, higher is better; ``None`` if it failed."""
+    """A configuration of this search and its score, higher is better; ``None`` if it failed. ``seconds`` it took."""
 
     configuration: Configuration
     score: float | None
+    seconds: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class Proposer:
     """Proposes configurations of ``space`` for the task ``record``.
 
     ``surrogate`` is what is known of the model family (``None``: nothing), ``default`` a configuration that is always
-    among the first trials. Asking changes nothing: equal arguments give equal answers, whatever was asked before.
+    among the first trials. With ``per_second``, what counts is the improvement per second that a trial is expected to
+    take, where the history knows that. Asking changes nothing: equal arguments give equal answers, whatever was asked before.
     """
 
     def __init__(
@@ -71,9 +73,11 @@ class Proposer:
         *,
         surrogate: FamilySurrogate | None = None,
         default: Configuration | None = None,
+        per_second: bool = False,
         seed: int = 0,
     ) -> None:
         self.space, self.seed = space, seed
+        self._surrogate = surrogate if per_second and surrogate is not None and surrogate.cost is not None else None
         self.prior = Prior(surrogate, record, space, seed=seed)
         self._default = None if default is None else space.clip(default)[0]
         self._units = UnitEncoder(space)
@@ -141,9 +145,10 @@ class Proposer:
         if ahead >= len(candidates):
             return Proposal(self._random(taken, number), "random")
         alone = self.prior.empty or turn_without_history(model, number)
-        improvement = model.log_improvement(points, predicted, without_history=alone)
+        cost = self._log_seconds(observed)
+        improvement = model.log_improvement(points, predicted, without_history=alone) - cost(candidates)
         choice = candidates[int(np.argsort(-improvement, kind="stable")[ahead])]
-        choice = self._refined(choice, model, taken, rng, alone=alone)
+        choice = self._refined(choice, model, cost, taken, rng, alone=alone)
         origin = "model-without-history" if alone or model.odds < 0.0 else "model"
         return Proposal(choice, origin, model.odds, model.trusted)
 
@@ -151,6 +156,7 @@ class Proposer:
         self,
         choice: dict[str, ParamValue],
         model: Mixture,
+        cost: Callable[[Sequence[Configuration]], np.ndarray],
         taken: set[Identity],
         rng: np.random.Generator,
         *,
@@ -163,8 +169,17 @@ class Proposer:
             improvement = model.log_improvement(
                 self._units.encode(tried), self.prior.predict(tried), without_history=alone
             )
-            choice = tried[int(np.argmax(improvement))]
+            choice = tried[int(np.argmax(improvement - cost(tried)))]
         return choice
+
+    def _log_seconds(self, observed: Sequence[Observation]) -> Callable[[Sequence[Configuration]], np.ndarray]:
+        """What candidates are expected to take, by past trials and this search's own; 0 for all if it does not count."""
+        if self._surrogate is None or self._surrogate.cost is None:
+            return lambda candidates: np.zeros(len(candidates))
+        encoder, space = self._surrogate.encoder, self.space
+        tried = encoder.encode([o.configuration for o in observed], space)
+        cost = self._surrogate.cost.anchored(tried, np.array([o.seconds for o in observed]))
+        return lambda candidates: cost.predict(encoder.encode(candidates, space))
 
     def _candidates(
         self,

@@ -21,7 +21,7 @@ from metatune.errors import KnowledgeError, UsageError
 RUNGS = (0.04, 0.06, 0.08, 0.115, 0.15, 0.2, 0.27, 0.35, 0.45, 0.6, 0.8)
 #: A gain is what was won since this share of the steps so far.
 LAG = 0.5
-#: Complete trials before the first one is stopped.
+#: Complete trials before the first one is stopped. With fewer, all of them may be early leaders.
 STARTUP = 4
 
 #: Without history, half of the gain is expected to come again.

@@ -12,11 +12,14 @@ import numpy as np
 from metatune.encoding import ConfigurationEncoder
 from metatune.errors import KnowledgeError
 from metatune.metric import Metric
+from metatune.surrogate.cost import CostModel
+from metatune.surrogate.curves import CurveModel
 from metatune.surrogate.design import Design, design_points, typical_length
 from metatune.surrogate.gbdt import GBDT
 from metatune.surrogate.gp import Hyperparameters
 from metatune.surrogate.meta import MetaSurrogate
 from metatune.surrogate.parallel import each
+from metatune.surrogate.running import cost_of, curves_of
 from metatune.surrogate.surface import TaskSurface
 from metatune.surrogate.tasks import TaskTrials, tasks_of
 from metatune.surrogate.validation import FamilyValidation, validate
@@ -30,6 +33,7 @@ class FamilySurrogate:
 
     ``design`` has what every task is predicted to score on a common set of configurations; ``smoothness`` has an entry
     per entry of ``tasks``, ``None`` where trees were fitted. ``meta`` and ``design`` are ``None`` with no task at all.
+    ``cost`` and ``curves`` say how long a trial takes and how it will end, where trials recorded that.
     ``borrowed`` are the ids of the studies that are not the team's own, such as those of the starter knowledge.
     """
 
@@ -41,6 +45,8 @@ class FamilySurrogate:
     meta: MetaSurrogate | None
     validation: FamilyValidation
     borrowed: frozenset[str] = frozenset()
+    cost: CostModel | None = None
+    curves: CurveModel | None = None
 
     @classmethod
     def fit(cls, table: FamilyTable, *, borrowed: frozenset[str] = frozenset()) -> "FamilySurrogate":
@@ -58,7 +64,8 @@ class FamilySurrogate:
             surfaces, encoder, design_points(table, tasks, encoder), length=typical_length(tasks, encoder)
         )
         smoothness = tuple(surface.hyperparameters for surface in surfaces)
-        return cls(table, encoder, tasks, design, smoothness, meta, validation, borrowed)
+        cost, curves = cost_of(table, tasks, encoder), curves_of(table, tasks)
+        return cls(table, encoder, tasks, design, smoothness, meta, validation, borrowed, cost, curves)
 
     def judged_by(self, metric: Metric) -> "FamilySurrogate":
         """The same history by ``metric``, where trials recorded it; smoothness and gate stay as they were learnt."""
@@ -103,6 +110,9 @@ class FamilySurrogate:
             np.save(directory / "scores.npy", self.design.scores.astype(np.float32))
         if self.meta is not None:
             (directory / "meta.txt").write_text(self.meta.trees.to_text())
+        for name, model in (("cost", self.cost), ("curves", self.curves)):
+            if model is not None:
+                (directory / f"{name}.json").write_text(model.to_json())
         (directory / "surrogate.json").write_text(json.dumps(described))
 
     @classmethod
@@ -122,6 +132,9 @@ class FamilySurrogate:
             fields: dict[str, Any] = {k: float("nan") if v is None else v for k, v in raw["validation"].items()}
             validation = FamilyValidation(**fields)
             borrowed = frozenset(map(str, raw["borrowed"]))
+            costs, learning = directory / "cost.json", directory / "curves.json"
+            cost = CostModel.from_json(costs.read_text()) if costs.is_file() else None
+            curves = CurveModel.from_json(learning.read_text()) if learning.is_file() else None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise KnowledgeError(
                 f"the surrogate of this family cannot be read ({error})",
@@ -129,7 +142,7 @@ class FamilySurrogate:
                 value=str(directory),
                 remedy="Train the knowledge again: metatune train.",
             ) from error
-        return cls(table, encoder, tasks, design, smoothness, meta, validation, borrowed)
+        return cls(table, encoder, tasks, design, smoothness, meta, validation, borrowed, cost, curves)
 
 
 def _check_same(recorded: Sequence[Sequence[str]], tasks: Sequence[TaskTrials]) -> None:

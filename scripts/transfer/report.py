@@ -159,10 +159,8 @@ def _stress(runs: Runs) -> str:
         if entry is None or "gp" not in found["overall"]["methods"]:
             continue
         told = told or tasks_told(found)
-        worst = max(
-            found["tables"], key=lambda table, f=found: f["tables"][table]["methods"]["metatune"]["relative"]["25"]
-        )
-        ratio = found["tables"][worst]["methods"]["metatune"]["relative"]["25"]
+        ratios = {n: t["methods"]["metatune"]["relative"]["25"] for n, t in found["tables"].items()}
+        worst = max(ratios, key=ratios.__getitem__)
         rows.append([
             name, *(number(entry["relative"].get(e), 3) for e in _ALL), *(share(entry["harm"].get(e)) for e in _MAIN),
             f"{number(ratios[worst], 2)} (`{worst}`)", STRESS_BARS.get(name, "1 at any"),
