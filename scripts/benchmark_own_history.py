@@ -3,8 +3,8 @@
     python scripts/benchmark_own_history.py
 
 A team has n tasks of its own; the rest of what it knows is borrowed and of another kind. Here the own tasks are of
-the kind of the task at hand (classification or regression), the borrowed ones of the other. Regret is that of the best of
-one and of three configurations of the portfolio, among the configurations that are no history (see ``Fold``).
+the kind of the task at hand (classification or regression), the borrowed ones of the other. Regret is that of the best
+of one and of three configurations of the portfolio, among the configurations that are no history (see ``Fold``).
 """
 
 import os

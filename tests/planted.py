@@ -52,12 +52,18 @@ def study_of(
     space: SearchSpace = SPACE,
     configurations: Sequence[Configuration],
     family: str = FAMILY,
+    seconds: Callable[[Configuration], float] = lambda c: 1.0,
 ) -> tuple[StudyRecord, list[Trial]]:
     """A study whose trials have the utility ``function`` (higher is better), in the unit of the task's metric."""
     study = StudyRecord(task=task, family=family, space=space, id=f"study-{task.name}", strategy="design", created=0.0)
     trials = [
         Trial(
-            configuration=c, status="complete", value=task.metric.score(function(c)), number=i, key=f"{task.name}-{i}"
+            configuration=c,
+            status="complete",
+            value=task.metric.score(function(c)),
+            number=i,
+            key=f"{task.name}-{i}",
+            seconds=seconds(c),
         )
         for i, c in enumerate(configurations)
     ]
@@ -73,6 +79,7 @@ def planted_snapshot(
     function: Callable[..., float] = utility,
     seed: int = 0,
     prefix: str = "task",
+    seconds: Callable[[Configuration], float] = lambda c: 1.0,
 ) -> Snapshot:
     """``tasks`` related tasks: their optima lie within a few hundredths of each other; no shared configurations."""
     rng = np.random.default_rng(seed)
@@ -82,7 +89,13 @@ def planted_snapshot(
         configurations = space.sample(trials, rng)
         task = record(f"{prefix}{t}", direction)
         records.append(
-            study_of(task, lambda c, x=x, y=y: function(c, x, y), space=space, configurations=configurations)
+            study_of(
+                task,
+                lambda c, x=x, y=y: function(c, x, y),
+                space=space,
+                configurations=configurations,
+                seconds=seconds,
+            )
         )
     return Snapshot.of(records)
 

@@ -143,8 +143,8 @@ def test_own_tasks_weigh_more_the_more_there_are() -> None:
 
 
 def test_the_opening_follows_own_tasks_rather_than_borrowed_ones() -> None:
-    theirs = planted_snapshot(tasks=6)
-    ours = planted_snapshot(tasks=3, function=lambda c, x, y: utility(c, 0.9, y), prefix="own")
+    theirs = planted_snapshot(tasks=20, trials=15)
+    ours = planted_snapshot(tasks=3, trials=15, function=lambda c, x, y: utility(c, 0.9, y), prefix="own")
     known = Knowledge.build(theirs)
     both = Knowledge.build(theirs.merge(ours), reuse=known).surrogate("planted")
     assert both is not None
@@ -154,6 +154,28 @@ def test_the_opening_follows_own_tasks_rather_than_borrowed_ones() -> None:
     pool = proposer_for(both).prior.pool
     at_ours, at_theirs = (np.array([abs(float(c["x"]) - x) < 0.1 for c in pool]) for x in (0.9, 0.3))
     assert first[at_ours].mean() - first[at_theirs].mean() > first_alike[at_ours].mean() - first_alike[at_theirs].mean()
+
+
+def test_per_second_a_cheap_configuration_is_preferred_to_one_that_promises_little_more() -> None:
+    # The utility is flat in ``extra``, which costs: a search that counts seconds keeps it low.
+    def flat(c: Configuration, x: float, y: float) -> float:
+        return utility({**c, "extra": 7}, x, y)
+
+    def seconds(c: Configuration) -> float:
+        return 0.1 * 3.0 ** int(c.get("extra", 1))  # type: ignore[arg-type]
+
+    surrogate = surrogate_of(planted_snapshot(function=flat, seconds=seconds))
+    assert surrogate.cost is not None
+    spent = []
+    for per_second in (False, True):
+        proposer = Proposer(record("new"), SPACE, surrogate=surrogate, per_second=per_second, seed=0)
+        observed: list[Observation] = []
+        for number in range(14):
+            c = proposer.propose(observed, number=number).configuration
+            observed.append(Observation(c, flat(c, 0.3, 1e-2), 5.0 * seconds(c)))
+        spent.append(sum(o.seconds for o in observed[4:]))
+        assert max(o.score for o in observed if o.score is not None) > -0.05
+    assert spent[1] < spent[0] / 3
 
 
 def test_while_the_history_is_unproven_some_proposals_do_without_it() -> None:

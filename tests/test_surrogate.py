@@ -199,6 +199,34 @@ def test_write_and_read_predict_the_same(tmp_path: Path, trials: int) -> None:
         FamilySurrogate.read(tmp_path / "s", table)
 
 
+def test_costs_and_learning_curves_are_learnt_kept_and_read(tmp_path: Path) -> None:
+    def with_curve(trial: Trial) -> Trial:
+        assert trial.value is not None
+        return replace(
+            trial, curve=tuple(trial.value - 1.0 / (step + 1) for step in range(8)), seconds=1.0 + trial.value
+        )
+
+    records = []
+    for t in range(4):
+        study, trials = study_of(record(f"task{t}"), lambda c: 2.0 + utility(c), configurations=SPACE.sample(30, t))
+        records.append((study, [with_curve(x) for x in trials if x.value is not None and x.value > 0]))
+    table = Snapshot.of(records).family("planted")
+    surrogate = FamilySurrogate.fit(table)
+    assert surrogate.cost is not None
+    assert surrogate.curves is not None
+    assert surrogate.curves.tasks == 4
+    surrogate.write(tmp_path / "s")
+    again = FamilySurrogate.read(tmp_path / "s", table)
+    X = surrogate.encoder.encode(SPACE.sample(20, 9), SPACE)
+    assert again.cost is not None
+    assert again.curves is not None
+    np.testing.assert_array_equal(again.cost.predict(X), surrogate.cost.predict(X))
+    assert again.curves.to_json() == surrogate.curves.to_json()
+    good, bad = ({"x": x, "y": 1e-2, "kind": "good", "extra": 7} for x in (0.3, 0.9))
+    slow, fast = surrogate.cost.predict(surrogate.encoder.encode([good, bad], SPACE))
+    assert slow > fast
+
+
 def test_tasks_are_judged_by_the_metric_that_is_asked_for() -> None:
     other = Metric("cost", "minimize")
     records = []

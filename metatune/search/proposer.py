@@ -63,7 +63,8 @@ class Proposer:
 
     ``surrogate`` is what is known of the model family (``None``: nothing), ``default`` a configuration that is always
     among the first trials. With ``per_second``, what counts is the improvement per second that a trial is expected to
-    take, where the history knows that. Asking changes nothing: equal arguments give equal answers, whatever was asked before.
+    take, where the history knows that. Asking changes nothing: equal arguments give equal answers, whatever was asked
+    before.
     """
 
     def __init__(
@@ -173,7 +174,7 @@ class Proposer:
         return choice
 
     def _log_seconds(self, observed: Sequence[Observation]) -> Callable[[Sequence[Configuration]], np.ndarray]:
-        """What candidates are expected to take, by past trials and this search's own; 0 for all if it does not count."""
+        """Log seconds that candidates are expected to take, by past trials and this search; 0 if they do not count."""
         if self._surrogate is None or self._surrogate.cost is None:
             return lambda candidates: np.zeros(len(candidates))
         encoder, space = self._surrogate.encoder, self.space

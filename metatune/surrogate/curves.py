@@ -29,8 +29,9 @@ _PRIOR = 0.5
 _PRIOR_KEEP = 0.06
 #: The other shares that are tried; history decides between these bounds only.
 _FEWER, _MORE = (0.05, 0.04), (0.07, 0.08, 0.1)
-#: Fewer past tasks do not decide on the share, and a fit counts them against this weight of the prior.
+#: Fewer past tasks do not decide on the share.
 _MIN_TASKS = 5
+#: The prior on the weights counts as much as a task with gains of the size of its spread.
 _PRIOR_TASKS = 1.0
 #: More curves of one task than this add little.
 _MAX_CURVES = 200

@@ -60,7 +60,7 @@ def _search(found: Mapping[str, Any]) -> str:
     ]
     for name, described in found["tables"].items():
         lines += [f"`{name}`, {described['tasks']} tasks: mean regret (median)", _table(described["methods"])]
-    return "\n\n".join(lines)
+    return "\n\n".join(filter(None, lines))
 
 
 def _relative_by_table(found: Mapping[str, Any]) -> str:

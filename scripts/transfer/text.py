@@ -12,13 +12,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def number(value: float | None, digits: int = 4) -> str:
     """``value`` without the zero before the point; a dash for none."""
-    return (
-        "–"
-        if value is None
-        else f"{value:.{digits}f}".replace("0.", ".", 1)
-        if abs(value) < 1
-        else f"{value:.{digits}f}"
-    )
+    return "–" if value is None else f"{value:.{digits}f}".removeprefix("0")
 
 
 def share(value: float | None) -> str:

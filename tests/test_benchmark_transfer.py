@@ -1,0 +1,96 @@
+"""The benchmark script: its stages run on a small table, and its section of the page is what the runs say."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from backtest_tables import small_table
+
+from metatune.backtest.run import Journal, Protocol, Run
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+
+import benchmark_transfer
+from transfer import published, stages
+from transfer.reading import Runs, common, gate
+from transfer.report import BEGIN, END, report, write
+from transfer.text import number
+
+
+def run(method: str, level: float, *, table: str = "lcbench", task: str = "t0", seed: int = 0) -> Run:
+    return Run(table, task, seed, method, Protocol(), np.full(50, level), np.full(50, 0.01))
+
+
+def test_only_what_all_methods_have_run_is_compared() -> None:
+    runs = [run("a", 0.1, task="t0"), run("a", 0.1, task="t1"), run("b", 0.1, task="t0")]
+    runs.append(replace(run("b", 0.1, task="t1"), regret=np.empty(0), error="ValueError: no"))
+    runs.append(run("a", 0.1, table="hpobench_mlp"))
+    assert [(one.table, one.task, one.method) for one in common(runs)] == [
+        ("lcbench", "t0", "a"), ("lcbench", "t0", "b"), ("hpobench_mlp", "t0", "a"),
+    ]  # fmt: skip
+
+
+def test_the_gates_choice_is_read_from_the_runs() -> None:
+    ends = {"": 0.2, "-features-on": 0.2, "-features-off": 0.3}
+    assert gate([run(f"metatune{end}", level) for end, level in ends.items()]) == (1, 0)
+    same = dict.fromkeys(ends, 0.2)
+    assert gate([run(f"metatune{end}", level) for end, level in same.items()]) == (0, 0)
+
+
+def test_the_section_is_replaced_and_the_rest_kept(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# Figures\n")
+    write(page, "one")
+    assert page.read_text() == f"# Figures\n\n{BEGIN}\none\n{END}\n"
+    page.write_text(page.read_text() + "\n## Speed\n")
+    write(page, "two")
+    assert page.read_text() == f"# Figures\n\n{BEGIN}\ntwo\n{END}\n\n## Speed\n"
+
+
+def test_the_report_has_what_there_are_runs_of(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "runs")
+    for task in ("t0", "t1"):
+        journal.append([run("gp", 0.4, task=task), run("metatune", 0.1, task=task), run("portfolio", 0.2, task=task)])
+    journal.append([run("smac", 0.3)])
+    inverted = Protocol(stress="inverted")
+    journal.append([replace(run("metatune", 0.5), protocol=inverted)])
+    text = report(Runs(tmp_path / "runs"), tmp_path)
+    assert "| **geometric mean** | .250 | .250 | .250 | .250 |" in text
+    assert "| inverted history | 1.250 |" in text
+    assert "`smac`, by average rank" not in text.split("### Released")[0]
+    assert "The best released method, by average rank at 10, is `smac`." in text
+    assert "1 tasks (`lcbench` 1)" in text.split("### Released")[1].split("###")[0]
+    assert "without one of its parts" not in text
+    assert report(Runs(tmp_path / "nowhere"), tmp_path) == ""
+
+
+def test_published_curves_are_the_best_so_far_within_the_bounds(tmp_path: Path) -> None:
+    trials = pd.DataFrame({"task_id": ["a", "a", "b", "b"], "y": [0.0, 1.0, 10.0, 20.0]})
+    trials.to_parquet(tmp_path / "trials.parquet")
+    parts = [
+        pd.DataFrame({"seed": 0, "iteration": range(100), "value": value, "task": task, "optimizer": "gcp"})
+        for task, value in (("a", np.r_[0.5, 0.25, np.full(98, 0.75)]), ("b", np.full(100, 15.0)))
+    ]
+    pd.concat(parts).to_parquet(tmp_path / "published_curves.parquet")
+    assert published.published(tmp_path) == {"gcp": pytest.approx([0.5, *[0.375] * 5])}
+
+
+def test_a_stage_runs_and_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small_table(tmp_path, tasks=3, n=30)
+    monkeypatch.setattr(stages, "OWN", ("random", "default"))
+    words = ["--benchmarks", str(tmp_path), "--runs", str(tmp_path / "runs"), "--tables", "small", "--stages", "a"]
+    assert benchmark_transfer.main([*words, "--seeds", "1", "--workers", "1"]) == 0
+    assert "6 of 6 searches" in capsys.readouterr().err
+    assert benchmark_transfer.main([*words, "--seeds", "1", "--workers", "1"]) == 0
+    assert capsys.readouterr().err == ""
+    assert len(Runs(tmp_path / "runs").of(["small"], ["random", "default"], Protocol())) == 6
+    assert benchmark_transfer.main([*words[:-3], "nowhere", "--seeds", "1"]) == 3
+
+
+def test_numbers_are_short() -> None:
+    assert [number(0.25, 2), number(1.5, 2), number(None), number(-0.5, 1)] == [".25", "1.50", "–", "-0.5"]

@@ -1,0 +1,164 @@
+"""``metatune backtest`` as a user types it: on a folder and on knowledge, with its document, page and exit codes."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from backtest_tables import trials_of, write_folder
+from planted import FAMILY, planted_snapshot
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
+from metatune.backtest.registry import METHODS
+from metatune.backtest.run import Journal, Protocol, Run
+from metatune.cli.backtest import METHODS as USUAL
+from metatune.cli.backtest import ReplayProgress
+from metatune.cli.main import app
+from metatune.knowledge import Knowledge
+from metatune.snapshot import Snapshot
+
+SHORT = ("--seeds", "1", "--tasks", "2", "--evaluations", "5", "--workers", "1")
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, ["backtest", *map(str, words)])
+
+
+def document(result: Result) -> dict[str, Any]:
+    """The one JSON document on standard output."""
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_folder(tmp_path / "small", trials_of(tasks=3, n=40))
+
+
+@pytest.fixture
+def knowledge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with knowledge of two families with enough trials, and of one without, as ``Knowledge.find`` finds it."""
+    monkeypatch.setenv("METATUNE_KNOWLEDGE", str(tmp_path / "known"))
+    monkeypatch.setattr(Knowledge, "load", classmethod(lambda cls, directory: _Known(planted_snapshot(3, 16))))
+    return tmp_path / "known"
+
+
+class _Known:
+    """Knowledge of which only the snapshot is asked for."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+
+
+def test_a_folder_gives_one_document_and_a_page_with_the_curves(folder: Path, tmp_path: Path) -> None:
+    page = tmp_path / "out" / "page.html"
+    result = run("--table", folder, "--methods", "random,portfolio", *SHORT, "--html", page, "--json")
+    found = document(result)
+    assert set(found) == {"version", "protocol", "tables", "overall", "unavailable", "failures"}
+    methods = found["tables"]["small"]["methods"]
+    assert set(methods) == {"random", "portfolio"}
+    assert found["tables"]["small"]["tasks"] == 2
+    assert len(methods["portfolio"]["curve"]) == 5
+    assert methods["portfolio"]["regret"]["5"] < methods["random"]["regret"]["1"]
+    assert found["protocol"]["seeds"] == 1
+    html = page.read_text()
+    assert html.count("<title>portfolio</title>") == 1
+    assert 'aria-label="Mean regret on small by evaluation"' in html
+
+
+def test_knowledge_is_replayed_family_by_family(knowledge: Path) -> None:
+    found = document(run("--family", FAMILY, "--methods", "random,default", *SHORT, "--json"))
+    assert set(found["tables"]) == {FAMILY}
+
+
+def test_a_family_that_is_not_known_is_wrong_usage(knowledge: Path) -> None:
+    result = run("--family", "plantd", "--methods", "random", *SHORT, "--json")
+    assert result.exit_code == 2
+    assert FAMILY in json.loads(result.stdout)["error"]["remedy"]
+
+
+def test_knowledge_with_too_little_is_no_history(knowledge: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Knowledge, "load", classmethod(lambda cls, directory: _Known(planted_snapshot(1, 16))))
+    result = run("--methods", "random", *SHORT, "--json")
+    assert result.exit_code == 5
+    assert json.loads(result.stdout)["error"]["type"] == "NoHistoryError"
+
+
+def test_options_reach_the_protocol_and_the_runs_are_kept(folder: Path, tmp_path: Path) -> None:
+    words = ("--table", folder, "--methods", "random", *SHORT, "--stress", "inverted", "--history", "1")
+    found = document(run(*words, "--runs", tmp_path / "runs", "--json"))
+    assert (found["protocol"]["stress"], found["protocol"]["n_history"]) == ("inverted", 1)
+    kept = list(Journal(tmp_path / "runs").read("small", "random"))
+    assert [one.protocol for one in kept] == [Protocol(n=5, stress="inverted", n_history=1)] * 2
+    again = run(*words, "--runs", tmp_path / "runs", "--json")
+    assert document(again) == found
+    assert "[2/2]" not in again.stderr
+
+
+@pytest.mark.parametrize("known", ["metatune", "tpe_warm", "smac"])
+def test_an_unknown_method_is_wrong_usage_and_the_known_ones_are_named(folder: Path, known: str) -> None:
+    result = run("--table", folder, "--methods", "random,genius", *SHORT, "--json")
+    assert result.exit_code == 2
+    error = json.loads(result.stdout)["error"]
+    assert error["value"] == "genius"
+    assert known in error["remedy"]
+
+
+def test_a_peer_that_cannot_run_is_listed_with_its_reason(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("METATUNE_OPENBOX_PYTHON", raising=False)
+    words = ("--table", folder, *SHORT)
+    found = document(run(*words, "--methods", "random,openbox", "--json"))
+    assert set(found["tables"]["small"]["methods"]) == {"random"}
+    assert "numpy < 2" in found["unavailable"]["openbox"]
+    alone = run(*words, "--methods", "openbox")
+    assert alone.exit_code == 2
+    assert "numpy < 2" in alone.stderr
+
+
+def test_people_get_a_table_per_table_and_one_for_all(folder: Path) -> None:
+    result = run("--table", folder, "--methods", "gp,portfolio", *SHORT)
+    assert result.exit_code == 0
+    assert "small: mean regret over 2 tasks" in result.stdout
+    assert "All 2 tasks" in result.stdout
+    assert "portfolio" in result.stdout
+    assert "[4/4]" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(("--family", "knn"), 2), (("--stress", "silly"), 2), (("--seeds", "0"), 2), (("--methods", ","), 2)],
+)
+def test_wrong_options_are_wrong_usage(folder: Path, words: tuple[str, ...], code: int) -> None:
+    assert run("--table", folder, "--methods", "random", *words).exit_code == code
+
+
+def test_a_folder_without_the_layout_is_bad_data(tmp_path: Path) -> None:
+    result = run("--table", tmp_path, "--methods", "random", "--json")
+    assert result.exit_code == 3
+    assert "space.json" in json.loads(result.stdout)["error"]["field"]
+
+
+def test_a_failed_search_is_told_and_changes_the_exit_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = Run("small", "task0", 0, "random", Protocol(n=5), np.ones(5), np.ones(2), "ValueError: odd\x1b[2J")
+    monkeypatch.setattr("metatune.backtest.replay.run_all", lambda *words, **options: [failed])
+    result = run("--table", folder, "--methods", "random", *SHORT)
+    assert result.exit_code == 6
+    assert "random failed in 1 searches" in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+def test_what_is_compared_usually_exists() -> None:
+    assert set(USUAL.split(",")) <= set(METHODS)
+
+
+def test_a_terminal_has_one_line_of_progress() -> None:
+    screen = Console(file=io.StringIO(), force_terminal=True, width=120)
+    one = Run("small", "task0", 0, "random", Protocol(), np.ones(5), np.ones(5))
+    with ReplayProgress(screen) as progress:
+        progress([one], 3, 9)
+    shown = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert "small, seed 0, task0" in shown
+    assert "3/9" in shown
