@@ -62,12 +62,13 @@ class MetaPruner(BasePruner):
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
         reached = [t for t in trials if _reached(t, step)]
         # Of a running trial that has not come as far, nobody knows whether it is better.
-        stopped = sum(t.state == TrialState.PRUNED and bool(t.intermediate_values) for t in trials)
-        stopped -= sum(t.state == TrialState.PRUNED for t in reached)
+        stopped = [
+            t for t in trials if t.state == TrialState.PRUNED and t.intermediate_values and not _reached(t, step)
+        ]
         best = max(complete, key=lambda t: -np.inf if t.value is None else sign * t.value)
         looks = sign * np.array([_look(t.intermediate_values, step) for t in (trial, best, *reached)])
         own, leader, *others = self.model.project(rung, looks[:, 0], looks[:, 1])
-        started = len(others) + stopped
+        started = len(others) + len(stopped)
         return not self.model.is_promising(rung, own, np.array(others), started, leader=leader)
 
 

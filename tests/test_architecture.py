@@ -23,6 +23,11 @@ HOSTS = {
     "typer": {"cli/"},
     "rich": {"cli/"},
     "skops": {"learners/"},
+    "torch": {"backtest/peers/"},
+    "smac": {"backtest/peers/smac.py"},
+    "syne_tune": {"backtest/peers/syne_tune.py"},
+    "ax": {"backtest/peers/ax.py"},
+    "openbox": {"backtest/peers/openbox_server.py"},
 }
 UNPICKLERS = {"pickle", "cPickle", "joblib", "dill", "cloudpickle", "shelve", "marshal"}
 #: ``cli`` commands import what they need when they run, so that --help answers at once.

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from metatune.backtest.registry import METHODS
 from metatune.backtest.run import Journal, Protocol, Run
+from metatune.backtest.table import ReplayTable
 from metatune.cli.backtest import METHODS as USUAL
 from metatune.cli.backtest import ReplayProgress
 from metatune.cli.main import app
@@ -25,6 +26,20 @@ SHORT = ("--seeds", "1", "--tasks", "2", "--evaluations", "5", "--workers", "1")
 
 def run(*words: object) -> Result:
     return CliRunner().invoke(app, ["backtest", *map(str, words)])
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[ReplayTable]:
+    """Let searches end at once, and see the tables that they would have run on."""
+    seen: list[ReplayTable] = []
+
+    def run_all(tables: list[ReplayTable], methods: list[str], *_: object, **options: object) -> list[Run]:
+        seen.extend(tables)
+        return [
+            Run(t.name, "task0", 0, method, Protocol(), np.ones(5), np.ones(5)) for t in tables for method in methods
+        ]
+
+    monkeypatch.setattr("metatune.backtest.replay.run_all", run_all)
+    return seen
 
 
 def document(result: Result) -> dict[str, Any]:
@@ -40,7 +55,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def knowledge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with knowledge of two families with enough trials, and of one without, as ``Knowledge.find`` finds it."""
+    """Knowledge of one family, where the environment says."""
     monkeypatch.setenv("METATUNE_KNOWLEDGE", str(tmp_path / "known"))
     monkeypatch.setattr(Knowledge, "load", classmethod(lambda cls, directory: _Known(planted_snapshot(3, 16))))
     return tmp_path / "known"
@@ -69,9 +84,11 @@ def test_a_folder_gives_one_document_and_a_page_with_the_curves(folder: Path, tm
     assert 'aria-label="Mean regret on small by evaluation"' in html
 
 
-def test_knowledge_is_replayed_family_by_family(knowledge: Path) -> None:
+def test_knowledge_is_replayed_family_by_family(knowledge: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = recorded(monkeypatch)
     found = document(run("--family", FAMILY, "--methods", "random,default", *SHORT, "--json"))
     assert set(found["tables"]) == {FAMILY}
+    assert [len(table.tasks) for table in tables] == [3]
 
 
 def test_a_family_that_is_not_known_is_wrong_usage(knowledge: Path) -> None:
@@ -109,6 +126,7 @@ def test_an_unknown_method_is_wrong_usage_and_the_known_ones_are_named(folder: P
 
 def test_a_peer_that_cannot_run_is_listed_with_its_reason(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("METATUNE_OPENBOX_PYTHON", raising=False)
+    recorded(monkeypatch)
     words = ("--table", folder, *SHORT)
     found = document(run(*words, "--methods", "random,openbox", "--json"))
     assert set(found["tables"]["small"]["methods"]) == {"random"}

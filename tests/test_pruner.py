@@ -170,6 +170,19 @@ def test_running_trials_that_are_not_as_far_are_not_held_to_be_worse() -> None:
     assert decision(40)
 
 
+@pytest.mark.parametrize(("stopped", "at", "pruned"), [(18, 30, True), (18, 3, True), (31, 3, False), (31, 30, False)])
+def test_each_stopped_trial_counts_once(stopped: int, at: int, pruned: bool) -> None:
+    study = search(np.ones((6, 50)), MetaPruner(CurveModel(keep=0.1)))
+    for _ in range(stopped):
+        trial = study.ask()
+        for step in range(1, at + 1):
+            trial.report(0.5, step)
+        study.tell(trial, state=TrialState.PRUNED)
+    trial = study.ask()
+    trial.report(0.6, 25)  # seventh, where 22 % go on
+    assert trial.should_prune() is pruned
+
+
 def test_a_longer_budget_can_be_told() -> None:
     flat = np.linspace(1, 0, 30)[:, None] * np.ones(50)
     shortest = [min(lengths(search(flat, MetaPruner(budget=budget)))) for budget in (50, 200)]

@@ -91,7 +91,7 @@ def backtest(
             progress=progress,
             tasks=tasks,
         )
-    document = summarise(done, unavailable=unavailable)
+    document = summarise(done, unavailable={})
     if html is not None:
         from metatune.report import backtest_page
 

@@ -25,6 +25,7 @@ from scipy.spatial.distance import cdist
 from metatune.search.acquisition import log_expected_improvement
 from metatune.search.transfer import discordance, expert_weights, standardised
 from metatune.surrogate.gp import GaussianProcess, matern52
+from metatune.surrogate.tasks import best_and_even
 
 #: How fast experts that order the observations wrongly lose weight, in the mean and in the covariance.
 _SHARPNESS, _COVARIANCE_SHARPNESS = 0.8, 0.3
@@ -39,6 +40,10 @@ _PULL = 0.2
 _AGAINST = {"given": 0.0, "free": 1.0, "absent": 1.0}
 #: Hypotheses with less weight than this share of the best one's, or beyond this number, are left out.
 _NEGLIGIBLE, _KEPT = 0.02, 8
+#: The plain process learns its lengthscales from so many observations.
+_LEARNT_BY = 64
+#: Experts are judged by so many observations: the pairs grow with the square.
+_JUDGED_BY = 50
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
 Mean = Literal["given", "free", "absent"]
@@ -161,7 +166,8 @@ class Mixture:
         self.weights = np.empty(0)
         self._kept: list[_Conditioned] = []
         if len(told):
-            wrong = discordance(told, self.z)
+            judged_by = best_and_even(self.z, _JUDGED_BY)
+            wrong = discordance(told[:, judged_by], self.z[judged_by])
             self.weights = expert_weights(wrong, len(self.z), base, sharpness=_SHARPNESS)
             self._spread = np.sqrt(expert_weights(wrong, len(self.z), base, sharpness=_COVARIANCE_SHARPNESS))
             self._length = (np.ones(int(owners.max()) + 1) if length is None else length)[owners]
@@ -242,7 +248,11 @@ class _Cold:
     @classmethod
     def fit(cls, U: np.ndarray, z: np.ndarray, owners: np.ndarray) -> "_Cold":
         centre, deviation = float(z.mean()), float(z.std()) or 1.0
-        process = GaussianProcess(U, (z - centre) / deviation, owners=owners)
+        target = (z - centre) / deviation
+        # Lengthscales need not be learnt from every observation, which would take the most of a long search's time.
+        some = best_and_even(z, _LEARNT_BY)
+        smooth = GaussianProcess(U[some], target[some], owners=owners).hyperparameters
+        process = GaussianProcess(U, target, owners=owners, hyperparameters=smooth)
         evidence = process.log_marginal_likelihood() - len(z) * math.log(deviation)
         return cls(process, centre, deviation, evidence, float(z.max()))
 

@@ -26,11 +26,11 @@ _OPENING_ENDS = 10
 _MAX_OBSERVED = 300
 #: So many of the pool are looked at for each proposal, beside fresh points and neighbours of the best.
 CANDIDATES = 1000
-_FRESH, _NEIGHBOURS, _CENTRES = 64, 96, 3
+_FRESH, _NEIGHBOURS, _CENTRES = 32, 60, 3
 #: While the history is less than so much likelier (logarithm) than none, one proposal in ``_SHARE`` does without it.
 _PROVEN, _SHARE = 1.0, 8
 #: Widths of the steps, as shares of the range, and number of neighbours, of the climb from the best candidate.
-_CLIMB, _NEAR = (0.05, 0.015), 24
+_CLIMB, _NEAR = (0.05, 0.015), 16
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ import numpy as np
 
 #: Weight of an earlier task: exp(-sharpness * min(n, _CAP) * share of wrongly ordered pairs).
 _CAP = 25
+#: Experts that are compared at a time: all of them, times all pairs, would fill memory.
+_AT_ONCE = 64
 #: A bad score counts at most so many times as far below the median as the best is above it.
 _DEPTH = 4.0
 #: Beyond this, sums of squares overflow.
@@ -18,14 +20,18 @@ def discordance(predicted: np.ndarray, score: np.ndarray) -> np.ndarray:
     ``predicted`` (experts, n), ``score`` (n,). Pairs with equal scores do not count, equal predictions count half.
     Without a single pair to judge by, the answer is 0 for all.
     """
-    i, j = np.triu_indices(len(score), 1)
-    truth = np.sign(score[i] - score[j])
-    i, j, truth = i[truth != 0], j[truth != 0], truth[truth != 0]
-    if not len(truth):
+    n = len(score)
+    truth = np.sign(score[:, None] - score[None, :]).ravel()
+    pairs = np.count_nonzero(truth) / 2.0
+    if not pairs:
         return np.zeros(len(predicted))
-    # Signs that agree add 1, that differ -1, a tie 0; one expert at a time, since pairs times experts fill memory.
-    agreement = [float(truth @ np.sign(row[i] - row[j])) for row in predicted]
-    return (1.0 - np.array(agreement) / len(truth)) / 2.0
+    agreement = np.empty(len(predicted))
+    for start in range(0, len(predicted), _AT_ONCE):
+        some = predicted[start : start + _AT_ONCE]
+        # Over both orders of a pair, "i above j" times the true sign adds 1 where they agree, -1 where not, 0 for ties.
+        above = (some[:, :, None] > some[:, None, :]).reshape(len(some), n * n)
+        agreement[start : start + _AT_ONCE] = above.astype(np.float32) @ truth.astype(np.float32)
+    return np.asarray((1.0 - agreement / pairs) / 2.0)
 
 
 def expert_weights(wrong: np.ndarray, n: int, base: np.ndarray, *, sharpness: float) -> np.ndarray:
