@@ -32,7 +32,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[ReplayTable]:
     """Let searches end at once, and see the tables that they would have run on."""
     seen: list[ReplayTable] = []
 
-    def run_all(tables: list[ReplayTable], methods: list[str], *_: object, **options: object) -> list[Run]:
+    def run_all(tables: list[ReplayTable], names: list[str], *_: object, **options: object) -> list[Run]:
         seen.extend(tables)
         return [
             Run(t.name, "task0", 0, method, Protocol(), np.ones(5), np.ones(5)) for t in tables for method in methods

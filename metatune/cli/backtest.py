@@ -91,7 +91,7 @@ def backtest(
             progress=progress,
             tasks=tasks,
         )
-    document = summarise(done, unavailable={})
+    document = summarise(done, unavailable=unavailable)
     if html is not None:
         from metatune.report import backtest_page
 
