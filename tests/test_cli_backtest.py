@@ -34,9 +34,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[ReplayTable]:
 
     def run_all(tables: list[ReplayTable], names: list[str], *_: object, **options: object) -> list[Run]:
         seen.extend(tables)
-        return [
-            Run(t.name, "task0", 0, method, Protocol(), np.ones(5), np.ones(5)) for t in tables for method in methods
-        ]
+        return [Run(t.name, "task0", 0, method, Protocol(), np.ones(5), np.ones(5)) for t in tables for method in names]
 
     monkeypatch.setattr("metatune.backtest.replay.run_all", run_all)
     return seen
