@@ -173,5 +173,6 @@ def _observation(trial: FrozenTrial, space: SearchSpace, sign: float) -> Observa
     if trial.state == TrialState.PRUNED and trial.intermediate_values:
         value = trial.intermediate_values[max(trial.intermediate_values)]
     usable = value is not None and np.isfinite(value)
-    seconds = trial.duration.total_seconds() if trial.duration is not None else float("nan")
+    took = trial.duration if trial.state == TrialState.COMPLETE else None  # a crash says nothing about the seconds
+    seconds = float("nan") if took is None else took.total_seconds()
     return Observation(space.clip(trial.params)[0], sign * value if usable and value is not None else None, seconds)

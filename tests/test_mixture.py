@@ -5,6 +5,7 @@ import pytest
 
 from metatune.search.candidates import favoured_and_random
 from metatune.search.mixture import HYPOTHESES, Mixture
+from metatune.search.transfer import standardised
 
 OWNERS = np.arange(2)
 GRID = np.stack(np.meshgrid(np.linspace(0, 1, 15), np.linspace(0, 1, 15)), axis=-1).reshape(-1, 2)
@@ -124,3 +125,9 @@ def test_hypotheses_that_trust_blindly_have_no_odds_against_them() -> None:
     truth = -peak(GRID, 0.7, 0.3)
     value = {id(m): truth[np.argmax(m.log_improvement(GRID, experts(GRID)))] for m in (model, doubting)}
     assert value[id(doubting)] > value[id(model)]
+
+
+def test_most_scores_equal_and_one_disaster_leave_the_others_apart() -> None:
+    z = standardised(np.array([0.9, 0.9, 0.9, 0.9, 0.8, 0.7, -1e6]))
+    assert z[3] - z[4] > 0.1
+    assert z[4] > z[5] > z[6]

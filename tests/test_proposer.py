@@ -226,6 +226,15 @@ def test_two_workers_with_one_seed_do_not_propose_the_same(n: int) -> None:
     assert len({str(sorted(c.items())) for c in running}) == 4
 
 
+def test_workers_that_ask_together_differ_on_a_coarse_grid_too() -> None:
+    space = SearchSpace({name: {"type": "int", "low": 0, "high": 15} for name in "ab"})
+    for seed in range(4):
+        proposer = Proposer(record("new"), space, seed=seed)
+        observed = [Observation(c, -abs(int(c["a"]) - 9) - abs(int(c["b"]) - 4)) for c in space.sample(12, seed)]  # type: ignore[arg-type]
+        asked = [proposer.propose(observed, number=12 + k, ahead=k).configuration for k in range(4)]
+        assert len({tuple(c.values()) for c in asked}) == 4
+
+
 def test_failures_push_proposals_away() -> None:
     def fails_when_good(c: Configuration) -> Observation:
         fails = c["kind"] == "good" and float(c["x"]) < 0.5  # type: ignore[arg-type]

@@ -157,14 +157,54 @@ def test_the_design_has_the_best_of_every_task_and_no_configuration_twice() -> N
     assert max(utility(SPACE.clip(c)[0]) for c in decoded) > -0.4
 
 
-def test_the_design_is_exact_where_it_is_and_close_between() -> None:
+def test_the_design_is_all_but_exact_where_it_is_and_close_between() -> None:
     surrogate = planted_surrogate()
     assert surrogate.design is not None
     at = surrogate.design.predict(surrogate.design.X[:300], np.array([0, 2]))
-    np.testing.assert_allclose(at, surrogate.design.scores[[0, 2], :300], atol=0.01)
+    np.testing.assert_allclose(at, surrogate.design.scores[[0, 2], :300], atol=0.05)
     surface = TaskSurface.fit(surrogate.tasks[0], surrogate.encoder)
     X = surrogate.encoder.encode(SPACE.sample(100, 7), SPACE)
     np.testing.assert_allclose(by_task(surrogate, X)[0], surface.predict(X, surrogate.encoder.unit(X)), atol=0.3)
+
+
+def test_between_crowded_points_nothing_is_beyond_what_the_task_scores() -> None:
+    rng = np.random.default_rng(0)
+    space = SearchSpace({name: {"low": 0.0, "high": 1.0} for name in "abcdef"})
+
+    def function(c: Configuration) -> float:
+        return -sum((float(value) - 0.6) ** 2 for value in c.values())  # type: ignore[arg-type]
+
+    records = []
+    for t in range(3):
+        crowd = np.clip(0.6 + 0.02 * rng.normal(size=(200, 6)), 0, 1)
+        configurations = [dict(zip("abcdef", row, strict=True)) for row in crowd.tolist()] + space.sample(200, t)
+        records.append(study_of(record(f"task{t}"), function, space=space, configurations=configurations))
+    surrogate = surrogate_of(Snapshot.of(records))
+    X = surrogate.encoder.encode(space.sample(300, 9), space)
+    predicted, truth = by_task(surrogate, X)[0], np.array([function(c) for c in space.sample(300, 9)])
+    assert np.abs(predicted).max() < 3.5
+    assert rank_correlation(predicted, truth) > 0.8
+
+
+def test_the_design_is_drawn_from_the_space_of_the_latest_study() -> None:
+    narrow, wide = (SearchSpace({"x": {"low": 0.0, "high": high}}) for high in (1.0, 10.0))
+    old, late = (
+        study_of(record(name), lambda c: float(c["x"]), space=space, configurations=space.sample(10, 1))  # type: ignore[arg-type]
+        for name, space in (("zz", narrow), ("aa", wide))
+    )
+    records = [old, (replace(late[0], created=100.0), late[1])]
+    design = surrogate_of(Snapshot.of(records)).design
+    assert design is not None
+    assert (design.X[:, 0] > 1.0).mean() > 0.7
+
+
+def test_a_metric_that_no_task_varies_in_changes_nothing() -> None:
+    records = []
+    for t in range(3):
+        study, trials = study_of(record(f"task{t}"), utility, configurations=SPACE.sample(20, t))
+        records.append((study, [replace(trial, metrics={"accuracy": 0.5}) for trial in trials]))
+    surrogate = surrogate_of(Snapshot.of(records))
+    assert surrogate.judged_by(Metric("accuracy", "maximize")) is surrogate
 
 
 def test_lengthscales_follow_the_width_of_the_range() -> None:

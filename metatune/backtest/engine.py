@@ -1,7 +1,8 @@
 """metatune's own engine in a replay, what it is without history, and what it is without each of its parts.
 
-The pool takes the place of points spread over a real space; there are no neighbours to be made, nor a climb. Nothing
-else differs from ``Proposer``: the opening, the weights, the mixture and the share without history are the same code.
+The pool takes the place of points spread over a real space: there are no neighbours to be made, nor a climb, and the
+other tasks' surfaces are asked at the pool itself rather than kriged from a design. There is no default to be tried.
+The portfolio, the weights, the mixture and the share without history are the code of ``Proposer``.
 """
 
 from dataclasses import dataclass
@@ -29,8 +30,8 @@ class Variant:
 
     ``target``: what the surfaces of other tasks are fitted to. ``features``: whether the surrogate with meta-features
     is an expert (``gate``: where leaving tasks out says so, ``shuffled``: always, with another task's meta-features).
-    ``portfolio``: configurations that open the search. ``fixed_mean``: the experts' mean is the prior mean, whatever
-    is observed (no covariance of tasks, no other slope). ``guard``: whether there are hypotheses that doubt the
+    ``portfolio``: configurations that open the search. ``fixed_mean``: the experts' weighted mean is the prior
+    mean (no covariance of tasks, no other slope). ``guard``: whether there are hypotheses that doubt the
     history, and a share of proposals without it.
     """
 
@@ -56,7 +57,9 @@ class Engine:
         learnt = problem.fold.learnt
         self._predicted = learnt.surfaces(variant.target)[np.ix_(problem.others, problem.rows)]
         self._base = np.full(len(self._predicted), 1.0 / len(self._predicted))
-        by_features = learnt.by_features(problem.task, problem.X, variant.features)
+        # Meta-features are learnt from all tasks: with a few of them as history there is nothing to learn them from.
+        few = problem.fold.n_history is not None
+        by_features = None if few else learnt.by_features(problem.task, problem.X, variant.features)
         if by_features is not None:
             self._predicted = np.vstack([self._predicted, by_features])
             self._base = np.append((1.0 - META_SHARE) * self._base, META_SHARE)

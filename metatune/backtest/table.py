@@ -17,6 +17,7 @@ from metatune.errors import DataError, UsageError
 from metatune.learners import family_names, get_family
 from metatune.metric import Metric
 from metatune.parameter import same_value
+from metatune.search.candidates import Identity, identity, unique
 from metatune.snapshot import Snapshot
 from metatune.space import SearchSpace
 from metatune.surrogate.tasks import TaskTrials, tasks_of
@@ -235,9 +236,12 @@ def _family_table(name: str, view: FamilyTable, tasks: Sequence[TaskTrials]) -> 
     default = space.clip(get_family(name).default())[0] if name in family_names() else None
     chosen = FamilyTable(name, view.studies, view.table.take(rows))
     configurations = [space.clip(trial.configuration, default)[0] for _, trial in chosen.trials()]
+    numbers: dict[Identity, int] = {}
+    places = np.array([numbers.setdefault(identity(c), len(numbers)) for c in configurations])
+    configurations = unique(configurations)
     ends = np.cumsum([len(task.rows) for task in tasks])
     found = [
-        ReplayTask(task.record, np.arange(end - len(task.rows), end), task.score, view.seconds[task.rows])
+        ReplayTask(task.record, places[end - len(task.rows) : end], task.score, view.seconds[task.rows])
         for task, end in zip(tasks, ends, strict=True)
     ]
     return ReplayTable(name, space, configurations, tuple(found), default)

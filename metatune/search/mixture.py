@@ -19,7 +19,7 @@ from itertools import product
 from typing import Literal
 
 import numpy as np
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from scipy.spatial.distance import cdist
 
 from metatune.search.acquisition import log_expected_improvement
@@ -131,6 +131,16 @@ class _Conditioned:
         return mean / self.inverse_scale, np.sqrt(variance) / self.inverse_scale
 
 
+def _conditioned(
+    hypothesis: Hypothesis, near: np.ndarray, alike: np.ndarray, mean: np.ndarray, z: np.ndarray
+) -> _Conditioned | None:
+    """``_Conditioned.on``; ``None`` for a hypothesis whose covariance is not regular here."""
+    try:
+        return _Conditioned.on(hypothesis, near, alike, mean, z)
+    except LinAlgError:
+        return None
+
+
 def _likeliest_inverse_scale(z: np.ndarray, expected: np.ndarray) -> float:
     """The u that maximises n log u - |u z - expected|^2 / 2 for whitened ``z`` and ``expected`` (n,), pulled to 1."""
     square, cross = float(z @ z) + _PULL, float(z @ expected)
@@ -146,7 +156,7 @@ class Mixture:
     ``hypotheses`` some use the history.
 
     ``z`` (n,) are the scores as they are modelled. ``odds`` is the logarithm of how much likelier the observations are
-    with the history than without it.
+    with the history than without it, ``believed`` the share of hypotheses that use it in what is proposed.
     """
 
     def __init__(
@@ -162,7 +172,7 @@ class Mixture:
     ) -> None:
         self.z = standardised(score)
         self._cold = _Cold.fit(U, self.z, owners)
-        self._cold_weight, self.odds = 1.0, -math.inf
+        self._cold_weight, self.odds, self.believed = 1.0, -math.inf, 0.0
         self.weights = np.empty(0)
         self._kept: list[_Conditioned] = []
         if len(told):
@@ -182,9 +192,9 @@ class Mixture:
         """Keep the hypotheses that matter, and say how much likelier those with history are."""
         seen = self._seen
         near, alike = _Correlations(seen, seen), seen.deviation.T @ seen.deviation
-        given = [_Conditioned.on(h, near[h.length], alike, seen.mean, self.z) for h in hypotheses]
+        given = [c for h in hypotheses if (c := _conditioned(h, near[h.length], alike, seen.mean, self.z)) is not None]
         evidence = np.array([c.evidence for c in given])
-        uses = np.array([h.mean != "absent" for h in hypotheses])
+        uses = np.array([c.hypothesis.mean != "absent" for c in given])
         cold = self._cold.evidence - _AGAINST["absent"] if not uses.all() else -math.inf
         without = np.append(evidence[~uses], cold)
         # Both sides count alike before any observation, however many hypotheses they have.
@@ -194,6 +204,8 @@ class Mixture:
         self._kept = [given[i] for i in order if evidence[i] > best + math.log(_NEGLIGIBLE)]
         self._cold_weight = math.exp(min(cold - best, 50.0))
         self._log_weights = [c.evidence - best for c in self._kept]
+        weight = np.exp(evidence - best)
+        self.believed = float(weight[uses].sum() / (weight.sum() + self._cold_weight))
 
     @property
     def trusted(self) -> int:

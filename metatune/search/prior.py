@@ -63,8 +63,10 @@ class Prior:
 
     @cached_property
     def _chosen(self) -> np.ndarray:
-        """Positions of the known tasks that are used."""
-        return np.sort(np.argsort(self.task_distances, kind="stable")[:_MAX_TASKS])
+        """Positions of the known tasks that are used: the nearest, own ones before borrowed ones as near."""
+        if self._surrogate is None:
+            return np.empty(0, dtype=np.int64)
+        return np.sort(np.lexsort((~self._surrogate.is_own, self.task_distances))[:_MAX_TASKS])
 
     @cached_property
     def _asks_meta(self) -> bool:

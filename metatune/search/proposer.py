@@ -48,8 +48,8 @@ class Proposal:
 
     ``origin``: ``default``, ``portfolio``, ``model`` (with history), ``model-without-history``, ``spread`` (a
     space-filling point) or ``random``. ``odds`` is the logarithm of how much likelier the observations are with the
-    history than without it, ``trusted`` the number of earlier tasks that carry nine tenths of the history's weight, NaN
-    where no model was asked.
+    history than without it, ``trusted`` the number of experts that carry nine tenths of the history's weight, NaN where
+    no model was asked.
     """
 
     configuration: dict[str, ParamValue]
@@ -145,12 +145,13 @@ class Proposer:
         candidates, points, predicted = self._candidates(done, score, model.weights, taken, rng)
         if ahead >= len(candidates):
             return Proposal(self._random(taken, number), "random")
-        alone = self.prior.empty or turn_without_history(model, number)
+        alone = self.prior.empty or turn_without_history(model, number - ahead)
         cost = self._log_seconds(observed)
         improvement = model.log_improvement(points, predicted, without_history=alone) - cost(candidates)
         choice = candidates[int(np.argsort(-improvement, kind="stable")[ahead])]
-        choice = self._refined(choice, model, cost, taken, rng, alone=alone)
-        origin = "model-without-history" if alone or model.odds < 0.0 else "model"
+        if not ahead:  # other places of the ranking would climb to the same top
+            choice = self._refined(choice, model, cost, taken, rng, alone=alone)
+        origin = "model-without-history" if alone or model.believed < 0.5 else "model"
         return Proposal(choice, origin, model.odds, model.trusted)
 
     def _refined(

@@ -57,6 +57,8 @@ def standardised(score: np.ndarray) -> np.ndarray:
     score = np.clip(score, -_HUGE, _HUGE)
     median, best = float(np.median(score[ok])), float(score[ok].max())
     spread = max(best - median, 1.4826 * float(np.median(np.abs(score[ok] - median))))
+    if spread == 0 and (score[ok] < median).any():  # most scores are equal: what is next below them gives the scale
+        spread = median - float(score[ok][score[ok] < median].max())
     cut = np.where(ok, score, np.inf) if spread == 0 else np.maximum(score, median - _DEPTH * spread)
     mean, deviation = float(cut[ok].mean()), float(cut[ok].std())
     varies = deviation > 1e-12 * float(np.abs(cut[ok]).max())

@@ -27,8 +27,8 @@ _SIZE, _BEST, _DRAWN = 1024, 384, 256
 _BEST_PER_TASK = 2
 #: Lengthscales are learnt from so many tasks, each by so many of its trials.
 _LEARNT_FROM, _LEARNT_BY = 24, 120
-#: Variance of the noise that keeps the interpolation regular.
-_NUGGET = 1e-6
+#: Variance of the noise that keeps the interpolation smooth where trees step between near neighbours.
+_NUGGET = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +58,13 @@ class Design:
     def predict(self, X: np.ndarray, tasks: np.ndarray) -> np.ndarray:
         """The scores of ``tasks`` at the rows of ``X`` (m, columns), shape (tasks, m).
 
-        They are exact on the design and kriged between its points:
+        They are kriged between the points of the design, never beyond what the task scores on it:
         Krige, "A statistical approach to some basic mine valuation problems on the Witwatersrand", 1951.
         """
         near = matern52(cdist(self.encoder.unit(X) / self._widths, self._places, "sqeuclidean"))
-        return np.asarray(self._means[tasks, None] + (near @ self._weights[:, tasks]).T)
+        kriged = self._means[tasks, None] + (near @ self._weights[:, tasks]).T
+        scores = self.scores[tasks]
+        return np.asarray(np.clip(kriged, scores.min(axis=1, keepdims=True), scores.max(axis=1, keepdims=True)))
 
     def length_in(self, space: SearchSpace) -> np.ndarray:
         """``length`` in the unit cube of ``space``, shape (parameters of ``space``,)."""
@@ -98,7 +100,9 @@ def design_points(table: FamilyTable, tasks: Sequence[TaskTrials], encoder: Conf
     rng = np.random.default_rng(0)
     ranked = [task.best_rows(_BEST_PER_TASK) for task in tasks]
     best = [int(rows[rank]) for rank in range(_BEST_PER_TASK) for rows in ranked]
-    space = table.studies[int(table.study[tasks[-1].rows[-1]])].space
+    used = {int(i) for task in tasks for i in np.unique(table.study[task.rows])}
+    latest = max((table.studies[i] for i in used), key=lambda study: (study.created, study.id))
+    space = latest.space
     drawn = encoder.encode(space.sample(_SIZE, rng), space)
     trials = rng.permutation(np.concatenate([task.rows for task in tasks]))[: 4 * _SIZE]
     tried = encoder.encode_table(table, np.concatenate([best[:_BEST], trials]))
@@ -137,7 +141,7 @@ def lengths_in(space: SearchSpace, encoder: ConfigurationEncoder, length: np.nda
         here, scale = typical.get(name, PRIOR_LENGTH), encoder.scales.get(name)
         if scale is not None and not isinstance(distribution, CategoricalDistribution):
             low, high = float(distribution.low), float(distribution.high)  # type: ignore[attr-defined]
-            own = Scale(low, high, scale.log and low > 0)
+            own = Scale(low, high, bool(distribution.log))  # type: ignore[attr-defined]
             here *= scale.width / own.width if own.width and own.log == scale.log else 1.0
         found.append(here)
     return np.asarray(np.clip(found, *LENGTH_BOUNDS))

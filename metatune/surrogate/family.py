@@ -68,9 +68,17 @@ class FamilySurrogate:
         return cls(table, encoder, tasks, design, smoothness, meta, validation, borrowed, cost, curves)
 
     def judged_by(self, metric: Metric) -> "FamilySurrogate":
-        """The same history by ``metric``, where trials recorded it; smoothness and gate stay as they were learnt."""
+        """The same history by ``metric``, where trials recorded it; smoothness and gate stay as they were learnt.
+
+        Unchanged where no task teaches anything by it.
+        """
         tasks = tasks_of(self.table, self.encoder, metric)
-        if self.meta is None or self.design is None or [t.record for t in tasks] == [t.record for t in self.tasks]:
+        if (
+            not tasks
+            or self.meta is None
+            or self.design is None
+            or [t.record for t in tasks] == [t.record for t in self.tasks]
+        ):
             return self
         near = {task.record.fingerprint: smooth for task, smooth in zip(self.tasks, self.smoothness, strict=True)}
         like = [near.get(task.record.fingerprint) for task in tasks]

@@ -18,7 +18,9 @@ _COST_TRIALS, _CURVES = 200, 200
 
 def cost_of(table: FamilyTable, tasks: Sequence[TaskTrials], encoder: ConfigurationEncoder) -> CostModel | None:
     """The model of the seconds of a trial; ``None`` where they were not recorded."""
-    kept = [task.rows[evenly(task.score, _COST_TRIALS)] for task in tasks]
+    # Only complete trials: one that crashed took less than it would have.
+    complete = [(task.rows[ok := ~np.isnan(task.score)], task.score[ok]) for task in tasks]
+    kept = [rows[evenly(score, _COST_TRIALS)] for rows, score in complete]
     rows = np.concatenate(kept)
     groups = np.repeat(np.arange(len(kept)), [len(own) for own in kept])
     try:
