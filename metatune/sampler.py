@@ -66,12 +66,13 @@ class MetaSampler(BaseSampler):
         self._several = TPESampler(seed=seed, multivariate=False)
         self._intersection = IntersectionSearchSpace()
         self._proposers: dict[str, Proposer] = {}
+        self._observations: dict[tuple[object, ...], Observation] = {}
         self._lock = threading.Lock()
         self._warned = False
 
     def __getstate__(self) -> dict[str, Any]:
         # A lock cannot be copied, and proposers are made again from the rest.
-        return {**self.__dict__, "_lock": None, "_proposers": {}}
+        return {**self.__dict__, "_lock": None, "_proposers": {}, "_observations": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -123,7 +124,8 @@ class MetaSampler(BaseSampler):
             )
         others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
-        observed = [_observation(t, space, sign) for t in others if t.state.is_finished() and _whole(t, space)]
+        ended = [t for t in others if t.state.is_finished() and _whole(t, space)]
+        observed = [self._observation(study, t, space, sign) for t in ended]
         pending = [t for t in others if t.state == TrialState.RUNNING]
         now = datetime.now()
         declared = {t.number: _declared(t, space) for t in pending}
@@ -131,6 +133,13 @@ class MetaSampler(BaseSampler):
         silent = [t for t in pending if declared[t.number] is None and t.number < trial.number]
         ahead = sum(t.datetime_start is not None and now - t.datetime_start < _PATIENCE for t in silent)
         return proposer.propose(observed, running, number=trial.number, ahead=ahead)
+
+    def _observation(self, study: Study, trial: FrozenTrial, space: SearchSpace, sign: float) -> Observation:
+        """``_observation`` of a trial that ended, and so never changes, made once."""
+        key = study.study_name, trial.number, trial.datetime_complete, space.digest
+        if key not in self._observations:
+            self._observations[key] = _observation(trial, space, sign)
+        return self._observations[key]
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

@@ -181,3 +181,12 @@ def test_the_default_has_its_turn_after_any_number_of_warm_starts() -> None:
         study.enqueue_trial(configuration)
     study.optimize(lambda trial: utility(SPACE.suggest(trial)), n_trials=14)
     assert default in [t.params for t in study.trials]
+
+
+def test_one_sampler_serves_two_studies_without_mixing_them_up() -> None:
+    sampler = MetaSampler(space=SPACE, seed=0)
+    first = search(sampler, "maximize", 12)
+    again = search(MetaSampler(space=SPACE, seed=0), "minimize", 12)
+    second = search(sampler, "minimize", 12)
+    assert [t.params for t in second.trials] == [t.params for t in again.trials]
+    assert first.best_value != second.best_value

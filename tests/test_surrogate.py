@@ -26,7 +26,7 @@ from metatune.trial import Configuration, Trial
 def by_task(surrogate: FamilySurrogate, X: np.ndarray) -> np.ndarray:
     """What every task is predicted to score at ``X``, shape (tasks, m)."""
     assert surrogate.design is not None
-    return surrogate.design.predict(X, np.arange(len(surrogate.tasks)))
+    return surrogate.design.predict(X)
 
 
 def test_the_design_ranks_unseen_configurations_for_every_task() -> None:
@@ -160,7 +160,7 @@ def test_the_design_has_the_best_of_every_task_and_no_configuration_twice() -> N
 def test_the_design_is_all_but_exact_where_it_is_and_close_between() -> None:
     surrogate = planted_surrogate()
     assert surrogate.design is not None
-    at = surrogate.design.predict(surrogate.design.X[:300], np.array([0, 2]))
+    at = surrogate.design.of_tasks(np.array([0, 2])).predict(surrogate.design.X[:300])
     np.testing.assert_allclose(at, surrogate.design.scores[[0, 2], :300], atol=0.05)
     surface = TaskSurface.fit(surrogate.tasks[0], surrogate.encoder)
     X = surrogate.encoder.encode(SPACE.sample(100, 7), SPACE)

@@ -9,6 +9,7 @@ import numpy as np
 from metatune.search.candidates import Identity, identity, spread, unique
 from metatune.search.portfolio import greedy_portfolio
 from metatune.space import SearchSpace
+from metatune.surrogate.design import Design
 from metatune.surrogate.family import FamilySurrogate
 from metatune.surrogate.similarity import distances, feature_matrix, unlike_anything
 from metatune.task import TaskRecord
@@ -69,6 +70,11 @@ class Prior:
         return np.sort(np.lexsort((~self._surrogate.is_own, self.task_distances))[:_MAX_TASKS])
 
     @cached_property
+    def _design(self) -> Design | None:
+        design = None if self._surrogate is None else self._surrogate.design
+        return None if design is None else design.of_tasks(self._chosen)
+
+    @cached_property
     def _asks_meta(self) -> bool:
         """Whether the meta-surrogate has a say: meta-features proved useful, and this task has most of them."""
         if self._surrogate is None or self._surrogate.meta is None or self.is_unlike:
@@ -105,10 +111,10 @@ class Prior:
 
     def predict(self, configurations: Sequence[Configuration]) -> np.ndarray:
         """The experts' scores of ``configurations``, in copula units, shape (experts, configurations)."""
-        if self._surrogate is None or self._surrogate.design is None:
+        if self._surrogate is None or self._design is None:
             return np.empty((0, len(configurations)))
         X = self._surrogate.encoder.encode(configurations, self.space)
-        rows = self._surrogate.design.predict(X, self._chosen)
+        rows = self._design.predict(X)
         if self._asks_meta and self._surrogate.meta is not None:
             return np.vstack([rows, self._surrogate.meta.predict(X, self._record.metafeatures)])
         return rows
@@ -118,7 +124,7 @@ class Prior:
         if self._surrogate is None or self._surrogate.design is None:
             return np.full(len(configurations), np.nan)
         X = self._surrogate.encoder.encode(configurations, self.space)
-        return np.asarray(self._surrogate.design.predict(X, np.array([task]))[0])
+        return np.asarray(self._surrogate.design.predict(X)[task])
 
     def told(self, configurations: Sequence[Configuration]) -> np.ndarray:
         """``predict`` for configurations that are asked about again and again: each is predicted once."""

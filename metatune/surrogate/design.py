@@ -5,7 +5,7 @@ thousand: it reads numbers where it would otherwise ask a model per task.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -55,16 +55,19 @@ class Design:
         rounded = np.array(scores, dtype=np.float32).reshape(len(surfaces), len(X))
         return cls(encoder, X, rounded.astype(np.float64), length)
 
-    def predict(self, X: np.ndarray, tasks: np.ndarray) -> np.ndarray:
-        """The scores of ``tasks`` at the rows of ``X`` (m, columns), shape (tasks, m).
+    def of_tasks(self, tasks: np.ndarray) -> "Design":
+        """The design of some tasks, by their positions."""
+        return replace(self, scores=self.scores[tasks])
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """The scores of the tasks at the rows of ``X`` (m, columns), shape (tasks, m).
 
         They are kriged between the points of the design, never beyond what the task scores on it:
         Krige, "A statistical approach to some basic mine valuation problems on the Witwatersrand", 1951.
         """
         near = matern52(cdist(self.encoder.unit(X) / self._widths, self._places, "sqeuclidean"))
-        kriged = self._means[tasks, None] + (near @ self._weights[:, tasks]).T
-        scores = self.scores[tasks]
-        return np.asarray(np.clip(kriged, scores.min(axis=1, keepdims=True), scores.max(axis=1, keepdims=True)))
+        low, high = self._ranges
+        return np.asarray(np.clip(self._means + (near @ self._weights).T, low, high))
 
     def length_in(self, space: SearchSpace) -> np.ndarray:
         """``length`` in the unit cube of ``space``, shape (parameters of ``space``,)."""
@@ -80,14 +83,18 @@ class Design:
 
     @cached_property
     def _means(self) -> np.ndarray:
-        return np.asarray(self.scores.mean(axis=1))
+        return np.asarray(self.scores.mean(axis=1, keepdims=True))
+
+    @cached_property
+    def _ranges(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.scores.min(axis=1, keepdims=True), self.scores.max(axis=1, keepdims=True)
 
     @cached_property
     def _weights(self) -> np.ndarray:
         """Weights of the design's correlations in the interpolation, shape (design, tasks)."""
         correlation = matern52(cdist(self._places, self._places, "sqeuclidean"))
         factor = cho_factor(correlation + _NUGGET * np.eye(len(correlation)), lower=True, check_finite=False)
-        return np.asarray(cho_solve(factor, (self.scores - self._means[:, None]).T, check_finite=False))
+        return np.asarray(cho_solve(factor, (self.scores - self._means).T, check_finite=False))
 
 
 def design_points(table: FamilyTable, tasks: Sequence[TaskTrials], encoder: ConfigurationEncoder) -> np.ndarray:
