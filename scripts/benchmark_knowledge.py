@@ -38,7 +38,14 @@ def without_group(surrogate: FamilySurrogate, group: str) -> FamilySurrogate:
     tasks = tuple(surrogate.tasks[i] for i in kept)
     features = surrogate.meta.features if surrogate.meta else ()
     meta = MetaSurrogate.fit(tasks, surrogate.encoder, features=features)
-    return replace(surrogate, tasks=tasks, surfaces=tuple(surrogate.surfaces[i] for i in kept), meta=meta)
+    assert surrogate.design is not None
+    return replace(
+        surrogate,
+        tasks=tasks,
+        design=surrogate.design.of_tasks(np.array(kept)),
+        smoothness=tuple(surrogate.smoothness[i] for i in kept),
+        meta=meta,
+    )
 
 
 def regret_of(task: TaskTrials) -> np.ndarray:
