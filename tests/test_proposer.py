@@ -135,15 +135,15 @@ def test_a_history_that_misleads_is_not_followed() -> None:
 def test_own_tasks_weigh_more_the_more_there_are() -> None:
     own = np.arange(100) < 2
     few, many = task_weights(own), task_weights(np.arange(100) < 30)
-    assert few[own].sum() == pytest.approx(2 / 12)
-    assert many[:30].sum() == pytest.approx(30 / 40)
+    assert few[own].sum() == pytest.approx(2 / 32)
+    assert many[:30].sum() == pytest.approx(30 / 60)
     assert few[0] > few[-1]
     assert task_weights(np.zeros(4, dtype=bool)) == pytest.approx([0.25] * 4)
     assert task_weights(np.arange(10) < 9) == pytest.approx([0.1] * 10)  # never less than a borrowed one
 
 
 def test_the_opening_follows_own_tasks_rather_than_borrowed_ones() -> None:
-    theirs = planted_snapshot(tasks=20, trials=15)
+    theirs = planted_snapshot(tasks=40, trials=8)
     ours = planted_snapshot(tasks=3, trials=15, function=lambda c, x, y: utility(c, 0.9, y), prefix="own")
     known = Knowledge.build(theirs)
     both = Knowledge.build(theirs.merge(ours), reuse=known).surrogate("planted")

@@ -20,7 +20,7 @@ _SPREAD = 256
 #: Share of the first weight that the meta-surrogate has among the experts, where meta-features earned their place.
 META_SHARE = 0.2
 #: Borrowed tasks count together as much as so many own ones (scripts/benchmark_own_history.py).
-_CREDIT = 10
+_CREDIT = 30
 #: More experts than this cost time at every proposal; the nearest tasks are kept.
 _MAX_TASKS = 512
 
@@ -143,7 +143,7 @@ class Prior:
 def task_weights(own: np.ndarray) -> np.ndarray:
     """First weights of the tasks, shape (tasks,), summing to 1; ``own`` (tasks,) are the team's, the others borrowed.
 
-    Own tasks have at least n / (n + 10) of the weight, however many are borrowed.
+    Own tasks have at least n / (n + 30) of the weight, however many are borrowed.
     """
     n, m = int(own.sum()), len(own)
     if n in (0, m):
