@@ -112,6 +112,13 @@ class KnowledgeError(MetatuneError):
 
     exit_code = 4
 
+    @classmethod
+    def unreadable(cls, problem: str, error: Exception, *, field: str, value: object) -> "KnowledgeError":
+        """The error for a part of the knowledge that ``error`` kept from being read."""
+        return cls(
+            f"{problem} ({error})", field=field, value=value, remedy="Train the knowledge again: metatune train."
+        )
+
 
 class NoHistoryError(MetatuneError):
     """No usable history for what was asked."""

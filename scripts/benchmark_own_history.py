@@ -17,30 +17,26 @@ from metatune.backtest.fold import Fold, Problem
 from metatune.backtest.table import tables_of
 from metatune.knowledge import Knowledge
 from metatune.search.portfolio import greedy_portfolio
+from metatune.search.prior import task_weights
 
-#: Own tasks together weigh n / (n + credit), or as every task alike (``None``).
-CREDITS = (0.0, 1.0, 3.0, 10.0, 30.0, None)
+#: Own tasks together weigh n / (n + credit), or as every task alike (infinite).
+CREDITS = (0.0, 1.0, 3.0, 10.0, 30.0, np.inf)
 OWN = (1, 3, 10)
 SEEDS = 3
 #: Both kinds of tasks must have so many.
 ENOUGH = 10
 
 
-def weights(n: int, borrowed: int, credit: float | None) -> np.ndarray:
-    alike = n / (n + borrowed)
-    share = alike if credit is None else max(n / (n + credit), alike)
-    return np.concatenate([np.full(n, share / n), np.full(borrowed, max((1.0 - share) / borrowed, 1e-9))])
-
-
-def regrets(problem: Problem, own: np.ndarray, borrowed: np.ndarray, credit: float | None) -> tuple[float, float]:
+def regrets(problem: Problem, own: np.ndarray, borrowed: np.ndarray, credit: float) -> tuple[float, float]:
     predicted = problem.fold.learnt.surfaces()[np.ix_(np.concatenate([own, borrowed]), problem.rows)]
-    chosen = greedy_portfolio(predicted, 3, weights(len(own), len(borrowed), credit))
+    is_own = np.arange(len(own) + len(borrowed)) < len(own)
+    chosen = greedy_portfolio(predicted, 3, task_weights(is_own, credit=credit))
     regret = problem.regret(problem.score[chosen])
     return float(regret[0]), float(regret[2])
 
 
 def main() -> None:
-    found: dict[tuple[int, float | None], list[tuple[float, float]]] = {}
+    found: dict[tuple[int, float], list[tuple[float, float]]] = {}
     for table in tables_of(Knowledge.starter().snapshot):
         kinds = np.array([task.record.kind for task in table.tasks])
         for seed in range(SEEDS):
@@ -55,7 +51,7 @@ def main() -> None:
                     own = rng.choice(alike, n, replace=False)
                     for credit in CREDITS:
                         found.setdefault((n, credit), []).append(regrets(problem, own, borrowed, credit))
-    print("| own tasks | " + " | ".join("alike" if c is None else f"{c:g}" for c in CREDITS) + " |")
+    print("| own tasks | " + " | ".join("alike" if np.isinf(c) else f"{c:g}" for c in CREDITS) + " |")
     print("|" + "---|" * (len(CREDITS) + 1))
     for n in OWN:
         cells = (np.mean(found[n, credit], axis=0) for credit in CREDITS)

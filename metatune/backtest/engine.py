@@ -17,7 +17,7 @@ from metatune.backtest.static import random
 from metatune.search.candidates import favoured_and_random
 from metatune.search.mixture import HYPOTHESES, Hypothesis, Mixture
 from metatune.search.portfolio import greedy_portfolio
-from metatune.search.prior import META_SHARE
+from metatune.search.prior import with_meta
 from metatune.search.proposer import CANDIDATES, PORTFOLIO, turn_without_history
 
 #: Random points with which a search without history begins.
@@ -62,7 +62,7 @@ class Engine:
         by_features = None if few else learnt.by_features(problem.task, problem.X, variant.features)
         if by_features is not None:
             self._predicted = np.vstack([self._predicted, by_features])
-            self._base = np.append((1.0 - META_SHARE) * self._base, META_SHARE)
+            self._base = with_meta(self._base)
         self._length = learnt.length(problem.others)
         self._opening = greedy_portfolio(self._predicted, variant.portfolio, self._base)
         self._random = random(problem, seed)
@@ -72,12 +72,12 @@ class Engine:
         n = len(observed)
         if n < len(self._opening):
             return self._opening[n]
-        if sum(np.isfinite(score) for _, score in observed) < 2:
+        if _successes(observed) < 2:
             return self._random.ask(observed)
-        positions = np.array([position for position, _ in observed])
+        positions, score = _arrays(observed)
         model = Mixture(
             self._problem.U[positions],
-            np.array([score for _, score in observed]),
+            score,
             self._predicted[:, positions],
             owners=self._problem.owners,
             base=self._base,
@@ -102,18 +102,24 @@ class Cold:
 
     def ask(self, observed: Observed) -> int:
         """See ``Search``."""
-        if len(observed) < _RANDOM_START or sum(np.isfinite(score) for _, score in observed) < 2:
+        if len(observed) < _RANDOM_START or _successes(observed) < 2:
             return self._random.ask(observed)
-        positions = np.array([position for position, _ in observed])
+        positions, score = _arrays(observed)
         nothing = np.empty((0, len(self._problem.rows)))
-        score = np.array([score for _, score in observed])
-        none = np.empty(0)
-        model = Mixture(
-            self._problem.U[positions], score, nothing[:, positions], owners=self._problem.owners, base=none
-        )
+        owners = self._problem.owners
+        model = Mixture(self._problem.U[positions], score, nothing[:, positions], owners=owners, base=np.empty(0))
         improvement = model.log_improvement(self._problem.U, nothing)
         improvement[positions] = -np.inf
         return int(np.argmax(improvement))
+
+
+def _arrays(observed: Observed) -> tuple[np.ndarray, np.ndarray]:
+    """Positions and scores (n,)."""
+    return np.array([position for position, _ in observed]), np.array([score for _, score in observed])
+
+
+def _successes(observed: Observed) -> int:
+    return sum(bool(np.isfinite(score)) for _, score in observed)
 
 
 def _engine(variant: Variant, problem: Problem, seed: int) -> Search:

@@ -12,7 +12,7 @@ from metatune.surrogate.design import learnt_from, lengths_in, log_lengths
 from metatune.surrogate.meta import MetaSurrogate
 from metatune.surrogate.surface import TaskSurface
 from metatune.surrogate.targets import copula_targets
-from metatune.surrogate.tasks import MIN_TRIALS, TaskTrials
+from metatune.surrogate.tasks import TaskTrials, feature_names, teaches
 from metatune.surrogate.validation import validate
 from metatune.task import TaskRecord
 
@@ -71,10 +71,8 @@ class Learnt:
         self._fold = np.array([place[history.record.group] for history in histories])
 
     def teaches(self, task: int) -> bool:
-        """Whether the history of ``task`` says anything: some successes, not all of one score."""
-        score = self._histories[task].score
-        good = score[np.isfinite(score)]
-        return len(good) >= MIN_TRIALS and float(np.ptp(good)) > 0
+        """Whether the history of ``task`` says anything."""
+        return teaches(self._histories[task].score)
 
     def surfaces(self, target: str = "copula") -> np.ndarray:
         """Predicted targets, shape (tasks, m): one surface per task on its history, NaN where nothing is said."""
@@ -111,7 +109,7 @@ class Learnt:
     def _fit(self, fold: int, mode: Features) -> MetaSurrogate | None:
         others = [i for i in np.flatnonzero(self._fold != fold).tolist() if self.teaches(i)]
         tasks = [replace(self._histories[i], record=self._record(i, mode)) for i in others]
-        features = sorted({name for task in tasks for name in task.record.metafeatures})
+        features = feature_names(tasks)
         if mode == "off" or not features:
             return None
         if mode == "gate" and not validate(tasks, self._encoder, features).use_features:

@@ -18,7 +18,7 @@ from metatune.trial import Configuration, ParamValue
 #: Points spread over the space at hand, beside the design of the history.
 _SPREAD = 256
 #: Share of the first weight that the meta-surrogate has among the experts, where meta-features earned their place.
-META_SHARE = 0.2
+_META_SHARE = 0.2
 #: Borrowed tasks count together as much as so many own ones (scripts/benchmark_own_history.py).
 _CREDIT = 30
 #: More experts than this cost time at every proposal; the nearest tasks are kept.
@@ -89,7 +89,7 @@ class Prior:
         if self._surrogate is None:
             return np.empty(0)
         weights = task_weights(self._surrogate.is_own[self._chosen])
-        return np.append((1.0 - META_SHARE) * weights, META_SHARE) if self._asks_meta else weights
+        return with_meta(weights) if self._asks_meta else weights
 
     @cached_property
     def length(self) -> np.ndarray | None:
@@ -140,16 +140,21 @@ class Prior:
         return [self.pool[i] for i in greedy_portfolio(self.predicted, size, self.base)]
 
 
-def task_weights(own: np.ndarray) -> np.ndarray:
+def task_weights(own: np.ndarray, *, credit: float = _CREDIT) -> np.ndarray:
     """First weights of the tasks, shape (tasks,), summing to 1; ``own`` (tasks,) are the team's, the others borrowed.
 
-    Own tasks have at least n / (n + 30) of the weight, however many are borrowed.
+    Own tasks have at least n / (n + ``credit``) of the weight, however many are borrowed, and no less than all alike.
     """
     n, m = int(own.sum()), len(own)
     if n in (0, m):
         return np.full(m, 1.0 / m)
-    share = max(n / (n + _CREDIT), n / m)
+    share = max(n / (n + credit), n / m)
     return np.where(own, share / n, (1.0 - share) / (m - n))
+
+
+def with_meta(weights: np.ndarray) -> np.ndarray:
+    """``weights`` (tasks,) and that of the meta-surrogate, the last expert, shape (tasks + 1,), summing to 1."""
+    return np.append((1.0 - _META_SHARE) * weights, _META_SHARE)
 
 
 def _speaks_of(surrogate: FamilySurrogate, space: SearchSpace) -> bool:

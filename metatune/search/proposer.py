@@ -78,7 +78,7 @@ class Proposer:
         seed: int = 0,
     ) -> None:
         self.space, self.seed = space, seed
-        self._surrogate = surrogate if per_second and surrogate is not None and surrogate.cost is not None else None
+        self._priced = surrogate if per_second else None
         self.prior = Prior(surrogate, record, space, seed=seed)
         self._default = None if default is None else space.clip(default)[0]
         self._units = UnitEncoder(space)
@@ -176,11 +176,11 @@ class Proposer:
 
     def _log_seconds(self, observed: Sequence[Observation]) -> Callable[[Sequence[Configuration]], np.ndarray]:
         """Log seconds that candidates are expected to take, by past trials and this search; 0 if they do not count."""
-        if self._surrogate is None or self._surrogate.cost is None:
+        if self._priced is None or self._priced.cost is None:
             return lambda candidates: np.zeros(len(candidates))
-        encoder, space = self._surrogate.encoder, self.space
+        encoder, space = self._priced.encoder, self.space
         tried = encoder.encode([o.configuration for o in observed], space)
-        cost = self._surrogate.cost.anchored(tried, np.array([o.seconds for o in observed]))
+        cost = self._priced.cost.anchored(tried, np.array([o.seconds for o in observed]))
         return lambda candidates: cost.predict(encoder.encode(candidates, space))
 
     def _candidates(

@@ -127,12 +127,7 @@ class CostModel:
                 raise ValueError("coefficients do not fit the centre")
             return cls(GBDT.from_text(raw["trees"]), float(raw["level"]), float(raw["slope"]), coefficients, centre)
         except (ValueError, KeyError, TypeError) as error:
-            raise KnowledgeError(
-                f"not a model of costs ({error})",
-                field="cost",
-                value=text,
-                remedy="Train the knowledge again: metatune train.",
-            ) from error
+            raise KnowledgeError.unreadable("not a model of costs", error, field="cost", value=text) from error
 
 
 def _known(seconds: np.ndarray) -> np.ndarray:

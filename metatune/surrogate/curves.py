@@ -123,11 +123,8 @@ class CurveModel:
             expected = [float("nan") if raw[name] is None else float(raw[name]) for name in ("regret", "share")]
             return cls(weights, float(raw["keep"]), int(raw["tasks"]), *expected)
         except (ValueError, KeyError, TypeError) as error:
-            raise KnowledgeError(
-                f"not a model of learning curves ({error})",
-                field="curves",
-                value=text,
-                remedy="Train the knowledge again: metatune train.",
+            raise KnowledgeError.unreadable(
+                "not a model of learning curves", error, field="curves", value=text
             ) from error
 
 

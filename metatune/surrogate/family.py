@@ -21,7 +21,7 @@ from metatune.surrogate.meta import MetaSurrogate
 from metatune.surrogate.parallel import each
 from metatune.surrogate.running import cost_of, curves_of
 from metatune.surrogate.surface import TaskSurface
-from metatune.surrogate.tasks import TaskTrials, tasks_of
+from metatune.surrogate.tasks import TaskTrials, feature_names, tasks_of
 from metatune.surrogate.validation import FamilyValidation, validate
 from metatune.task import TaskRecord
 from metatune.trial_table import FamilyTable
@@ -56,7 +56,7 @@ class FamilySurrogate:
         if not tasks:
             nothing = FamilyValidation(0, 0, float("nan"), float("nan"), False)
             return cls(table, encoder, (), None, (), None, nothing, borrowed)
-        features = sorted({name for task in tasks for name in task.record.metafeatures})
+        features = feature_names(tasks)
         validation = validate(tasks, encoder, features)
         meta = MetaSurrogate.fit(tasks, encoder, features=features if validation.use_features else ())
         surfaces = each(lambda task: TaskSurface.fit(task, encoder), tasks)
@@ -144,11 +144,8 @@ class FamilySurrogate:
             cost = CostModel.from_json(costs.read_text()) if costs.is_file() else None
             curves = CurveModel.from_json(learning.read_text()) if learning.is_file() else None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise KnowledgeError(
-                f"the surrogate of this family cannot be read ({error})",
-                field="knowledge",
-                value=str(directory),
-                remedy="Train the knowledge again: metatune train.",
+            raise KnowledgeError.unreadable(
+                "the surrogate of this family cannot be read", error, field="knowledge", value=str(directory)
             ) from error
         return cls(table, encoder, tasks, design, smoothness, meta, validation, borrowed, cost, curves)
 

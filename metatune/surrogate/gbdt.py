@@ -73,11 +73,8 @@ class GBDT:
         try:
             return cls(lgb.Booster(model_str=text))
         except lgb.basic.LightGBMError as error:
-            raise KnowledgeError(
-                f"LightGBM cannot read this model ({error})",
-                field="surrogate",
-                value=text,
-                remedy="Train the knowledge again: metatune train.",
+            raise KnowledgeError.unreadable(
+                "LightGBM cannot read this model", error, field="surrogate", value=text
             ) from error
 
 

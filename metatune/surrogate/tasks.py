@@ -1,6 +1,7 @@
 """The trials of a family, put together by task."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,14 +56,24 @@ def tasks_of(table: FamilyTable, encoder: ConfigurationEncoder, metric: Metric |
         rows = np.sort(np.concatenate([table.rows_of_study[index] for index in indices]))
         rows = rows[usable[rows]]
         rows = rows[best_and_even(score[rows], MAX_TRIALS)]
-        good = score[rows][~np.isnan(score[rows])]
-        if len(good) >= MIN_TRIALS and np.ptp(good) > 0:
+        if teaches(score[rows]):
             found.append((records[indices[-1]], rows))
     if not found:
         return ()
     X = encoder.encode_table(table, np.concatenate([rows for _, rows in found]))
     own = np.split(X, np.cumsum([len(rows) for _, rows in found])[:-1])
     return tuple(TaskTrials(record, rows, x, score[rows]) for (record, rows), x in zip(found, own, strict=True))
+
+
+def teaches(score: np.ndarray) -> bool:
+    """Whether the scores (n,) of a task, NaN for failures, say anything: some successes, not all of one score."""
+    good = score[~np.isnan(score)]
+    return len(good) >= MIN_TRIALS and float(np.ptp(good)) > 0
+
+
+def feature_names(tasks: Sequence[TaskTrials]) -> list[str]:
+    """The meta-features that any of ``tasks`` has, sorted."""
+    return sorted({name for task in tasks for name in task.record.metafeatures})
 
 
 def _scores(table: FamilyTable, metric: Metric | None) -> tuple[np.ndarray, dict[int, TaskRecord]]:
