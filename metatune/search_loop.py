@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -14,6 +13,7 @@ from optuna.trial import TrialState
 
 from metatune.objective import Judge
 from metatune.parameter import nearest
+from metatune.quiet import quiet_optuna
 from metatune.recording import Recorder
 from metatune.result import Progress, best_of
 from metatune.sampler import ORIGIN, MetaSampler
@@ -55,7 +55,7 @@ class SearchLoop:
         self._total = 0
         self._size: int | None = None
         self._began = time.perf_counter()
-        with _quiet():
+        with quiet_optuna():
             self.study = optuna.create_study(
                 # Pruners such as Hyperband's draw by the name, so it is the same after a resume.
                 study_name=f"{record.family} on {record.task.name}, seed {record.seed}",
@@ -82,7 +82,7 @@ class SearchLoop:
         """
         self.trials = list(trials)
         ended = {trial.number: trial for trial in self.done}
-        with _quiet():
+        with quiet_optuna():
             for number in range(max(ended, default=-1) + 1):
                 trial = ended.get(number)
                 if trial is None:  # it was never recorded
@@ -104,7 +104,7 @@ class SearchLoop:
 
     def enqueue(self, configurations: Sequence[Configuration]) -> None:
         """Let the next trials be of ``configurations``."""
-        with _quiet():
+        with quiet_optuna():
             for configuration in configurations:
                 self.study.enqueue_trial(dict(configuration))
 
@@ -119,7 +119,7 @@ class SearchLoop:
         left = n_trials - len(self.done)
         if left <= 0 or self._exhausted(len(self.study.trials) - 1):
             return
-        with _quiet():
+        with quiet_optuna():
             self.study.optimize(
                 self._objective,
                 n_trials=left,
@@ -224,14 +224,3 @@ def _values(distribution: Any) -> Iterable[ParamValue] | None:
 def _origin(asked: optuna.Trial, strategy: str) -> str:
     attributes: dict[str, Any] = asked.storage.get_trial_system_attrs(asked._trial_id)
     return "user" if "fixed_params" in attributes else str(attributes.get(ORIGIN, strategy))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what Optuna logs of each trial: the search reports its own."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)

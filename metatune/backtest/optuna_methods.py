@@ -14,6 +14,7 @@ from metatune.backtest.fold import Problem
 from metatune.backtest.method import Method, Observed, Search, nearest_free
 from metatune.backtest.static import Cover
 from metatune.encoding import UnitEncoder
+from metatune.quiet import quiet_optuna
 
 #: Configurations of the portfolio that ``tpe_warm`` starts with: as many as TPE would draw at random first.
 ENQUEUED = 10
@@ -37,10 +38,8 @@ class TpeSearch:
     def __init__(self, problem: Problem, seed: int, *, opening: list[int]) -> None:
         self._problem, self._opening, self._told = problem, opening, 0
         self._encoder = UnitEncoder(problem.space)
-        before = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._study = optuna.create_study(direction="maximize", sampler=TPESampler(seed=seed))
-        optuna.logging.set_verbosity(before)
+        with quiet_optuna():
+            self._study = optuna.create_study(direction="maximize", sampler=TPESampler(seed=seed))
 
     def ask(self, observed: Observed) -> int:
         """See ``Search``."""

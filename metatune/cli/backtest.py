@@ -5,17 +5,18 @@ import time
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console, Group, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from metatune.cli import options
 from metatune.cli.boundary import Answer, command, console, legible
 from metatune.cli.display import headline, number, percent, table
+from metatune.cli.progress import Bar
 from metatune.errors import NoHistoryError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -146,33 +147,23 @@ def _of_knowledge(directory: str | None, family: Sequence[str] | None) -> "list[
     return tables
 
 
-class ReplayProgress:
+class ReplayProgress(Bar):
     """Shows how many searches have ended, as a bar in a terminal and as a line now and then in a file.
 
     A context manager, to be called as ``progress`` of ``run_all``.
     """
 
     def __init__(self, screen: Console) -> None:
-        self._screen = screen
-        columns = (
+        super().__init__(
+            screen,
             TextColumn("{task.description}", style="default"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        self._bar = Progress(
-            *columns, console=screen, redirect_stdout=False, refresh_per_second=4, disable=not screen.is_terminal
-        )
         self._task = self._bar.add_task("starting", total=None)
         self._told = -_QUIET
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
 
     def __call__(self, runs: "Sequence[Run]", ended: int, total: int) -> None:
         """Show that ``runs`` ended, and with them ``ended`` of ``total``."""

@@ -12,6 +12,7 @@ from optuna.trial import TrialState, create_trial
 from metatune.backtest.fold import Problem
 from metatune.backtest.method import Observed, Search
 from metatune.backtest.peers.pool import Pool, filled
+from metatune.quiet import quiet_optuna
 
 #: Random points before the model; Optuna's own default is 10.
 STARTUP = 5
@@ -23,10 +24,8 @@ class OptunaGpSearch:
     def __init__(self, problem: Problem, seed: int) -> None:
         self._problem, self._pool = problem, Pool(problem)
         self._distributions = dict(problem.space.parameters)
-        verbosity = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._study = optuna.create_study(sampler=GPSampler(seed=seed, n_startup_trials=STARTUP))
-        optuna.logging.set_verbosity(verbosity)
+        with quiet_optuna():
+            self._study = optuna.create_study(sampler=GPSampler(seed=seed, n_startup_trials=STARTUP))
 
     def ask(self, observed: Observed) -> int:
         """See ``Search``."""
