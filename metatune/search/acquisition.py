@@ -1,8 +1,21 @@
 """How much a candidate promises."""
 
+import math
+
 import numpy as np
-from scipy.special import log_ndtr
-from scipy.stats import norm
+from scipy.special import ndtr
+
+_HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+
+
+def _log_density(u: np.ndarray) -> np.ndarray:
+    """Of the standard normal distribution."""
+    return np.asarray(-0.5 * u * u - _HALF_LOG_2PI)
+
+
+#: Below it, the sum in the expected improvement cancels too many digits.
+_EDGE = np.float64(-5.0)
+_JOINT = float(np.log(np.exp(_log_density(_EDGE)) + _EDGE * ndtr(_EDGE)) - (_log_density(_EDGE) - 2.0 * np.log(-_EDGE)))
 
 
 def log_expected_improvement(mean: np.ndarray, deviation: np.ndarray, best: float) -> np.ndarray:
@@ -12,10 +25,9 @@ def log_expected_improvement(mean: np.ndarray, deviation: np.ndarray, best: floa
     so that far candidates still compare (Ament et al., "Unexpected Improvements to Expected Improvement", 2023).
     """
     u = (mean - best) / deviation
-    near = np.maximum(u, -5.0)
-    exact = np.log(norm.pdf(near) + near * norm.cdf(near))
-    # For u << 0: log(pdf(u) + u cdf(u)) ~ log pdf(u) - 2 log|u|, joined continuously at u = -5.
-    far = np.minimum(u, -5.0)
-    tail = norm.logpdf(far) - 2.0 * np.log(-far)
-    joint = np.log(norm.pdf(-5.0) - 5.0 * np.exp(log_ndtr(-5.0))) - (norm.logpdf(-5.0) - 2.0 * np.log(5.0))
-    return np.asarray(np.where(u > -5.0, exact, tail + joint) + np.log(deviation))
+    near = np.maximum(u, _EDGE)
+    exact = np.log(np.exp(_log_density(near)) + near * ndtr(near))
+    # For u << 0: log(density(u) + u cdf(u)) ~ log density(u) - 2 log|u|, joined continuously at the edge.
+    far = np.minimum(u, _EDGE)
+    tail = _log_density(far) - 2.0 * np.log(-far)
+    return np.asarray(np.where(u > _EDGE, exact, tail + _JOINT) + np.log(deviation))

@@ -13,7 +13,8 @@ what makes a misleading history harmless: it loses its weight as soon as it expl
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
@@ -40,9 +41,7 @@ _PULL = 0.2
 _AGAINST = {"given": 0.0, "free": 1.0, "absent": 1.0}
 #: Hypotheses with less weight than this share of the best one's, or beyond this number, are left out.
 _NEGLIGIBLE, _KEPT = 0.02, 8
-#: The plain process learns its lengthscales from so many observations.
-_LEARNT_BY = 64
-#: Experts are judged by so many observations: the pairs grow with the square.
+#: Experts and hypotheses are judged, and lengthscales learnt, by so many observations.
 _JUDGED_BY = 50
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -74,16 +73,37 @@ HYPOTHESES = (
 
 @dataclass(frozen=True, eq=False)
 class _Points:
-    """Points with all that hypotheses read: place (m, d), experts' mean (m,), deviations from it (experts, m)."""
+    """Points with all that hypotheses read: place (m, d), experts' scores (experts, m), and their mean (m,)."""
 
     U: np.ndarray
+    told: np.ndarray
     mean: np.ndarray
-    deviation: np.ndarray
 
     def join(self, other: "_Points") -> "_Points":
         """These points, then ``other``."""
-        deviation = np.hstack([self.deviation, other.deviation])
-        return _Points(np.vstack([self.U, other.U]), np.concatenate([self.mean, other.mean]), deviation)
+        mean = np.concatenate([self.mean, other.mean])
+        return _Points(np.vstack([self.U, other.U]), np.hstack([self.told, other.told]), mean)
+
+    def at(self, rows: np.ndarray) -> "_Points":
+        """Those at positions ``rows``."""
+        return _Points(self.U[rows], self.told[:, rows], self.mean[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class _Alike:
+    """Covariances of the experts' scores around their mean, the experts weighted by ``weights`` (experts,)."""
+
+    weights: np.ndarray
+
+    def between(self, points: _Points, others: _Points) -> np.ndarray:
+        """Shape (points, others). Only ``points`` are centred expert by expert: the ``others`` may be many."""
+        centred = self.weights[:, None] * (points.told - points.mean)
+        return np.asarray(centred.T @ others.told - np.outer(centred.sum(axis=0), others.mean))
+
+    def of(self, points: _Points) -> np.ndarray:
+        """The variances, shape (points,)."""
+        square = np.einsum("i,ij,ij->j", self.weights, points.told, points.told)
+        return np.asarray(square - points.mean * (2.0 * (self.weights @ points.told) - points.mean))
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,25 +140,18 @@ class _Conditioned:
         return cls(hypothesis, float(z.max()), evidence, u, factor, residual)
 
     def predict(
-        self, near: np.ndarray, alike: np.ndarray, seen: _Points, new: _Points
+        self, near: np.ndarray, alike: np.ndarray, varies: np.ndarray, seen: np.ndarray, new: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation at ``new`` from the correlations and covariances of ``seen`` with it, both (n, m)."""
-        cross = self.hypothesis.covariance(near, alike, np.outer(seen.mean, new.mean))
+        """Mean and deviation at new points (m,) from the experts' means at the ``seen`` and ``new`` ones.
+
+        ``near`` and ``alike`` (n, m) are their correlations and covariances, ``varies`` (m,) the variances of the new.
+        """
+        cross = self.hypothesis.covariance(near, alike, np.outer(seen, new))
         reduction = solve_triangular(self.factor, cross, lower=True, check_finite=False)
-        own = self.hypothesis.covariance(np.ones(len(new.mean)), (new.deviation**2).sum(axis=0), new.mean**2)
-        variance = np.maximum(own - (reduction**2).sum(axis=0), 1e-10)
-        mean = reduction.T @ self.residual + (new.mean if self.hypothesis.mean == "given" else 0.0)
+        own = self.hypothesis.covariance(np.ones(len(new)), varies, new**2)
+        variance = np.maximum(own - np.einsum("ij,ij->j", reduction, reduction), 1e-10)
+        mean = reduction.T @ self.residual + (new if self.hypothesis.mean == "given" else 0.0)
         return mean / self.inverse_scale, np.sqrt(variance) / self.inverse_scale
-
-
-def _conditioned(
-    hypothesis: Hypothesis, near: np.ndarray, alike: np.ndarray, mean: np.ndarray, z: np.ndarray
-) -> _Conditioned | None:
-    """``_Conditioned.on``; ``None`` for a hypothesis whose covariance is not regular here."""
-    try:
-        return _Conditioned.on(hypothesis, near, alike, mean, z)
-    except LinAlgError:
-        return None
 
 
 def _likeliest_inverse_scale(z: np.ndarray, expected: np.ndarray) -> float:
@@ -171,28 +184,26 @@ class Mixture:
         hypotheses: Sequence[Hypothesis] = HYPOTHESES,
     ) -> None:
         self.z = standardised(score)
-        self._cold = _Cold.fit(U, self.z, owners)
+        # What is learnt about this task is learnt from so many observations: time grows with their third power.
+        judged = best_and_even(self.z, _JUDGED_BY)
+        self._cold = _Cold.fit(U, self.z, owners, judged)
         self._cold_weight, self.odds, self.believed = 1.0, -math.inf, 0.0
         self.weights = np.empty(0)
         self._kept: list[_Conditioned] = []
         if len(told):
-            judged_by = best_and_even(self.z, _JUDGED_BY)
-            wrong = discordance(told[:, judged_by], self.z[judged_by])
+            wrong = discordance(told[:, judged], self.z[judged])
             self.weights = expert_weights(wrong, len(self.z), base, sharpness=_SHARPNESS)
-            self._spread = np.sqrt(expert_weights(wrong, len(self.z), base, sharpness=_COVARIANCE_SHARPNESS))
+            self._alike = _Alike(expert_weights(wrong, len(self.z), base, sharpness=_COVARIANCE_SHARPNESS))
             self._length = (np.ones(int(owners.max()) + 1) if length is None else length)[owners]
             self._seen = self._points(U, told)
-            self._weigh(hypotheses)
+            self._weigh(hypotheses, judged)
 
     def _points(self, U: np.ndarray, predicted: np.ndarray) -> _Points:
-        mean = self.weights @ predicted
-        return _Points(U / self._length, mean, self._spread[:, None] * (predicted - mean))
+        return _Points(U / self._length, predicted, self.weights @ predicted)
 
-    def _weigh(self, hypotheses: Sequence[Hypothesis]) -> None:
-        """Keep the hypotheses that matter, and say how much likelier those with history are."""
-        seen = self._seen
-        near, alike = _Correlations(seen, seen), seen.deviation.T @ seen.deviation
-        given = [c for h in hypotheses if (c := _conditioned(h, near[h.length], alike, seen.mean, self.z)) is not None]
+    def _weigh(self, hypotheses: Sequence[Hypothesis], judged: np.ndarray) -> None:
+        """Keep what matters of ``hypotheses`` by the observations ``judged``; say how likely those with history are."""
+        given = self._conditioned(hypotheses, judged)
         evidence = np.array([c.evidence for c in given])
         uses = np.array([c.hypothesis.mean != "absent" for c in given])
         cold = self._cold.evidence - _AGAINST["absent"] if not uses.all() else -math.inf
@@ -201,11 +212,24 @@ class Mixture:
         self.odds = _log_mean(evidence[uses]) - _log_mean(without + _AGAINST["absent"])
         best = float(evidence.max())
         order = np.argsort(-evidence, kind="stable")[:_KEPT]
-        self._kept = [given[i] for i in order if evidence[i] > best + math.log(_NEGLIGIBLE)]
+        kept = [given[i] for i in order if evidence[i] > best + math.log(_NEGLIGIBLE)]
+        self._log_weights = {c.hypothesis: c.evidence - best for c in kept}
         self._cold_weight = math.exp(min(cold - best, 50.0))
-        self._log_weights = [c.evidence - best for c in self._kept]
         weight = np.exp(evidence - best)
         self.believed = float(weight[uses].sum() / (weight.sum() + self._cold_weight))
+        everything = np.arange(len(self.z))
+        few = len(judged) == len(everything)
+        self._kept = kept if few else self._conditioned([c.hypothesis for c in kept], everything)
+
+    def _conditioned(self, hypotheses: Sequence[Hypothesis], rows: np.ndarray) -> list[_Conditioned]:
+        """``hypotheses`` given the observations ``rows``, without those whose covariance is not regular there."""
+        seen, z = self._seen.at(rows), self.z[rows]
+        near, alike = _Correlations(seen, seen), self._alike.between(seen, seen)
+        found = []
+        for hypothesis in hypotheses:
+            with suppress(LinAlgError):
+                found.append(_Conditioned.on(hypothesis, near[hypothesis.length], alike, seen.mean, z))
+        return found
 
     @property
     def trusted(self) -> int:
@@ -221,13 +245,19 @@ class Mixture:
         cold = log_expected_improvement(*self._cold.predict(U), self._cold.best)
         if without_history or not self._kept:
             return cold
-        points = self._points(U, predicted)
-        near, alike = _Correlations(self._seen, points), self._seen.deviation.T @ points.deviation
         total = cold + math.log(self._cold_weight) if self._cold_weight > _NEGLIGIBLE else np.full(len(U), -np.inf)
-        for weight, kept in zip(self._log_weights, self._kept, strict=True):
-            mean, deviation = kept.predict(near[kept.hypothesis.length], alike, self._seen, points)
-            total = np.logaddexp(total, weight + log_expected_improvement(mean, deviation, kept.best))
+        foreseen = self._foreseen(self._points(U, predicted))
+        for kept, (mean, deviation) in zip(self._kept, foreseen, strict=True):
+            improvement = log_expected_improvement(mean, deviation, kept.best)
+            total = np.logaddexp(total, self._log_weights[kept.hypothesis] + improvement)
         return total
+
+    def _foreseen(self, new: _Points) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Mean and deviation at ``new`` by each hypothesis that is kept."""
+        seen = self._seen
+        near, alike, varies = _Correlations(seen, new), self._alike.between(seen, new), self._alike.of(new)
+        for kept in self._kept:
+            yield kept.predict(near[kept.hypothesis.length], alike, varies, seen.mean, new.mean)
 
     def believing(self, U: np.ndarray, predicted: np.ndarray) -> "Mixture":
         """This mixture as if the points, still running, had come out as each hypothesis predicts."""
@@ -236,14 +266,12 @@ class Mixture:
         if self._kept:
             new = self._points(U, predicted)
             changed._seen = seen = self._seen.join(new)
-            near, alike = _Correlations(seen, seen), seen.deviation.T @ seen.deviation
-            across, shared = _Correlations(self._seen, new), self._seen.deviation.T @ new.deviation
+            near, alike = _Correlations(seen, seen), self._alike.between(seen, seen)
             changed._kept = []
-            for old in self._kept:
-                length = old.hypothesis.length
-                z = np.concatenate([self.z, old.predict(across[length], shared, self._seen, new)[0]])
-                args = old.hypothesis, near[length], alike, seen.mean, z
-                changed._kept.append(_Conditioned.on(*args, inverse_scale=old.inverse_scale))
+            for old, (mean, _) in zip(self._kept, self._foreseen(new), strict=True):
+                z, scale = np.concatenate([self.z, mean]), old.inverse_scale
+                args = old.hypothesis, near[old.hypothesis.length], alike, seen.mean, z
+                changed._kept.append(_Conditioned.on(*args, inverse_scale=scale))
         return changed
 
 
@@ -258,14 +286,14 @@ class _Cold:
     best: float
 
     @classmethod
-    def fit(cls, U: np.ndarray, z: np.ndarray, owners: np.ndarray) -> "_Cold":
+    def fit(cls, U: np.ndarray, z: np.ndarray, owners: np.ndarray, judged: np.ndarray) -> "_Cold":
+        """On all observations; lengthscales and evidence come from those at positions ``judged``."""
         centre, deviation = float(z.mean()), float(z.std()) or 1.0
         target = (z - centre) / deviation
-        # Lengthscales need not be learnt from every observation, which would take the most of a long search's time.
-        some = best_and_even(z, _LEARNT_BY)
-        smooth = GaussianProcess(U[some], target[some], owners=owners).hyperparameters
-        process = GaussianProcess(U, target, owners=owners, hyperparameters=smooth)
-        evidence = process.log_marginal_likelihood() - len(z) * math.log(deviation)
+        learnt = GaussianProcess(U[judged], target[judged], owners=owners)
+        evidence = learnt.log_marginal_likelihood() - len(judged) * math.log(deviation)
+        few = len(judged) == len(z)
+        process = learnt if few else GaussianProcess(U, target, owners=owners, hyperparameters=learnt.hyperparameters)
         return cls(process, centre, deviation, evidence, float(z.max()))
 
     def predict(self, U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
