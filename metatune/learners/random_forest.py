@@ -15,7 +15,7 @@ from metatune.space import Change, Condition, SearchSpace
 from metatune.trial import Configuration, ParamValue
 
 
-class RandomForest(ModelFamily):
+class RandomForest(ModelFamily[Dataset]):
     """``RandomForestClassifier`` and ``RandomForestRegressor`` (Breiman, 2001).
 
     ``max_features="default"`` is scikit-learn's own choice, which differs between the two (square root of the
@@ -74,7 +74,7 @@ class RandomForest(ModelFamily):
         steps: int | None = None,
         report: Report | None = None,
         threads: int = 1,
-    ) -> FittedModel:
+    ) -> FittedModel[Any]:
         """Train the forest; there is no curve."""
         values, _ = self.clamp(configuration, train.n_rows, train.n_columns)
         options: dict[str, Any] = {
@@ -95,6 +95,6 @@ class RandomForest(ModelFamily):
         forest.fit(matrix, train.y)
         return SklearnModel(self.name, encoder, None, forest, n_classes=train.n_classes)
 
-    def load(self, directory: Path) -> FittedModel:
+    def load(self, directory: Path) -> FittedModel[Any]:
         """The forest in ``directory``."""
         return load_sklearn_model(self.name, directory)

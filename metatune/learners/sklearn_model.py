@@ -53,7 +53,7 @@ class TargetScale:
         return z * self.std + self.mean
 
 
-class SklearnModel(FittedModel):
+class SklearnModel(FittedModel[pd.DataFrame]):
     """Encoder, scaler and estimator; ``probabilities`` is the estimator for probabilities where it is another one."""
 
     def __init__(
