@@ -29,6 +29,8 @@ class _Entry:
 _FAMILIES = {
     "lightgbm": _Entry("metatune.learners.lightgbm", "LightGBM"),
     "random_forest": _Entry("metatune.learners.random_forest", "RandomForest"),
+    "extra_trees": _Entry("metatune.learners.extra_trees", "ExtraTrees"),
+    "hist_gradient_boosting": _Entry("metatune.learners.hist_gradient_boosting", "HistGradientBoosting"),
     "linear": _Entry("metatune.learners.linear", "Linear"),
     "svm": _Entry("metatune.learners.svm", "SVM"),
     "knn": _Entry("metatune.learners.knn", "KNN"),

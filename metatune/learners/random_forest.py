@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from sklearn.base import BaseEstimator
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 from metatune.dataset import DataKind, Dataset
@@ -25,6 +26,9 @@ class RandomForest(ModelFamily[Dataset]):
 
     name: ClassVar[str] = "random_forest"
     kinds: ClassVar[frozenset[DataKind]] = frozenset({"binary", "multiclass", "regression"})
+    #: What is trained; ``ExtraTrees`` names others.
+    classifier: ClassVar[type[BaseEstimator]] = RandomForestClassifier
+    regressor: ClassVar[type[BaseEstimator]] = RandomForestRegressor
 
     def space(self) -> SearchSpace:
         """Eight parameters."""
@@ -88,10 +92,10 @@ class RandomForest(ModelFamily[Dataset]):
         encoder = MatrixEncoder.fit(train)
         matrix = encoder.transform(train.X)
         if train.kind == "regression":
-            forest = RandomForestRegressor(**options, random_state=seed, n_jobs=threads)
+            forest = self.regressor(**options, random_state=seed, n_jobs=threads)
         else:
             weight = values["class_weight"]
-            forest = RandomForestClassifier(**options, class_weight=weight, random_state=seed, n_jobs=threads)
+            forest = self.classifier(**options, class_weight=weight, random_state=seed, n_jobs=threads)
         forest.fit(matrix, train.y)
         return SklearnModel(self.name, encoder, None, forest, n_classes=train.n_classes)
 
