@@ -1,9 +1,10 @@
-"""``Dataset``: a checked table of features with its target, in the one form that everything else reads."""
+"""``Data``: checked examples with their target, in the one form that everything else reads; ``Dataset``, the table."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, Generic, Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -13,26 +14,60 @@ from metatune.errors import DataError
 from metatune.repair import Inspector, Repair
 from metatune.target import DataKind, read_target
 
-__all__ = ["DataKind", "Dataset", "Target", "dataset_from_frame"]
+__all__ = ["Data", "DataKind", "Dataset", "Modality", "Target", "dataset_from_frame"]
 
 Target: TypeAlias = np.ndarray
+#: What an example is.
+Modality: TypeAlias = Literal["table", "image", "text", "series"]
+XT = TypeVar("XT", bound=Sized)
 
 
 @dataclass(frozen=True, eq=False)
-class Dataset:
-    """Features ``X`` and target ``y`` of equal length, already checked.
+class Data(ABC, Generic[XT]):
+    """Examples ``X`` and their target ``y`` of equal length, already checked; subclasses say what ``X`` is.
 
-    ``X``: unique string column names, a plain ``RangeIndex``; each column is either ``float64`` (NaN where
-    missing, never infinite) or ``category`` with string categories (missing where NaN).
     ``y``: ``int64`` class codes 0 .. k-1 for classification, finite ``float64`` for regression.
     ``classes``: the original labels, in the order of the codes; empty for regression.
     """
 
-    X: pd.DataFrame
+    modality: ClassVar[Modality]
+
+    X: XT
     y: Target
     kind: DataKind
     classes: tuple[object, ...] = ()
     target: str = "target"
+
+    @property
+    def n_rows(self) -> int:
+        """Number of examples."""
+        return len(self.X)
+
+    @property
+    @abstractmethod
+    def n_columns(self) -> int:
+        """Number of values of which an example consists."""
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes; 0 for regression."""
+        return len(self.classes)
+
+    def take(self, rows: np.ndarray) -> Self:
+        """The examples at positions ``rows`` (the classes stay as they are)."""
+        X: Any = self.X
+        return replace(self, X=X[rows], y=self.y[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset(Data[pd.DataFrame]):
+    """A table.
+
+    ``X``: unique string column names, a plain ``RangeIndex``; each column is either ``float64`` (NaN where
+    missing, never infinite) or ``category`` with string categories (missing where NaN).
+    """
+
+    modality: ClassVar[Modality] = "table"
 
     @cached_property
     def categorical(self) -> tuple[str, ...]:
@@ -45,24 +80,13 @@ class Dataset:
         return tuple(c for c in self.X.columns if c not in set(self.categorical))
 
     @property
-    def n_rows(self) -> int:
-        """Number of rows."""
-        return len(self.X)
-
-    @property
     def n_columns(self) -> int:
         """Number of feature columns."""
         return self.X.shape[1]
 
-    @property
-    def n_classes(self) -> int:
-        """Number of classes; 0 for regression."""
-        return len(self.classes)
-
-    def take(self, rows: np.ndarray) -> "Dataset":
+    def take(self, rows: np.ndarray) -> Self:
         """The rows at positions ``rows`` (classes and categories stay as they are)."""
-        part = self.X.iloc[rows].reset_index(drop=True)
-        return Dataset(part, self.y[rows], self.kind, self.classes, self.target)
+        return replace(self, X=self.X.iloc[rows].reset_index(drop=True), y=self.y[rows])
 
 
 def dataset_from_frame(
@@ -87,7 +111,9 @@ def dataset_from_frame(
     inspector = Inspector(repair=repair)
     frame = _frame(dense(X, inspector))
     series = as_series(y)
-    _check_shape(frame, series)
+    check_lengths(frame, series)
+    if frame.shape[1] == 0:
+        raise DataError("no feature columns", field="X", value=frame.shape, remedy="Give columns besides the target.")
     names = column_names(frame.columns, inspector)
     read = read_target(series, target, kind=kind, rows_per_class=rows_per_class, inspector=inspector)
     if len(read.rows) < len(frame):
@@ -99,7 +125,7 @@ def dataset_from_frame(
 def _frame(X: Any) -> pd.DataFrame:
     if isinstance(X, pd.DataFrame):
         return X
-    array = _array(X)
+    array = as_array(X)
     if array.ndim != 2 or array.dtype.names:
         raise DataError(
             "not a table of rows and columns", field="X", value=array.shape, remedy="Give an array of shape (n, d)."
@@ -111,7 +137,7 @@ def as_series(y: Any) -> "pd.Series[Any]":
     """The target ``y`` as a Series; raises ``DataError`` if it is not one value a row."""
     if isinstance(y, pd.Series | pd.Index | pd.api.extensions.ExtensionArray):
         return pd.Series(y).reset_index(drop=True)
-    array = _array(y)
+    array = as_array(y)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -121,14 +147,16 @@ def as_series(y: Any) -> "pd.Series[Any]":
     return pd.Series(array, copy=False)
 
 
-def _array(values: Any) -> np.ndarray:
+def as_array(values: Any) -> np.ndarray:
+    """``values`` as an array, one without dimensions if its parts are of unequal length."""
     try:
         return np.asarray(values)
-    except ValueError:  # rows of unequal length
+    except ValueError:
         return np.array(None)
 
 
-def _check_shape(X: pd.DataFrame, y: Sized) -> None:
+def check_lengths(X: Sized, y: Sized) -> None:
+    """Raise ``DataError`` unless there are at least two examples, and a target for each."""
     if len(X) != len(y):
         raise DataError(
             "X and y of unequal length",
@@ -137,8 +165,5 @@ def _check_shape(X: pd.DataFrame, y: Sized) -> None:
             remedy="Pass one target value for each row.",
         )
     if len(X) < 2:
-        raise DataError(
-            "no rows" if len(X) == 0 else "only one row", field="X", value=X.shape, remedy="Give more rows."
-        )
-    if X.shape[1] == 0:
-        raise DataError("no feature columns", field="X", value=X.shape, remedy="Give columns besides the target.")
+        problem = "no rows" if len(X) == 0 else "only one row"
+        raise DataError(problem, field="X", value=getattr(X, "shape", len(X)), remedy="Give more rows.")

@@ -7,37 +7,54 @@ public key ``"metatune"`` is used, under which somebody who has the same data ca
 import hashlib
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from metatune.dataset import Dataset
+from metatune.dataset import Data, Dataset
+from metatune.examples import Texts
 
 KEY_VARIABLE = "METATUNE_KEY"
 DEFAULT_KEY = "metatune"
 SAMPLED_ROWS = 20_000
+#: Of images and series, so many bytes are read, and of one text so many characters: a bound on the time.
+SAMPLED_BYTES = 200_000_000
+SAMPLED_CHARACTERS = 10_000
 
 
-def fingerprint_of(data: Dataset) -> str:
+def fingerprint_of(data: Data[Any]) -> str:
     """32 hexadecimal digits of shape, column types, up to 20,000 evenly spaced rows, and their target.
 
     Names of columns and of the target do not enter. The same data give the same digits in
     every process with the same key.
     """
-    digest = _keyed("dataset")
-    rows = np.unique(np.linspace(0, data.n_rows - 1, min(data.n_rows, SAMPLED_ROWS)).astype(np.int64))
+    digest = _keyed("dataset" if isinstance(data, Dataset) else data.modality)
+    limit = SAMPLED_ROWS if isinstance(data, Dataset | Texts) else min(SAMPLED_ROWS, SAMPLED_BYTES // data.X[0].nbytes)
+    rows = np.unique(np.linspace(0, data.n_rows - 1, min(data.n_rows, max(limit, 2))).astype(np.int64))
     _add(digest, f"{data.n_rows} {data.n_columns} {data.kind}".encode())
-    for _, column in data.X.items():
-        part = column.iloc[rows]
-        if isinstance(part.dtype, pd.CategoricalDtype):
-            _add_levels(digest, list(part.cat.categories), part.cat.codes.to_numpy())
-        else:
-            _add_numbers(digest, part.to_numpy())
+    if isinstance(data, Dataset):
+        _add_columns(digest, data.X, rows)
+    elif isinstance(data, Texts):
+        for text in data.X[rows]:
+            _add(digest, text[:SAMPLED_CHARACTERS].encode("utf-8", "surrogatepass"))
+    else:
+        _add(digest, str(data.X.shape).encode())
+        _add_numbers(digest, data.X[rows])
     if data.classes:
         _add_levels(digest, data.classes, data.y[rows])
     else:
         _add_numbers(digest, data.y[rows])
     return digest.hexdigest()
+
+
+def _add_columns(digest: "hashlib.blake2b", X: pd.DataFrame, rows: np.ndarray) -> None:
+    for _, column in X.items():
+        part = column.iloc[rows]
+        if isinstance(part.dtype, pd.CategoricalDtype):
+            _add_levels(digest, list(part.cat.categories), part.cat.codes.to_numpy())
+        else:
+            _add_numbers(digest, part.to_numpy())
 
 
 def fingerprint_of_name(name: str) -> str:
@@ -68,6 +85,9 @@ def _add_levels(digest: "hashlib.blake2b", levels: Sequence[object], codes: np.n
 
 
 def _add_numbers(digest: "hashlib.blake2b", numbers: np.ndarray) -> None:
+    if numbers.dtype == np.uint8:
+        _add(digest, numbers.tobytes())
+        return
     values = numbers.astype("<f8") + 0.0  # -0.0 becomes 0.0
     values[np.isnan(values)] = np.nan  # one bit pattern for all kinds of NaN
     _add(digest, b"numbers")

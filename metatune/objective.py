@@ -32,13 +32,13 @@ class Subject:
     name: str
     space: SearchSpace
     default: Configuration | None
-    family: ModelFamily | None
+    family: ModelFamily[Any] | None
 
     @classmethod
     def of(
         cls,
         task: Task,
-        family: str | ModelFamily,
+        family: str | ModelFamily[Any],
         *,
         objective: Objective | None,
         space: SearchSpace | None,
@@ -46,7 +46,7 @@ class Subject:
     ) -> "Subject":
         """The subject that the arguments of ``tune`` name. Raises ``UsageError`` for what does not fit together."""
         name = family if isinstance(family, str) else family.name
-        known: ModelFamily | None = None
+        known: ModelFamily[Any] | None = None
         if isinstance(family, ModelFamily):
             known = family
         elif objective is None or family in family_names():
@@ -87,7 +87,7 @@ class Subject:
         return [self.space.clip(configuration)[0] for configuration in warm_start]
 
 
-def _check_family(task: Task, family: ModelFamily, space: SearchSpace | None) -> None:
+def _check_family(task: Task, family: ModelFamily[Any], space: SearchSpace | None) -> None:
     if task.data is None:
         raise UsageError(
             "a custom task has no data to train on",
@@ -131,7 +131,7 @@ class FamilyJudge:
     repeatable: ClassVar[bool] = True
 
     task: Task
-    family: ModelFamily
+    family: ModelFamily[Any]
     seed: int
     threads: int
     clamped: dict[str, Change] = field(default_factory=dict)
@@ -144,7 +144,7 @@ class FamilyJudge:
         self.clamped.update((change.parameter, change) for change in changes)
         return values
 
-    def refit(self, best: Trial) -> FittedModel:
+    def refit(self, best: Trial) -> FittedModel[Any]:
         """The final model, trained on all but the test rows, for as many steps as early stopping kept in ``best``.
 
         Raises whatever training raises.

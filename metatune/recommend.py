@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -99,7 +100,7 @@ class Recommendation:
 
 def recommend(
     task: Task,
-    family: str | ModelFamily = "lightgbm",
+    family: str | ModelFamily[Any] = "lightgbm",
     n: int = 3,
     *,
     knowledge: Knowledge | None = None,
@@ -232,7 +233,7 @@ def _item(
     evidence: _Evidence,
     configuration: Configuration,
     origin: str,
-    learner: ModelFamily | None,
+    learner: ModelFamily[Any] | None,
     record: TaskRecord,
 ) -> RecommendedConfiguration:
     low, expected, high = evidence.better_than(configuration)

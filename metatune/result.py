@@ -55,7 +55,7 @@ class TuneResult:
     trials: tuple[Trial, ...]
     best_trial: Trial | None
     study: optuna.Study
-    model: FittedModel | None = None
+    model: FittedModel[Any] | None = None
     test_scores: Mapping[str, float] = field(default_factory=dict)
     seconds: float = math.nan
     interrupted: bool = False

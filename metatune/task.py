@@ -1,17 +1,18 @@
 """``Task``: what is to be learnt, how it is judged, and which rows judge it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
 
-from metatune.dataset import Dataset, as_series, dataset_from_frame
+from metatune.dataset import Data, as_series, dataset_from_frame
 from metatune.errors import DataError, UnknownNameError, UsageError
+from metatune.examples import images_from_arrays, series_from_arrays, texts_from_arrays
 from metatune.fingerprint import fingerprint_of, fingerprint_of_name
 from metatune.metric import Direction, Kind, Metric
 from metatune.reading import read_table
@@ -43,6 +44,20 @@ class TaskRecord:
             object.__setattr__(self, "group", self.fingerprint)
 
 
+class TaskOptions(TypedDict, total=False):
+    """What all constructors of ``Task`` from data take by name; described there."""
+
+    target: str
+    metric: str | None
+    kind: str | None
+    name: str | None
+    validation: Validation
+    test_size: float
+    group: str | None
+    seed: int
+    repair: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """A learning task with its data and its splits; or a custom one without data.
@@ -52,7 +67,8 @@ class Task:
     train rows. Every class is in the test split (if there is one) and on both sides of every fold.
     ``repairs`` says what was changed in the data before anything else.
 
-    Made by ``from_dataframe``, ``from_arrays``, ``from_file`` or ``custom``. The first three share these arguments:
+    Made by ``from_dataframe``, ``from_arrays``, ``from_images``, ``from_texts``, ``from_series``, ``from_file`` or
+    ``custom``. All but the last share these arguments:
 
     ``metric``: a name that ``Metric.of`` knows; ``None`` for the default of the kind.
     ``kind``: ``binary``, ``multiclass``, ``classification`` or ``regression``; inferred from the target if ``None``.
@@ -69,7 +85,7 @@ class Task:
     kind: Kind
     metric: Metric
     fingerprint: str
-    data: Dataset | None = None
+    data: Data[Any] | None = None
     test: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     folds: Folds = ()
     metafeatures: Mapping[str, float] = field(default_factory=dict)
@@ -154,11 +170,63 @@ class Task:
 
         An array's columns are called x0, x1, ...; arrays of ``float64`` are not copied, so do not write to them.
         """
+        return cls._from(
+            dataset_from_frame,
+            X,
+            y,
+            target=target,
+            metric=metric,
+            kind=kind,
+            name=name,
+            validation=validation,
+            test_size=test_size,
+            group=group,
+            seed=seed,
+            repair=repair,
+        )
+
+    @classmethod
+    def from_images(cls, X: Any, y: Any, **options: Unpack[TaskOptions]) -> "Task":
+        """The task to predict ``y`` from images of one size: shape (n, height, width) or (n, height, width, channels).
+
+        Pixels are 0 to 255, or floats 0 to 1. ``options``: as for ``from_arrays``.
+        """
+        return cls._from(images_from_arrays, X, y, **options)
+
+    @classmethod
+    def from_texts(cls, texts: Any, y: Any, **options: Unpack[TaskOptions]) -> "Task":
+        """The task to predict ``y`` from ``texts``, n strings. ``options``: as for ``from_arrays``."""
+        return cls._from(texts_from_arrays, texts, y, **options)
+
+    @classmethod
+    def from_series(cls, X: Any, y: Any, **options: Unpack[TaskOptions]) -> "Task":
+        """The task to predict ``y`` from whole time series: shape (n, length) or (n, length, channels).
+
+        NaN is a missing value, at the end of a series one that is beyond it. ``options``: as for ``from_arrays``.
+        """
+        return cls._from(series_from_arrays, X, y, **options)
+
+    @classmethod
+    def _from(
+        cls,
+        read: Callable[..., tuple[Data[Any], tuple[Repair, ...]]],
+        X: Any,
+        y: Any,
+        *,
+        target: str = "target",
+        metric: str | None = None,
+        kind: str | None = None,
+        name: str | None = None,
+        validation: Validation = None,
+        test_size: float = 0.2,
+        group: str | None = None,
+        seed: int = 0,
+        repair: bool = False,
+    ) -> "Task":
+        """The task on the data that ``read`` makes of ``X`` and ``y``."""
         y = as_series(y)
         plan = plan_splits(validation, test_size, len(y))
-        data, repairs = dataset_from_frame(
-            X, y, kind=kind, target=target, rows_per_class=plan.rows_per_class, repair=repair
-        )
+        data, repairs = read(X, y, kind=kind, target=target, rows_per_class=plan.rows_per_class, repair=repair)
         strata = data.y if data.classes else np.zeros(data.n_rows, dtype=np.int64)
         test, folds = split(strata, plan, seed=seed)
         return cls(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from optuna.pruners import BasePruner
@@ -37,7 +37,7 @@ _LOG = logging.getLogger("metatune")
 
 def tune(
     task: Task,
-    family: str | ModelFamily,
+    family: str | ModelFamily[Any],
     *,
     n_trials: int = 25,
     timeout: float | None = None,

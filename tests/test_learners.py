@@ -6,10 +6,18 @@ from pathlib import Path
 
 import lightgbm as lgb
 import numpy as np
+import pandas as pd
 import pytest
-from learner_contract import LearnerContract, breast_cancer, diabetes, mixed_frame
+from learner_contract import LearnerContract, breast_cancer, diabetes, mixed, mixed_frame
 from sklearn.datasets import make_classification
-from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -30,6 +38,14 @@ class TestLightGBM(LearnerContract):
 
 class TestRandomForest(LearnerContract):
     name = "random_forest"
+
+
+class TestExtraTrees(LearnerContract):
+    name = "extra_trees"
+
+
+class TestHistGradientBoosting(LearnerContract):
+    name = "hist_gradient_boosting"
 
 
 class TestLinear(LearnerContract):
@@ -53,6 +69,10 @@ def scaled(estimator):
     [
         ("random_forest", RandomForestClassifier(random_state=3), breast_cancer()),
         ("random_forest", RandomForestRegressor(random_state=3), diabetes()),
+        ("extra_trees", ExtraTreesClassifier(random_state=3), breast_cancer()),
+        ("extra_trees", ExtraTreesRegressor(random_state=3), diabetes()),
+        ("hist_gradient_boosting", HistGradientBoostingClassifier(random_state=3), breast_cancer()),
+        ("hist_gradient_boosting", HistGradientBoostingRegressor(random_state=3), diabetes()),
         ("linear", scaled(LogisticRegression()), breast_cancer()),
         ("linear", scaled(Ridge()), diabetes()),
         ("svm", scaled(SVC()), breast_cancer()),
@@ -69,14 +89,15 @@ def test_default_is_the_plain_library(name, plain, task):
     plain.fit(train.X.to_numpy(), train.y)
     np.testing.assert_allclose(ours.predict(valid.X), plain.predict(valid.X.to_numpy()), rtol=1e-5)
     if hasattr(plain, "predict_proba"):
-        # LightGBM: 1e-8 in place of 0 for its penalties decides between splits that are equally good.
-        atol = 0.02 if name == "lightgbm" else 1e-6
+        # Boosting: 1e-8 in place of 0 for the penalties decides between splits that are equally good.
+        atol = {"lightgbm": 0.02, "hist_gradient_boosting": 1e-3}.get(name, 1e-6)
         np.testing.assert_allclose(ours.predict_proba(valid.X), plain.predict_proba(valid.X.to_numpy()), atol=atol)
 
 
 class TestRegistry:
     def test_all_families_are_there(self):
-        assert family_names() == ("lightgbm", "random_forest", "linear", "svm", "knn", "keras_mlp")
+        tables = ("lightgbm", "random_forest", "extra_trees", "hist_gradient_boosting", "linear", "svm", "knn")
+        assert family_names() == (*tables, "keras_mlp")
         assert all(get_family(name).name == name for name in family_names())
 
     def test_unknown_name_gets_a_hint(self):
@@ -214,11 +235,12 @@ def test_cap_keeps_classes():
     assert capped(data, 3000, seed=0) is data
 
 
-def test_lightgbm_curve_is_the_metric_in_its_own_unit():
+@pytest.mark.parametrize("name", ["lightgbm", "hist_gradient_boosting"])
+def test_curve_is_the_metric_in_its_own_unit(name):
     """The best value of the curve is the trial's value, for losses, scores and negated losses alike."""
     X, y = breast_cancer().data.X, breast_cancer().data.y
     Xr, yr = diabetes().data.X, diabetes().data.y
-    family = get_family("lightgbm")
+    family = get_family(name)
     cases = [(X, y, n) for n in ("roc_auc", "accuracy", "log_loss", "neg_log_loss")]
     cases += [(Xr, yr, n) for n in ("rmse", "mse", "mae", "r2", "neg_root_mean_squared_error")]
     for features, target, metric in cases:
@@ -236,3 +258,41 @@ def test_lightgbm_without_a_metric_of_its_own_stops_by_its_loss():
     outcome = evaluate(task, get_family("lightgbm"), get_family("lightgbm").default())
     assert outcome.curve == ()
     assert outcome.best_step < 100
+
+
+def test_hist_gradient_boosting_in_batches_is_one_run():
+    """A refit for as many rounds as early stopping kept, without validation rows, is the model that was judged."""
+    task = mixed()
+    train, valid = (task.data.take(rows) for rows in task.folds[0])
+    family = get_family("hist_gradient_boosting")
+    configuration = family.default() | {"max_iter": 400, "learning_rate": 0.03, "max_features": 0.5}
+    judged = family.fit(configuration, train, valid=valid, metric=task.metric, seed=0)
+    assert 40 < judged.best_step < len(judged.curve) == judged.best_step + 50
+    again = family.fit(configuration, train, valid=None, metric=task.metric, seed=0, steps=judged.best_step)
+    np.testing.assert_array_equal(again.predict_proba(valid.X), judged.predict_proba(valid.X))
+
+
+def test_hist_gradient_boosting_reads_levels_as_categories_while_there_are_bins():
+    """Alternating levels: one split of categories tells them apart, one threshold on their codes does not."""
+    rng = np.random.default_rng(0)
+    level = rng.integers(0, 20, 2000)
+    X, y = pd.DataFrame({"level": [f"level {i}" for i in level]}), rng.permuted(np.arange(20) % 2)[level]
+    task = Task.from_arrays(X, y, metric="accuracy", validation="holdout")
+    family = get_family("hist_gradient_boosting")
+    stump = family.default() | {"max_depth": 2, "max_leaf_nodes": 4, "max_iter": 20}
+    few, many = (evaluate(task, family, stump | {"max_bins": bins}).curve[0] for bins in (15, 20))
+    assert many == 1.0
+    assert few < 0.95
+
+
+@pytest.mark.parametrize(("column", "value"), [("left", 0), ("right", 10**6), ("feature_idx", 4), ("bitset_idx", 9999)])
+def test_hist_gradient_boosting_with_wrong_numbers_in_its_trees_is_refused(tmp_path, column, value):
+    task = mixed()
+    family = get_family("hist_gradient_boosting")
+    model = family.fit(family.default(), task.data, valid=None, metric=task.metric, seed=0)
+    nodes = model.estimator._predictors[0][0].nodes
+    row = np.flatnonzero((nodes["is_leaf"] == 0) & (nodes["is_categorical"] == 1))[0]
+    nodes[column][row] = value
+    model.save(tmp_path)
+    with pytest.raises(KnowledgeError, match="would not grow"):
+        load_model(tmp_path)

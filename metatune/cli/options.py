@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from metatune.learners import family_names
+
 # Everything heavy is imported where it is used: `metatune --help` must not load pandas, MLflow or LightGBM.
 if TYPE_CHECKING:
     from metatune.history.mlflow_store import MLflowStore
@@ -42,7 +44,7 @@ MetricName: TypeAlias = Annotated[
 ]
 Family: TypeAlias = Annotated[
     str,
-    typer.Option("--family", "-f", help="lightgbm, random_forest, linear, svm, knn or keras_mlp."),
+    typer.Option("--family", "-f", help=f"One of {', '.join(family_names())}."),
 ]
 ValidationPlan: TypeAlias = Annotated[
     str | None,

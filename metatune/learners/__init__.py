@@ -3,29 +3,34 @@
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from metatune.errors import KnowledgeError, MetatuneError, MissingDependencyError, UnknownNameError
+from metatune.errors import KnowledgeError, MetatuneError, MissingDependencyError, UnknownNameError, UsageError
 from metatune.learners.saving import check_files, read_manifest
 
 if TYPE_CHECKING:
+    from metatune.dataset import Modality
     from metatune.learners.base import FittedModel, ModelFamily
 
-__all__ = ["family_names", "get_family", "load_model"]
+__all__ = ["default_family", "family_names", "get_family", "load_model"]
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """Where the class of a family is, and the extra that installs its host."""
+    """Where the class of a family is, what data it takes, and the extra that installs its host."""
 
     module: str
     cls: str
+    modality: "Modality" = "table"
     extra: str | None = None
 
 
+#: For each sort of data, the first one is the default.
 _FAMILIES = {
     "lightgbm": _Entry("metatune.learners.lightgbm", "LightGBM"),
     "random_forest": _Entry("metatune.learners.random_forest", "RandomForest"),
+    "extra_trees": _Entry("metatune.learners.extra_trees", "ExtraTrees"),
+    "hist_gradient_boosting": _Entry("metatune.learners.hist_gradient_boosting", "HistGradientBoosting"),
     "linear": _Entry("metatune.learners.linear", "Linear"),
     "svm": _Entry("metatune.learners.svm", "SVM"),
     "knn": _Entry("metatune.learners.knn", "KNN"),
@@ -33,12 +38,25 @@ _FAMILIES = {
 }
 
 
-def family_names() -> tuple[str, ...]:
-    """The names of all families, whether their host is installed or not."""
-    return tuple(_FAMILIES)
+def family_names(modality: "Modality | None" = None) -> tuple[str, ...]:
+    """The names of all families, or of those for ``modality``, whether their host is installed or not."""
+    return tuple(name for name, entry in _FAMILIES.items() if modality in (None, entry.modality))
 
 
-def get_family(name: str) -> "ModelFamily":
+def default_family(modality: "Modality") -> str:
+    """The name of the family that is tuned unless another one is named. Raises ``UsageError`` where there is none."""
+    names = family_names(modality)
+    if not names:
+        raise UsageError(
+            f"no model family takes data of the sort {modality!r}",
+            field="family",
+            value=None,
+            remedy="Give an objective of your own.",
+        )
+    return names[0]
+
+
+def get_family(name: str) -> "ModelFamily[Any]":
     """The family called ``name``.
 
     Raises ``UnknownNameError`` for an unknown name, ``MissingDependencyError`` when its host is not installed.
@@ -53,11 +71,11 @@ def get_family(name: str) -> "ModelFamily":
         if entry.extra is None or missing.startswith("metatune"):
             raise
         raise MissingDependencyError.of(name, missing, entry.extra) from error
-    family: ModelFamily = getattr(module, entry.cls)()
+    family: ModelFamily[Any] = getattr(module, entry.cls)()
     return family
 
 
-def load_model(path: str | Path) -> "FittedModel":
+def load_model(path: str | Path) -> "FittedModel[Any]":
     """The model saved in the folder ``path``, of whatever family; nothing in it can run code.
 
     Raises ``KnowledgeError`` when the folder is missing, damaged, altered or of another version.

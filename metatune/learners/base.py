@@ -3,12 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 import numpy as np
-import pandas as pd
 
-from metatune.dataset import DataKind, Dataset
+from metatune.dataset import XT, Data, DataKind, Modality
 from metatune.metric import Metric
 from metatune.space import Change, SearchSpace
 from metatune.trial import Configuration, ParamValue
@@ -16,10 +15,12 @@ from metatune.trial import Configuration, ParamValue
 #: ``report(step, value)``: the metric, in its own unit, after ``step`` steps (1, 2, ...) of the fidelity.
 #: It may raise to stop the fit (``optuna.TrialPruned``, ``KeyboardInterrupt``); a fit lets that travel.
 Report: TypeAlias = Callable[[int, float], None]
+#: The data that a family takes.
+D = TypeVar("D", bound=Data[Any])
 
 
-class FittedModel(ABC):
-    """A trained model with its preprocessing: it takes raw feature columns.
+class FittedModel(ABC, Generic[XT]):
+    """A trained model with its preprocessing: it takes raw examples, ``X`` of the data that its family takes.
 
     ``curve`` is the metric on the validation rows after each step, in the metric's own unit, empty where the
     library has no steps. ``best_step`` is the step (1-based) that early stopping kept, ``None`` without one.
@@ -29,11 +30,11 @@ class FittedModel(ABC):
     best_step: int | None = None
 
     @abstractmethod
-    def predict(self, X: pd.DataFrame) -> np.ndarray:
+    def predict(self, X: XT) -> np.ndarray:
         """Class codes (``int64``) or values (``float64``) for the rows of ``X``, shape (n,)."""
 
     @abstractmethod
-    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+    def predict_proba(self, X: XT) -> np.ndarray:
         """Class probabilities, shape (n, k), rows summing to 1. Only for classification."""
 
     @abstractmethod
@@ -44,8 +45,8 @@ class FittedModel(ABC):
         """
 
 
-class ModelFamily(ABC):
-    """One kind of model: its space, the library's default in it, and how it is trained.
+class ModelFamily(ABC, Generic[D]):
+    """One kind of model: its space, the library's default in it, and how it is trained on data of type ``D``.
 
     Order of calls: ``space`` and ``default`` (cheap, import no host), then any number of ``fit``.
     A family keeps no state between fits. A ``fit`` is reproducible for equal arguments on one machine.
@@ -53,6 +54,7 @@ class ModelFamily(ABC):
 
     name: ClassVar[str]
     kinds: ClassVar[frozenset[DataKind]]
+    modality: ClassVar[Modality] = "table"
     #: What one step of ``curve`` is ("boosting rounds", "epochs"); empty where there are none.
     fidelity: ClassVar[str] = ""
 
@@ -78,15 +80,15 @@ class ModelFamily(ABC):
     def fit(
         self,
         configuration: Configuration,
-        train: Dataset,
+        train: D,
         *,
-        valid: Dataset | None,
+        valid: D | None,
         metric: Metric,
         seed: int,
         steps: int | None = None,
         report: Report | None = None,
         threads: int = 1,
-    ) -> FittedModel:
+    ) -> FittedModel[Any]:
         """Train on ``train``; with ``valid``, stop early by ``metric`` on it, fill the curve and call ``report``.
 
         Without ``valid`` (the refit at the end of a search) train for exactly ``steps`` steps where given.
@@ -94,7 +96,7 @@ class ModelFamily(ABC):
         """
 
     @abstractmethod
-    def load(self, directory: Path) -> FittedModel:
+    def load(self, directory: Path) -> FittedModel[Any]:
         """The model that ``FittedModel.save`` wrote into ``directory``, without running code from it.
 
         ``learners.load_model`` calls it: it checks the files before, and turns what is raised into a

@@ -4,12 +4,14 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import optuna
 
-from metatune.dataset import Dataset
+from metatune.dataset import Data
 from metatune.errors import MissingDependencyError, SearchError, UsageError
+from metatune.learners import family_names
 from metatune.learners.base import FittedModel, ModelFamily, Report
 from metatune.learners.scoring import scores
 from metatune.task import Task
@@ -34,7 +36,7 @@ class Outcome:
 
 def evaluate(
     task: Task,
-    family: ModelFamily,
+    family: ModelFamily[Any],
     configuration: Configuration,
     *,
     seed: int = 0,
@@ -47,10 +49,10 @@ def evaluate(
     mean so far after every fold. Raises ``UsageError`` for a task without data or one that the family cannot learn,
     ``SearchError`` when the metric is not finite, and whatever training or ``report`` raises.
     """
-    data = _data(task, family)
+    data = check_family(task, family)
     start = time.perf_counter()
     found: list[dict[str, float]] = []
-    models: list[FittedModel] = []
+    models: list[FittedModel[Any]] = []
     inner = report if len(task.folds) == 1 else None
     for number, (train, valid) in enumerate(task.folds, start=1):
         judge = data.take(valid)
@@ -78,19 +80,19 @@ def evaluate(
 
 def refit(
     task: Task,
-    family: ModelFamily,
+    family: ModelFamily[Any],
     configuration: Configuration,
     *,
     best_step: int | None,
     seed: int = 0,
     threads: int = 1,
-) -> FittedModel:
+) -> FittedModel[Any]:
     """The final model: trained on all rows that trials may see, for ``best_step`` steps where given."""
-    data = _data(task, family).take(task.search_rows)
+    data = check_family(task, family).take(task.search_rows)
     return family.fit(configuration, data, valid=None, metric=task.metric, seed=seed, steps=best_step, threads=threads)
 
 
-def test_scores(task: Task, model: FittedModel) -> dict[str, float]:
+def test_scores(task: Task, model: FittedModel[Any]) -> dict[str, float]:
     """The scores of ``model`` on the test split, empty when the task has none."""
     if task.data is None or not len(task.test):
         return {}
@@ -116,7 +118,7 @@ class _Reports:
 
 def run_trial(
     task: Task,
-    family: ModelFamily,
+    family: ModelFamily[Any],
     configuration: Configuration,
     *,
     number: int = 0,
@@ -178,22 +180,31 @@ def run_trial(
     )
 
 
-def _data(task: Task, family: ModelFamily) -> Dataset:
-    if task.data is None or not task.folds:
+def check_family(task: Task, family: ModelFamily[Any]) -> Data[Any]:
+    """The data of ``task``. Raises ``UsageError`` if it has none, or none that ``family`` can learn."""
+    data = task.data
+    if data is None or not task.folds:
         raise UsageError(
             "a custom task has no data to train on",
             field="task",
             value=task.name,
             remedy="Make the task from data, or judge configurations with your own objective.",
         )
-    if task.data.kind not in family.kinds:
+    if data.modality != family.modality:
         raise UsageError(
-            f"this family is not for {task.data.kind} tasks",
+            f"this family takes data of the sort {family.modality!r}, and the task's are of the sort {data.modality!r}",
+            field="family",
+            value=family.name,
+            remedy=f"For these there are: {', '.join(family_names(data.modality)) or 'none'}.",
+        )
+    if data.kind not in family.kinds:
+        raise UsageError(
+            f"this family is not for {data.kind} tasks",
             field="family",
             value=family.name,
             remedy=f"It learns {', '.join(sorted(family.kinds))}.",
         )
-    return task.data
+    return data
 
 
 def _mean_of(found: Sequence[Mapping[str, float]], name: str) -> float:
@@ -231,7 +242,7 @@ def _pruned_curve(reported: Sequence[tuple[int, float]]) -> tuple[float, ...]:
 
 
 def _share(
-    task: Task, family: ModelFamily, configuration: Configuration, reported: Sequence[tuple[int, float]]
+    task: Task, family: ModelFamily[Any], configuration: Configuration, reported: Sequence[tuple[int, float]]
 ) -> float:
     """The share of the folds, or of the steps of a full fit, that the reports reached; 1 where it is not known."""
     total = len(task.folds) if len(task.folds) > 1 else family.full_steps(configuration)

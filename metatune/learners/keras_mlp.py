@@ -3,7 +3,7 @@
 import importlib
 from pathlib import Path
 from types import ModuleType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from metatune.dataset import DataKind, Dataset
 from metatune.errors import MissingDependencyError
@@ -21,7 +21,7 @@ SMALLEST_BATCH = 16
 MAX_EPOCHS = 50
 
 
-class KerasMLP(ModelFamily):
+class KerasMLP(ModelFamily[Dataset]):
     """Dense layers of ``units`` each (``funnel``: every layer half of the one before), up to ``MAX_EPOCHS`` epochs.
 
     ``weight_decay`` is decoupled for ``adamw`` (Loshchilov & Hutter, 2019) and an L2 penalty on the kernels for the
@@ -93,21 +93,21 @@ class KerasMLP(ModelFamily):
         steps: int | None = None,
         report: Report | None = None,
         threads: int = 1,
-    ) -> FittedModel:
+    ) -> FittedModel[Any]:
         """See ``ModelFamily.fit``. Without ``valid`` and ``steps`` all ``MAX_EPOCHS`` are trained.
 
         Early stopping is by ``metric``, ten epochs after the best one. The first fit of a process decides its
         number of TensorFlow threads. Raises ``MissingDependencyError`` without TensorFlow, and ``SearchError`` as
         soon as loss, weights or predictions are not finite.
         """
-        fitted: FittedModel = _training().train_network(
+        fitted: FittedModel[Any] = _training().train_network(
             configuration, train, valid=valid, metric=metric, seed=seed, steps=steps, report=report, threads=threads
         )
         return fitted
 
-    def load(self, directory: Path) -> FittedModel:
+    def load(self, directory: Path) -> FittedModel[Any]:
         """See ``ModelFamily.load``. Raises ``MissingDependencyError`` without TensorFlow."""
-        fitted: FittedModel = _training().NetworkModel.load(directory)
+        fitted: FittedModel[Any] = _training().NetworkModel.load(directory)
         return fitted
 
 

@@ -53,7 +53,7 @@ FINAL_RATE = 0.01
 CHUNK = 8192
 
 
-class NetworkModel(FittedModel):
+class NetworkModel(FittedModel[pd.DataFrame]):
     """A trained network with its preprocessing."""
 
     def __init__(

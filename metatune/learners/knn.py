@@ -1,7 +1,7 @@
 """Nearest neighbours of scikit-learn."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
@@ -18,7 +18,7 @@ from metatune.trial import Configuration, ParamValue
 ROW_CAP = 20_000
 
 
-class KNN(ModelFamily):
+class KNN(ModelFamily[Dataset]):
     """``KNeighborsClassifier`` and ``KNeighborsRegressor``. The fitted model holds the encoded training rows."""
 
     name: ClassVar[str] = "knn"
@@ -56,7 +56,7 @@ class KNN(ModelFamily):
         steps: int | None = None,
         report: Report | None = None,
         threads: int = 1,
-    ) -> FittedModel:
+    ) -> FittedModel[Any]:
         """Keep at most ``ROW_CAP`` rows; there is no curve."""
         train = capped(train, ROW_CAP, seed)
         values, _ = self.clamp(configuration, train.n_rows, train.n_columns)
@@ -70,6 +70,6 @@ class KNN(ModelFamily):
         estimator = kind(**options, n_jobs=threads).fit(matrix, train.y)
         return SklearnModel(self.name, encoder, scaler, estimator, n_classes=train.n_classes)
 
-    def load(self, directory: Path) -> FittedModel:
+    def load(self, directory: Path) -> FittedModel[Any]:
         """The neighbours in ``directory``."""
         return load_sklearn_model(self.name, directory)

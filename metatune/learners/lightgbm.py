@@ -29,7 +29,7 @@ _INTEGERS = ("num_leaves", "min_child_samples", "max_bin")
 _FLOATS = ("learning_rate", "subsample", "colsample_bytree", "reg_alpha", "reg_lambda")
 
 
-class LightGBMModel(FittedModel):
+class LightGBMModel(FittedModel[pd.DataFrame]):
     """A booster cut at its best round, with the encoder of its columns."""
 
     def __init__(self, encoder: NativeEncoder, booster: lgb.Booster, *, n_classes: int, threads: int = 1) -> None:
@@ -62,7 +62,7 @@ class LightGBMModel(FittedModel):
         return directory / _FILE
 
 
-class LightGBM(ModelFamily):
+class LightGBM(ModelFamily[Dataset]):
     """Gradient boosted trees (Ke et al., 2017) with native categories and missing values.
 
     With validation rows, boosting stops ``PATIENCE`` rounds after the best one and keeps that. The best round and the
@@ -126,7 +126,7 @@ class LightGBM(ModelFamily):
         steps: int | None = None,
         report: Report | None = None,
         threads: int = 1,
-    ) -> FittedModel:
+    ) -> FittedModel[pd.DataFrame]:
         """Boost; with ``valid``, stop early on it."""
         values, _ = self.clamp(configuration, train.n_rows, train.n_columns)
         encoder = NativeEncoder.fit(train)
@@ -148,7 +148,7 @@ class LightGBM(ModelFamily):
         model.curve = tuple(curve.values)
         return model
 
-    def load(self, directory: Path) -> FittedModel:
+    def load(self, directory: Path) -> FittedModel[pd.DataFrame]:
         """The booster in ``directory``."""
         state = read_manifest(directory).state
         booster = lgb.Booster(model_str=(directory / _FILE).read_text(encoding="utf-8"))

@@ -23,7 +23,7 @@ _SAGA_ITERATIONS = 60
 _ELASTIC_NET_ITERATIONS = 300
 
 
-class Linear(ModelFamily):
+class Linear(ModelFamily[Dataset]):
     """Logistic regression for classes, ridge regression or the elastic net (Zou and Hastie, 2005) for numbers.
 
     All minimise  sum of losses + ``strength`` * (l1_ratio * |w|_1 + (1 - l1_ratio) / 2 * |w|_2^2),  with half the
@@ -63,7 +63,7 @@ class Linear(ModelFamily):
         steps: int | None = None,
         report: Report | None = None,
         threads: int = 1,
-    ) -> FittedModel:
+    ) -> FittedModel[Any]:
         """Train with a bounded number of iterations; there is no curve."""
         encoder = MatrixEncoder.fit(train)
         matrix = encoder.transform(train.X)
@@ -79,7 +79,7 @@ class Linear(ModelFamily):
             estimator.fit(matrix, target)
         return SklearnModel(self.name, encoder, scaler, estimator, n_classes=train.n_classes, target_scale=scale)
 
-    def load(self, directory: Path) -> FittedModel:
+    def load(self, directory: Path) -> FittedModel[Any]:
         """The model in ``directory``."""
         return load_sklearn_model(self.name, directory)
 

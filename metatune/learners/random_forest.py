@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from sklearn.base import BaseEstimator
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 from metatune.dataset import DataKind, Dataset
@@ -15,7 +16,7 @@ from metatune.space import Change, Condition, SearchSpace
 from metatune.trial import Configuration, ParamValue
 
 
-class RandomForest(ModelFamily):
+class RandomForest(ModelFamily[Dataset]):
     """``RandomForestClassifier`` and ``RandomForestRegressor`` (Breiman, 2001).
 
     ``max_features="default"`` is scikit-learn's own choice, which differs between the two (square root of the
@@ -25,6 +26,9 @@ class RandomForest(ModelFamily):
 
     name: ClassVar[str] = "random_forest"
     kinds: ClassVar[frozenset[DataKind]] = frozenset({"binary", "multiclass", "regression"})
+    #: What is trained; ``ExtraTrees`` names others.
+    classifier: ClassVar[type[BaseEstimator]] = RandomForestClassifier
+    regressor: ClassVar[type[BaseEstimator]] = RandomForestRegressor
 
     def space(self) -> SearchSpace:
         """Eight parameters."""
@@ -74,7 +78,7 @@ class RandomForest(ModelFamily):
         steps: int | None = None,
         report: Report | None = None,
         threads: int = 1,
-    ) -> FittedModel:
+    ) -> FittedModel[Any]:
         """Train the forest; there is no curve."""
         values, _ = self.clamp(configuration, train.n_rows, train.n_columns)
         options: dict[str, Any] = {
@@ -88,13 +92,13 @@ class RandomForest(ModelFamily):
         encoder = MatrixEncoder.fit(train)
         matrix = encoder.transform(train.X)
         if train.kind == "regression":
-            forest = RandomForestRegressor(**options, random_state=seed, n_jobs=threads)
+            forest = self.regressor(**options, random_state=seed, n_jobs=threads)
         else:
             weight = values["class_weight"]
-            forest = RandomForestClassifier(**options, class_weight=weight, random_state=seed, n_jobs=threads)
+            forest = self.classifier(**options, class_weight=weight, random_state=seed, n_jobs=threads)
         forest.fit(matrix, train.y)
         return SklearnModel(self.name, encoder, None, forest, n_classes=train.n_classes)
 
-    def load(self, directory: Path) -> FittedModel:
+    def load(self, directory: Path) -> FittedModel[Any]:
         """The forest in ``directory``."""
         return load_sklearn_model(self.name, directory)

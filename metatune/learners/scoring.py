@@ -3,8 +3,10 @@
 import math
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import (
     accuracy_score,
@@ -16,16 +18,15 @@ from sklearn.metrics import (
     precision_score,
     r2_score,
     recall_score,
-    roc_auc_score,
 )
 
-from metatune.dataset import Dataset
+from metatune.dataset import XT, Data
 from metatune.errors import UsageError
 from metatune.learners.base import FittedModel
 from metatune.metric import Metric
 
 
-def scores(model: FittedModel, data: Dataset, metric: Metric) -> dict[str, float]:
+def scores(model: FittedModel[XT], data: Data[XT], metric: Metric) -> dict[str, float]:
     """``metric`` under its own name and in its own unit, and the standard set.
 
     Classification: accuracy, precision, recall, f1 (macro averages for several classes; of class code 1 for two),
@@ -47,7 +48,7 @@ def scores(model: FittedModel, data: Dataset, metric: Metric) -> dict[str, float
     return {name: float(value) for name, value in found.items() if math.isfinite(value)}
 
 
-def metric_value(data: Dataset, metric: Metric, predicted: np.ndarray, probability: np.ndarray | None) -> float:
+def metric_value(data: Data[Any], metric: Metric, predicted: np.ndarray, probability: np.ndarray | None) -> float:
     """``metric`` alone, of predictions that are there already; not finite where it is not defined on these rows.
 
     For every epoch of a small network, as ``scores`` takes as long as its training. ``probability`` is ``None`` for
@@ -75,7 +76,7 @@ def _regression(y: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     return found
 
 
-def _classification(data: Dataset, predicted: np.ndarray, probability: np.ndarray) -> dict[str, float]:
+def _classification(data: Data[Any], predicted: np.ndarray, probability: np.ndarray) -> dict[str, float]:
     average = "binary" if data.kind == "binary" else "macro"
     return {
         "accuracy": accuracy_score(data.y, predicted),
@@ -87,7 +88,7 @@ def _classification(data: Dataset, predicted: np.ndarray, probability: np.ndarra
     }
 
 
-def _class_score(scorer: str, data: Dataset, predicted: np.ndarray, probability: np.ndarray) -> float:
+def _class_score(scorer: str, data: Data[Any], predicted: np.ndarray, probability: np.ndarray) -> float:
     """The scorer's value, higher is better; NaN where it is not defined because a class does not occur."""
     whole: dict[str, Callable[[], float]] = {
         "roc_auc": lambda: _roc_auc(data.y, probability, weighted=False),
@@ -115,8 +116,15 @@ def _roc_auc(y: np.ndarray, probability: np.ndarray, *, weighted: bool) -> float
     defined = (counts > 0) & (counts < len(y))
     if not defined.any():
         return math.nan
-    areas = [roc_auc_score(y == code, probability[:, code]) for code, d in zip(codes, defined, strict=True) if d]
+    areas = [_area(y == code, probability[:, code]) for code, d in zip(codes, defined, strict=True) if d]
     return float(np.average(areas, weights=counts[defined] if weighted else None))
+
+
+def _area(positive: np.ndarray, score: np.ndarray) -> float:
+    """Area under the ROC curve from the ranks (Mann & Whitney, 1947); ``roc_auc_score`` spends 20 times as long."""
+    inside = np.count_nonzero(positive)
+    above = rankdata(score)[positive].sum() - inside * (inside + 1) / 2
+    return float(above / (inside * (len(score) - inside)))
 
 
 def _log_loss(y: np.ndarray, probability: np.ndarray) -> float:
@@ -127,7 +135,7 @@ def _log_loss(y: np.ndarray, probability: np.ndarray) -> float:
     return float(log_loss(y, probability / total, labels=np.arange(probability.shape[1])))
 
 
-def _by_scorer(scorer: str, predictions: BaseEstimator, data: Dataset) -> float:
+def _by_scorer(scorer: str, predictions: BaseEstimator, data: Data[Any]) -> float:
     with warnings.catch_warnings():
         # Undefined scores (a class that is never predicted, a single row) come as warnings and a number or NaN.
         warnings.simplefilter("ignore")

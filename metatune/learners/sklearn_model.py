@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,13 +23,16 @@ _FILE = "model.skops"
 
 #: Types that the saved models hold and skops does not trust by itself; a file with any other is not loaded.
 _TRUSTED = (
+    "functools.partial",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
     "sklearn.metrics._dist_metrics.ManhattanDistance64",
     "sklearn.model_selection._split.StratifiedKFold",
     "sklearn.neighbors._kd_tree.KDTree",
     "sklearn.tree._tree.Tree",
+    "sklearn.utils.validation.check_array",
 )
 
 
@@ -53,7 +57,7 @@ class TargetScale:
         return z * self.std + self.mean
 
 
-class SklearnModel(FittedModel):
+class SklearnModel(FittedModel[pd.DataFrame]):
     """Encoder, scaler and estimator; ``probabilities`` is the estimator for probabilities where it is another one."""
 
     def __init__(
@@ -108,17 +112,8 @@ class SklearnModel(FittedModel):
 
 def load_sklearn_model(family: str, directory: Path) -> SklearnModel:
     """The model that ``SklearnModel.save`` wrote. Raises ``KnowledgeError`` for a file that holds any other type."""
-    path = directory / _FILE
-    strange = sorted(set(skops.io.get_untrusted_types(file=path)) - set(_TRUSTED))
-    if strange:
-        raise KnowledgeError(
-            "the file holds types that no model of metatune has",
-            field=str(path),
-            value=strange,
-            remedy="Do not load it; train and save the model again.",
-        )
+    parts = read_estimators(directory / _FILE)
     state = read_manifest(directory).state
-    parts = skops.io.load(path, trusted=list(_TRUSTED))
     return SklearnModel(
         family,
         MatrixEncoder.from_state(state["encoder"]),
@@ -128,6 +123,19 @@ def load_sklearn_model(family: str, directory: Path) -> SklearnModel:
         probabilities=parts["probabilities"],
         target_scale=TargetScale(*state["target"]),
     )
+
+
+def read_estimators(path: Path) -> Any:
+    """What ``skops.io.dump`` wrote into ``path``. Raises ``KnowledgeError`` for types that no saved model holds."""
+    strange = sorted(set(skops.io.get_untrusted_types(file=path)) - set(_TRUSTED))
+    if strange:
+        raise KnowledgeError(
+            "the file holds types that no model of metatune has",
+            field=str(path),
+            value=strange,
+            remedy="Do not load it; train and save the model again.",
+        )
+    return skops.io.load(path, trusted=list(_TRUSTED))
 
 
 def make_scaler(scaling: object, n_rows: int) -> BaseEstimator | None:

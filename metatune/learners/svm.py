@@ -32,7 +32,7 @@ ROW_CAP = 5_000
 _ITERATIONS = 100_000
 
 
-class SVM(ModelFamily):
+class SVM(ModelFamily[Dataset]):
     """``SVC`` and ``SVR`` with an RBF, polynomial or linear kernel (Cortes and Vapnik, 1995).
 
     ``gamma`` is a multiple of scikit-learn's ``"scale"``, 1 / (columns * variance). The target of a regression is
@@ -77,7 +77,7 @@ class SVM(ModelFamily):
         steps: int | None = None,
         report: Report | None = None,
         threads: int = 1,
-    ) -> FittedModel:
+    ) -> FittedModel[Any]:
         """Train on at most ``ROW_CAP`` rows; there is no curve."""
         train = _no_lone_rows(capped(train, ROW_CAP, seed))
         encoder = MatrixEncoder.fit(train)
@@ -101,7 +101,7 @@ class SVM(ModelFamily):
         trained = calibrated.calibrated_classifiers_[0].estimator
         return SklearnModel(self.name, encoder, scaler, trained, n_classes=train.n_classes, probabilities=calibrated)
 
-    def load(self, directory: Path) -> FittedModel:
+    def load(self, directory: Path) -> FittedModel[Any]:
         """The machine in ``directory``."""
         return load_sklearn_model(self.name, directory)
 

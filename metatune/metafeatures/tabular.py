@@ -30,8 +30,8 @@ NAMES: tuple[str, ...] = (
 
 
 def describe(task: Task) -> dict[str, float]:
-    """The meta-features of ``task``, from the rows that trials may see; a custom task's own, as given."""
-    if task.data is None:
+    """The meta-features of ``task``, from the rows that trials may see; of one without a table its own, as given."""
+    if not isinstance(task.data, Dataset):
         return dict(task.metafeatures)
     return _describe(task.data, task.search_rows, seed=0)
 
