@@ -8,13 +8,13 @@ from scipy.special import ndtr
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
-def _log_density(u: np.ndarray) -> np.ndarray:
+def _log_density(u: np.ndarray | float) -> np.ndarray:
     """Of the standard normal distribution."""
     return np.asarray(-0.5 * u * u - _HALF_LOG_2PI)
 
 
 #: Below it, the sum in the expected improvement cancels too many digits.
-_EDGE = np.float64(-5.0)
+_EDGE = -5.0
 _JOINT = float(np.log(np.exp(_log_density(_EDGE)) + _EDGE * ndtr(_EDGE)) - (_log_density(_EDGE) - 2.0 * np.log(-_EDGE)))
 
 

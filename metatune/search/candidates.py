@@ -1,5 +1,6 @@
 """Where the next configuration is looked for: points spread over the space, known good ones, and their neighbours."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
@@ -48,26 +49,34 @@ def neighbours(
 
     ``step`` is the deviation of a move as a share of the range; drawn anew for each neighbour unless given.
     """
-    steps = [step if step is not None else float(rng.choice(_STEPS)) for _ in range(n)]
-    return [_neighbour(space, centres[i % len(centres)], steps[i], rng) for i in range(n)] if centres else []
+    if not centres:
+        return []
+    places = [_places(space, centre) for centre in centres]
+    steps = rng.choice(_STEPS, n) if step is None else np.full(n, step)
+    moves = steps[:, None] * rng.normal(size=(n, len(space)))
+    changed = rng.random((n, len(space))) < _CHANGED
+    changed[np.arange(n), rng.integers(len(space), size=n)] = True
+    drawn = rng.random((n, len(space)))
+    found = []
+    for i in range(n):
+        centre, place = centres[i % len(centres)], places[i % len(centres)] + moves[i]
+        values: dict[str, ParamValue] = {}
+        for j, (name, distribution) in enumerate(space.parameters.items()):
+            if name in centre and not changed[i, j]:
+                values[name] = centre[name]
+            else:  # a choice, or a parameter that was not active, has no place to move from
+                values[name] = value_at(distribution, float(drawn[i, j] if math.isnan(place[j]) else place[j]))
+        found.append(space.active(values))
+    return found
 
 
-def _neighbour(
-    space: SearchSpace, centre: Configuration, step: float, rng: np.random.Generator
-) -> dict[str, ParamValue]:
-    changed = rng.random(len(space)) < _CHANGED
-    changed[rng.integers(len(space))] = True
-    values: dict[str, ParamValue] = {}
-    for change, (name, distribution) in zip(changed, space.parameters.items(), strict=True):
-        old = centre.get(name, ...)
-        if old is ... or (change and isinstance(distribution, CategoricalDistribution)):
-            values[name] = value_at(distribution, rng.random())
-        elif change:
-            place = float(units_at(distribution, np.float64(old)))  # type: ignore[arg-type]
-            values[name] = value_at(distribution, place + step * rng.normal())
-        else:
-            values[name] = old
-    return space.active(values)
+def _places(space: SearchSpace, centre: Configuration) -> np.ndarray:
+    """Where the numbers of ``centre`` lie in the unit cube, NaN for choices and for what is not active."""
+    places = np.full(len(space), np.nan)
+    for j, (name, distribution) in enumerate(space.parameters.items()):
+        if name in centre and not isinstance(distribution, CategoricalDistribution):
+            places[j] = units_at(distribution, np.float64(centre[name]))  # type: ignore[arg-type]
+    return places
 
 
 def favoured_and_random(expected: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
