@@ -62,7 +62,7 @@ def test_the_report_has_what_there_are_runs_of(tmp_path: Path) -> None:
     assert "| inverted history | 1.250 |" in text
     assert "`smac`, by average rank" not in text.split("### Released")[0]
     assert "The best released method, by average rank at 10, is `smac`." in text
-    assert "1 tasks (`lcbench` 1)" in text.split("### Released")[1].split("###")[0]
+    assert "1 tasks (tasks x seeds: `lcbench` 1 x 1)" in text.split("### Released")[1].split("###")[0]
     assert "without one of its parts" not in text
     assert report(Runs(tmp_path / "nowhere"), tmp_path) == ""
 
@@ -88,7 +88,8 @@ def test_a_stage_runs_and_is_not_repeated(
     assert "6 of 6 searches" in capsys.readouterr().err
     assert benchmark_transfer.main([*words, "--seeds", "1", "--workers", "1"]) == 0
     assert capsys.readouterr().err == ""
-    assert len(Runs(tmp_path / "runs").of(["small"], ["random", "default"], Protocol())) == 6
+    # Three seeds for the one that was asked for: the table has few tasks.
+    assert len(Runs(tmp_path / "runs").of(["small"], ["random", "default"], Protocol())) == 18
     assert benchmark_transfer.main([*words[:-3], "nowhere", "--seeds", "1"]) == 3
 
 

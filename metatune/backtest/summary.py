@@ -4,7 +4,7 @@
 
     {"version": 1, "protocol": {"evaluations": [1, 3, ...], "seeds": 3, "history_rows": 500, "stress": "none",
                                 "n_history": null},
-     "tables": {name: {"tasks": T, "methods": {method: {
+     "tables": {name: {"tasks": T, "seeds": S, "methods": {method: {
          "regret", "median", "rank", "harm", "relative": {evaluations as text: number},
          "seconds": {"median": s, "p95": s}, "curve": [mean regret after 1, 2, ...]}}}},
      "overall": {"tasks": N, "methods": {method: {"tables": how many it ran on,
@@ -49,13 +49,16 @@ def summarise(runs: Sequence[Run], *, unavailable: Mapping[str, str] | None = No
     """
     by_table = _by_table(runs)
     curves = {name: _curves(those) for name, those in by_table.items()}
-    tables = {name: {"tasks": _tasks(of), "methods": _table(of, by_table[name])} for name, of in curves.items()}
+    tables = {
+        name: {"tasks": _tasks(of), "seeds": _seeds(by_table[name]), "methods": _table(of, by_table[name])}
+        for name, of in curves.items()
+    }
     protocol = runs[0].protocol if runs else None
     return {
         "version": 1,
         "protocol": {
             "evaluations": list(EVALUATIONS),
-            "seeds": len({run.seed for run in runs}),
+            "seeds": _seeds(runs),
             "history_rows": protocol.history_rows if protocol else None,
             "stress": protocol.stress if protocol else "none",
             "n_history": protocol.n_history if protocol else None,
@@ -65,6 +68,10 @@ def summarise(runs: Sequence[Run], *, unavailable: Mapping[str, str] | None = No
         "unavailable": dict(unavailable or {}),
         "failures": _failures(runs),
     }
+
+
+def _seeds(runs: Sequence[Run]) -> int:
+    return len({run.seed for run in runs})
 
 
 def _by_table(runs: Sequence[Run]) -> dict[str, list[Run]]:

@@ -29,18 +29,24 @@ OWN = tuple(name for name in METHODS if name not in peers.NAMES and name not in 
 FEATURES = tuple(f"metatune-features-{mode}" for mode in ("on", "off", "shuffled"))
 PIPELINE_METHODS = ("metatune", *FEATURES, "portfolio", "knn", "gp", "random")
 
+#: A table with fewer tasks than this is searched with so many times the seeds.
+_FEW, _STEADY = 20, 3
 #: Seconds between two lines of progress.
 _QUIET = 30.0
 
 
 @dataclass(frozen=True)
 class Part:
-    """Searches by ``methods`` on ``tasks`` tasks of each of ``tables``, all of them for ``None``."""
+    """Searches by ``methods`` on ``tasks`` tasks of each of ``tables``, all of them for ``None``.
+
+    ``steady``: tables of few tasks get more seeds, since their means rest on little else.
+    """
 
     tables: tuple[str, ...]
     methods: tuple[str, ...]
     tasks: int | None = None
     protocol: Protocol = PLAIN
+    steady: bool = False
 
 
 def parts_of(
@@ -49,7 +55,7 @@ def parts_of(
     """The parts of stage a to e. What a stage compares with is in it too, at no cost if it has been run."""
     searched = tuple(table for table in tables if table != PIPELINES)
     if stage == "a":
-        return [Part(searched, OWN)]
+        return [Part(searched, OWN, steady=True)]
     if stage == "b":
         return [Part(searched, ("metatune", "gp", *ABLATIONS), ablation_tasks)]
     if stage == "c":
@@ -63,13 +69,15 @@ def parts_of(
 
 def run(parts: Sequence[Part], seeds: int, *, label: str, benchmarks: Path, runs: Path, workers: int) -> None:
     """Run ``parts`` seed by seed, so that an interrupted suite has everything for its first seeds."""
-    for seed in range(seeds):
+    for seed in range(seeds * _STEADY):
         for part in parts:
             methods = [name for name in part.methods if available(name) is None]
             for name in sorted(set(part.methods) - set(methods)):
                 _say(f"stage {label}: {name} cannot run here: {available(name)}")
             for folder in part.tables:
                 table = first_table(benchmarks / folder)
+                if seed >= seeds and not (part.steady and len(table.tasks) < _FEW):
+                    continue
                 run_all(
                     [table], methods, [seed], protocol=part.protocol, workers=workers, directory=runs,
                     progress=_progress(f"stage {label}, seed {seed}, {_told(part.protocol)}{table.name}"),

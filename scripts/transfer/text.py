@@ -31,6 +31,5 @@ def millis(seconds: float) -> str:
 
 def tasks_told(found: Mapping[str, Any]) -> str:
     """On how many tasks and seeds a summary rests."""
-    tables = ", ".join(f"`{name}` {described['tasks']}" for name, described in found["tables"].items())
-    seeds = found["protocol"]["seeds"]
-    return f"{found['overall']['tasks']} tasks ({tables}), {seeds} seed{'s' if seeds != 1 else ''} averaged per task."
+    tables = ", ".join(f"`{name}` {t['tasks']} x {t['seeds']}" for name, t in found["tables"].items())
+    return f"{found['overall']['tasks']} tasks (tasks x seeds: {tables}), seeds averaged per task."
