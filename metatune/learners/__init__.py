@@ -33,6 +33,7 @@ _FAMILIES = {
     "svm": _Entry("metatune.learners.svm", "SVM"),
     "knn": _Entry("metatune.learners.knn", "KNN"),
     "keras_mlp": _Entry("metatune.learners.keras_mlp", "KerasMLP", extra="keras"),
+    "tfidf_linear": _Entry("metatune.learners.tfidf_linear", "TfidfLinear", "text"),
 }
 
 
