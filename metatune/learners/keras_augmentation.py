@@ -15,7 +15,7 @@ def augmented(pictures: Any, how: str, seed: Any) -> Any:
     pixel), the border repeated. ``both``, or ``none``.
     """
     if how in ("flip", "both"):
-        mirrored = tf.random.stateless_uniform((len(pictures), 1, 1, 1), seed) < 0.5
+        mirrored = tf.random.stateless_uniform((pictures.shape[0], 1, 1, 1), seed) < 0.5
         pictures = tf.where(mirrored, tf.reverse(pictures, [2]), pictures)
     if how in ("shift", "both"):
         for axis in (1, 2):

@@ -18,6 +18,8 @@ OPTIMIZERS = ("sgd_momentum", "rmsprop", "adagrad", "adam", "adamw")
 SCHEDULES = ("constant", "cosine", "exponential")
 
 SMALLEST_BATCH = 16
+#: A recurrent layer takes one step after the other, which is slow: it gets at most so many.
+GRU_STEPS = 128
 
 #: Parameters of hidden layers: a family takes those that its network has.
 HIDDEN: Mapping[str, ParameterSpec] = {

@@ -13,7 +13,7 @@ PICTURE_SIDE = 32
 #: What the head flattens is averaged down to about this many pixels a side.
 FLAT_SIDE = 8
 #: ``growth="double"`` ends here.
-MOST_FILTERS = 128
+MOST_FILTERS = 64
 #: Stands for no value in a maximum over steps.
 _LOWEST = -1e9
 
@@ -97,7 +97,7 @@ def _pictures(blocks: Blocks, inputs: Any, encoder: Any) -> Any:
     for _ in range(int(c["blocks"])):
         hidden = _block(blocks, hidden, filters, dimensions=2)
         if c["growth"] == "double":
-            filters = min(2 * filters, max(MOST_FILTERS, filters))
+            filters = min(2 * filters, MOST_FILTERS)
     if c["head"] == "average":
         return blocks.head(layers.GlobalAveragePooling2D()(hidden))
     return blocks.head(layers.Flatten()(_averaged_down(hidden, FLAT_SIDE)))
@@ -120,13 +120,13 @@ def _block(blocks: Blocks, hidden: Any, filters: int, *, dimensions: int) -> Any
         hidden = blocks.activated(hidden)
     match c["pooling"], dimensions:
         case "max", 2:
-            return layers.MaxPooling2D(padding="same")(hidden)
+            return layers.MaxPooling2D(2, padding="same")(hidden)
         case "max", 1:
-            return layers.MaxPooling1D(padding="same")(hidden)
+            return layers.MaxPooling1D(2, padding="same")(hidden)
         case "average", 2:
-            return layers.AveragePooling2D(padding="same")(hidden)
+            return layers.AveragePooling2D(2, padding="same")(hidden)
         case "average", 1:
-            return layers.AveragePooling1D(padding="same")(hidden)
+            return layers.AveragePooling1D(2, padding="same")(hidden)
     return hidden
 
 
