@@ -19,7 +19,7 @@ KEY_VARIABLE = "METATUNE_KEY"
 DEFAULT_KEY = "metatune"
 SAMPLED_ROWS = 20_000
 #: Of images and series, so many bytes are read, and of one text so many characters: a bound on the time.
-SAMPLED_BYTES = 200_000_000
+SAMPLED_BYTES = 50_000_000
 SAMPLED_CHARACTERS = 10_000
 
 

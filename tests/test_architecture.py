@@ -15,8 +15,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 #: Packages that only the named files may import.
 HOSTS = {
-    "tensorflow": {"learners/keras_training.py"},
-    "keras": {"learners/keras_training.py"},
+    "tensorflow": {"learners/keras_host.py"},
+    "keras": {"learners/keras_host.py"},
     "mlflow": {"history/mlflow_store.py", "history/mlflow_database.py"},
     "lightgbm": {"learners/lightgbm.py", "surrogate/gbdt.py"},
     "jinja2": {"report/"},

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from learner_contract import breast_cancer, diabetes, iris
 from sklearn.metrics import get_scorer, get_scorer_names, log_loss, roc_auc_score
+from text_tasks import subjects
 
 from metatune.dataset import Dataset
 from metatune.errors import MissingDependencyError, SearchError, UsageError
@@ -206,6 +207,22 @@ class TestEvaluate:
     def test_family_for_other_tasks(self):
         with pytest.raises(UsageError, match="multiclass"):
             evaluate(iris(), Scripted(), {"a": 0.1})
+
+    @pytest.mark.parametrize(
+        ("task", "name", "fitting"), [(iris, "tfidf_linear", "svm"), (subjects, "svm", "tfidf_linear")]
+    )
+    def test_family_for_other_data(self, task, name, fitting):
+        family = get_family(name)
+        with pytest.raises(UsageError, match=fitting) as caught:
+            evaluate(task(), family, family.default())
+        assert (caught.value.field, caught.value.value) == ("family", name)
+
+    def test_texts_from_evaluation_to_test_scores(self):
+        task, family = subjects(), get_family("tfidf_linear")
+        outcome = evaluate(task, family, family.default())
+        model = refit(task, family, family.default(), best_step=outcome.best_step)
+        assert test_scores(task, model)["accuracy"] > 0.7
+        assert outcome.metrics["accuracy"] > 0.7
 
     @pytest.mark.parametrize("name", ["lightgbm", "linear"])
     def test_refit_is_judged_on_the_test_split(self, name):

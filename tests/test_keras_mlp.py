@@ -12,8 +12,9 @@ from learner_contract import LearnerContract, breast_cancer, diabetes, iris, mix
 
 from metatune.dataset import Dataset
 from metatune.errors import MissingDependencyError, SearchError
-from metatune.learners import get_family, keras_mlp, keras_training
+from metatune.learners import get_family, keras_family, keras_mlp, keras_training
 from metatune.learners.evaluate import refit, run_trial
+from metatune.learners.keras_networks import build_network
 from metatune.learners.keras_preprocessing import MAX_LEVELS, DensePreprocessor, Outputs
 from metatune.learners.keras_training import Trainer, rate_factor
 from metatune.learners.scoring import metric_value, scores
@@ -48,9 +49,9 @@ def table(seed=0, n=200):
 
 
 def test_every_optimizer_learns_in_its_own_way():
-    curves = [fitted(breast_cancer(), steps=8, optimizer=o, learning_rate=0.02).curve for o in keras_mlp.OPTIMIZERS]
+    curves = [fitted(breast_cancer(), steps=8, optimizer=o, learning_rate=0.02).curve for o in keras_family.OPTIMIZERS]
     assert min(max(curve) for curve in curves) > 0.97
-    assert len(set(curves)) == len(keras_mlp.OPTIMIZERS)
+    assert len(set(curves)) == len(keras_family.OPTIMIZERS)
 
 
 def test_every_parameter_has_an_effect():
@@ -72,18 +73,21 @@ def test_momentum_is_active_for_sgd_only():
 
 
 def test_learning_rate_schedules():
-    assert [rate_factor(s, 0) for s in keras_mlp.SCHEDULES] == [1.0, 1.0, 1.0]
-    assert rate_factor("cosine", keras_mlp.MAX_EPOCHS // 2) == pytest.approx(0.5)
-    assert rate_factor("exponential", keras_mlp.MAX_EPOCHS) == pytest.approx(keras_training.FINAL_RATE)
-    assert rate_factor("constant", 30) == 1.0
+    assert [rate_factor(s, 0) for s in keras_family.SCHEDULES] == [1.0, 1.0, 1.0]
+    assert rate_factor("cosine", 0.5) == pytest.approx(0.5)
+    assert rate_factor("exponential", 1.0) == pytest.approx(keras_training.FINAL_RATE)
+    assert rate_factor("constant", 0.6) == 1.0
 
 
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd_momentum"])
 def test_a_step_is_that_of_the_keras_optimizer(name):
     """One full batch against ``optimizer.apply`` of Keras, with its own decoupled decay for AdamW."""
     data, c = table(n=20), DEFAULT | {"optimizer": name, "weight_decay": 0.1, "momentum": 0.9, "learning_rate": 0.01}
-    x, outputs = DensePreprocessor.of(data).encode(data.X), Outputs.of(data)
-    trainer = Trainer(c, x, outputs.encode(data.y), outputs, 0)
+    recipe, outputs = keras_mlp.recipe(), Outputs.of(data)
+    encoder = recipe.encoder(c, data)
+    x = encoder.encode(data.X)
+    network = build_network("keras_mlp", c, x, encoder=encoder, outputs=outputs, seed=0)
+    trainer = Trainer(recipe, c, network, outputs, x=x, y=outputs.encode(data.y), seed=0)
     twin = keras.models.clone_model(trainer.network)
     twin.set_weights(trainer.network.get_weights())
     l2 = None if name == "adamw" else keras.regularizers.L2(0.05)
@@ -108,7 +112,7 @@ def test_a_step_is_that_of_the_keras_optimizer(name):
 def test_early_stopping_keeps_the_best_epoch():
     model = fitted(breast_cancer(), learning_rate=0.03)
     assert model.best_step == 1 + int(np.argmax(model.curve))
-    assert len(model.curve) == min(model.best_step + keras_training.PATIENCE, keras_mlp.MAX_EPOCHS)
+    assert len(model.curve) == min(model.best_step + keras_mlp.PATIENCE, keras_mlp.MAX_EPOCHS)
     valid = breast_cancer().data.take(breast_cancer().folds[0][1])
     assert scores(model, valid, breast_cancer().metric)["roc_auc"] == pytest.approx(max(model.curve), abs=1e-6)
 
@@ -154,7 +158,7 @@ def test_divergence_is_a_clear_error():
 def test_batch_size_is_clamped_to_the_rows():
     values, (change,) = FAMILY.clamp(DEFAULT | {"batch_size": 512}, 100, 3)
     assert (values["batch_size"], change.before, change.after) == (100, 512, 100)
-    assert FAMILY.clamp(DEFAULT, 5, 3)[0]["batch_size"] == keras_mlp.SMALLEST_BATCH
+    assert FAMILY.clamp(DEFAULT, 5, 3)[0]["batch_size"] == keras_family.SMALLEST_BATCH
     tiny = table(n=5)
     curves = [
         FAMILY.fit(
@@ -240,7 +244,8 @@ def test_code_in_a_model_file_is_not_run(tmp_path):
 
 def test_without_tensorflow_the_space_is_there_and_fit_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    monkeypatch.delitem(sys.modules, "metatune.learners.keras_training")
+    for module in ("host", "augmentation", "networks", "training"):
+        monkeypatch.delitem(sys.modules, f"metatune.learners.keras_{module}")
     family = get_family("keras_mlp")
     family.space().check(family.default())
     with pytest.raises(MissingDependencyError, match=r"metatune\[keras\]"):

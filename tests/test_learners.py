@@ -24,8 +24,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from metatune.errors import DataError, KnowledgeError, MissingDependencyError, UnknownNameError
-from metatune.learners import family_names, get_family, load_model
+from metatune.errors import DataError, KnowledgeError, MissingDependencyError, UnknownNameError, UsageError
+from metatune.learners import default_family, family_names, get_family, load_model
 from metatune.learners.evaluate import evaluate
 from metatune.learners.preprocessing import ONE_HOT_LEVELS, MatrixEncoder, NativeEncoder
 from metatune.learners.sklearn_model import capped
@@ -97,8 +97,20 @@ def test_default_is_the_plain_library(name, plain, task):
 class TestRegistry:
     def test_all_families_are_there(self):
         tables = ("lightgbm", "random_forest", "extra_trees", "hist_gradient_boosting", "linear", "svm", "knn")
-        assert family_names() == (*tables, "keras_mlp")
+        assert family_names("table") == (*tables, "keras_mlp")
+        assert "tfidf_linear" in family_names("text")
         assert all(get_family(name).name == name for name in family_names())
+
+    def test_families_of_a_sort_of_data_take_it(self):
+        for modality in ("table", "image", "text", "series"):
+            assert all(get_family(name).modality == modality for name in family_names(modality))
+
+    def test_default_families(self):
+        assert [default_family(modality) for modality in ("table", "text")] == ["lightgbm", "tfidf_linear"]
+
+    def test_data_that_no_family_takes(self):
+        with pytest.raises(UsageError, match="sound"):
+            default_family("sound")
 
     def test_unknown_name_gets_a_hint(self):
         with pytest.raises(UnknownNameError, match="lightgbm") as caught:

@@ -35,6 +35,10 @@ _FAMILIES = {
     "svm": _Entry("metatune.learners.svm", "SVM"),
     "knn": _Entry("metatune.learners.knn", "KNN"),
     "keras_mlp": _Entry("metatune.learners.keras_mlp", "KerasMLP", extra="keras"),
+    "tfidf_linear": _Entry("metatune.learners.tfidf_linear", "TfidfLinear", "text"),
+    "keras_cnn": _Entry("metatune.learners.keras_cnn", "KerasCNN", "image", extra="keras"),
+    "keras_text": _Entry("metatune.learners.keras_text", "KerasText", "text", extra="keras"),
+    "keras_series": _Entry("metatune.learners.keras_series", "KerasSeries", "series", extra="keras"),
 }
 
 

@@ -1,32 +1,34 @@
 """``KerasMLP``: a multilayer perceptron for tables; its search space works without TensorFlow installed."""
 
-import importlib
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar
 
 from metatune.dataset import DataKind, Dataset
-from metatune.errors import MissingDependencyError
 from metatune.learners.base import FittedModel, ModelFamily, Report, at_most
+from metatune.learners.keras_family import (
+    CONDITIONS,
+    HIDDEN,
+    SMALLEST_BATCH,
+    TRAINING,
+    TRAINING_DEFAULT,
+    Recipe,
+    training,
+)
+from metatune.learners.keras_preprocessing import DensePreprocessor
 from metatune.metric import Metric
-from metatune.space import Change, Condition, SearchSpace
+from metatune.space import Change, SearchSpace
 from metatune.trial import Configuration, ParamValue
 
-ACTIVATIONS = ("relu", "elu", "tanh", "gelu", "silu")
-OPTIMIZERS = ("sgd_momentum", "rmsprop", "adagrad", "adam", "adamw")
-SCHEDULES = ("constant", "cosine", "exponential")
-
-SMALLEST_BATCH = 16
 #: The budget of a fit; a learning rate schedule spans it, however many epochs are run.
 MAX_EPOCHS = 50
+#: Training ends after so many epochs without a better validation value.
+PATIENCE = 10
+#: Rows that are predicted at once.
+CHUNK = 8192
 
 
 class KerasMLP(ModelFamily[Dataset]):
-    """Dense layers of ``units`` each (``funnel``: every layer half of the one before), up to ``MAX_EPOCHS`` epochs.
-
-    ``weight_decay`` is decoupled for ``adamw`` (Loshchilov & Hutter, 2019) and an L2 penalty on the kernels for the
-    other optimisers; its lower end stands for none. The learning rate follows ``schedule`` over all of them.
-    """
+    """Dense layers of ``units`` each (``funnel``: every layer half of the one before), up to ``MAX_EPOCHS`` epochs."""
 
     name: ClassVar[str] = "keras_mlp"
     kinds: ClassVar[frozenset[DataKind]] = frozenset({"binary", "multiclass", "regression"})
@@ -39,17 +41,10 @@ class KerasMLP(ModelFamily[Dataset]):
                 "n_layers": {"type": "int", "low": 1, "high": 4},
                 "units": {"type": "int", "low": 16, "high": 256, "log": True},
                 "shape": ("constant", "funnel"),
-                "activation": ACTIVATIONS,
-                "batch_norm": (False, True),
-                "dropout": {"low": 0.0, "high": 0.6},
-                "optimizer": OPTIMIZERS,
-                "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
-                "momentum": {"low": 0.5, "high": 0.99},
-                "schedule": SCHEDULES,
-                "weight_decay": {"low": 1e-6, "high": 1e-1, "log": True},
-                "batch_size": {"type": "int", "low": SMALLEST_BATCH, "high": 512, "log": True},
+                **HIDDEN,
+                **TRAINING,
             },
-            {"momentum": Condition("optimizer", ("sgd_momentum",))},
+            CONDITIONS,
         )
 
     def default(self) -> dict[str, ParamValue]:
@@ -65,11 +60,7 @@ class KerasMLP(ModelFamily[Dataset]):
             "activation": "relu",
             "batch_norm": False,
             "dropout": 0.0,
-            "optimizer": "adam",
-            "learning_rate": 1e-3,
-            "schedule": "constant",
-            "weight_decay": 1e-6,
-            "batch_size": 32,
+            **TRAINING_DEFAULT,
         }
 
     def clamp(
@@ -100,22 +91,32 @@ class KerasMLP(ModelFamily[Dataset]):
         number of TensorFlow threads. Raises ``MissingDependencyError`` without TensorFlow, and ``SearchError`` as
         soon as loss, weights or predictions are not finite.
         """
-        fitted: FittedModel[Any] = _training().train_network(
-            configuration, train, valid=valid, metric=metric, seed=seed, steps=steps, report=report, threads=threads
+        fitted: FittedModel[Any] = training(self.name).train_network(
+            recipe(),
+            configuration,
+            train,
+            valid=valid,
+            metric=metric,
+            seed=seed,
+            steps=steps,
+            report=report,
+            threads=threads,
         )
         return fitted
 
     def load(self, directory: Path) -> FittedModel[Any]:
         """See ``ModelFamily.load``. Raises ``MissingDependencyError`` without TensorFlow."""
-        fitted: FittedModel[Any] = _training().NetworkModel.load(directory)
+        fitted: FittedModel[Any] = training(self.name).NetworkModel.load(recipe(), directory)
         return fitted
 
 
-def _training() -> ModuleType:
-    # Imported late so that space and default are known where TensorFlow is not installed, or not needed.
-    try:
-        return importlib.import_module("metatune.learners.keras_training")
-    except ModuleNotFoundError as error:
-        if error.name not in ("tensorflow", "keras"):
-            raise
-        raise MissingDependencyError.of(KerasMLP.name, error.name, "keras") from error
+def recipe() -> Recipe:
+    """How the trainer treats this family."""
+    return Recipe(
+        family=KerasMLP.name,
+        encoder=lambda configuration, train: DensePreprocessor.of(train),
+        read_encoder=DensePreprocessor.from_dict,
+        epochs=MAX_EPOCHS,
+        patience=PATIENCE,
+        chunk=CHUNK,
+    )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metatune.dataset import DataKind, Dataset
+from metatune.dataset import Data, DataKind, Dataset
 
 #: Of a column with more levels, these many most frequent ones get a column each; the others share one.
 MAX_LEVELS = 24
@@ -131,7 +131,7 @@ class Outputs:
     scale: float = 1.0
 
     @classmethod
-    def of(cls, data: Dataset) -> "Outputs":
+    def of(cls, data: Data[Any]) -> "Outputs":
         """For the target of ``data``."""
         if data.kind != "regression":
             return cls(data.kind, data.n_classes)

@@ -1,88 +1,65 @@
-"""Builds, trains, saves and loads the networks of ``KerasMLP``; with it TensorFlow is loaded."""
+"""Trains, saves and loads the networks of all Keras families; with it TensorFlow is loaded."""
 
 import json
 import math
-import os
-import sys
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from metatune.dataset import DataKind, Dataset
+from metatune.dataset import Data, DataKind
 from metatune.errors import SearchError
 from metatune.learners.base import FittedModel, Report
-from metatune.learners.keras_mlp import MAX_EPOCHS, KerasMLP
-from metatune.learners.keras_preprocessing import DensePreprocessor, Outputs
+from metatune.learners.keras_augmentation import augmented
+from metatune.learners.keras_family import Encoder, Recipe
+from metatune.learners.keras_host import keras, native_stderr_closed, set_threads, tf
+from metatune.learners.keras_networks import build_network
+from metatune.learners.keras_preprocessing import Outputs
 from metatune.learners.saving import write_manifest
 from metatune.learners.scoring import metric_value
 from metatune.metric import Metric
 from metatune.trial import Configuration
 
-
-@contextmanager
-def _native_stderr_closed() -> Iterator[None]:
-    # TensorFlow's native libraries write to file descriptor 2 while they load, before any log level applies.
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-with _native_stderr_closed():
-    import keras
-    import tensorflow as tf
-
-#: Training ends after so many epochs without a better validation value.
-PATIENCE = 10
 #: ``schedule="exponential"`` ends at this share of the learning rate.
 FINAL_RATE = 0.01
-#: Rows that are predicted at once.
-CHUNK = 8192
 
 
-class NetworkModel(FittedModel[pd.DataFrame]):
-    """A trained network with its preprocessing."""
+class NetworkModel(FittedModel[Any]):
+    """A trained network with its encoder."""
 
     def __init__(
         self,
+        recipe: Recipe,
         network: keras.Model,
-        preprocessor: DensePreprocessor,
+        encoder: Encoder,
         outputs: Outputs,
         *,
         curve: tuple[float, ...] = (),
         best_step: int | None = None,
     ) -> None:
+        self.recipe = recipe
         self.network = network
-        self.preprocessor = preprocessor
+        self.encoder = encoder
         self.outputs = outputs
         self.curve = curve
         self.best_step = best_step
 
-    def predict(self, X: pd.DataFrame) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:
         """See ``FittedModel.predict``."""
         return self.outputs.answers(self._outputs(X))[0]
 
-    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+    def predict_proba(self, X: Any) -> np.ndarray:
         """See ``FittedModel.predict_proba``."""
         return self._outputs(X)
 
-    def _outputs(self, X: pd.DataFrame) -> np.ndarray:
-        matrix = self.preprocessor.encode(X)
-        chunks = [matrix[start : start + CHUNK] for start in range(0, len(matrix), CHUNK)] or [matrix]
-        raw = [np.asarray(self.network(tf.constant(chunk), training=False)) for chunk in chunks]
+    def _outputs(self, X: Any) -> np.ndarray:
+        raw = [
+            np.asarray(self.network(tf.constant(rows), training=False))
+            for rows in _chunks(self.encoder.encode(X), self.recipe.chunk)
+        ]
         return self.outputs.decode(np.concatenate(raw))
 
     def save(self, directory: Path) -> Path:
@@ -94,52 +71,28 @@ class NetworkModel(FittedModel[pd.DataFrame]):
             self.network.save(path)
         state = {
             "outputs": asdict(self.outputs),
-            "columns": self.preprocessor.to_dict(),
+            "encoder": self.encoder.to_dict(),
             "curve": [value if math.isfinite(value) else None for value in self.curve],
             "best_step": self.best_step,
         }
         (directory / "preprocessing.json").write_text(json.dumps(state, allow_nan=False), encoding="utf-8")
-        write_manifest(directory, family=KerasMLP.name, files=["model.keras", "preprocessing.json"])
+        write_manifest(directory, family=self.recipe.family, files=["model.keras", "preprocessing.json"])
         return path
 
     @classmethod
-    def load(cls, directory: Path) -> "NetworkModel":
+    def load(cls, recipe: Recipe, directory: Path) -> "NetworkModel":
         """What ``save`` wrote; the network in safe mode, so no code from the file is run."""
         state = json.loads((directory / "preprocessing.json").read_text(encoding="utf-8"))
-        with _native_stderr_closed():
+        with native_stderr_closed():
             network = keras.models.load_model(directory / "model.keras", compile=False, safe_mode=True)
         return cls(
+            recipe,
             network,
-            DensePreprocessor.from_dict(state["columns"]),
+            recipe.read_encoder(state["encoder"]),
             Outputs(**state["outputs"]),
             curve=tuple(math.nan if value is None else value for value in state["curve"]),
             best_step=state["best_step"],
         )
-
-
-def build_network(c: Mapping[str, Any], n_inputs: int, outputs: Outputs, seed: int) -> keras.Model:
-    """The untrained network of configuration ``c``; its last two layers are the logits and their activation."""
-    layers = keras.layers
-    inputs = keras.Input((n_inputs,), dtype="float32")
-    hidden = inputs
-    units = int(c["units"])
-    for depth in range(int(c["n_layers"])):
-        hidden = layers.Dense(units, kernel_initializer=_initializer(seed, depth))(hidden)
-        if c["batch_norm"]:
-            # Keras' 0.99 needs hundreds of steps to forget its start; small data have a dozen an epoch.
-            hidden = layers.BatchNormalization(momentum=0.9)(hidden)
-        hidden = layers.Activation(c["activation"])(hidden)
-        if c["dropout"]:
-            hidden = layers.Dropout(c["dropout"], seed=seed + depth)(hidden)
-        if c["shape"] == "funnel":
-            units = max(units // 2, 8)
-    logits = layers.Dense(outputs.width, kernel_initializer=_initializer(seed, -1))(hidden)
-    return keras.Model(inputs, layers.Activation(outputs.activation)(logits))
-
-
-def _initializer(seed: int, depth: int) -> keras.initializers.Initializer:
-    # An own seed for each layer: one seed for all would start equal shapes with equal weights.
-    return keras.initializers.GlorotUniform(seed=seed * 7 + depth + 1)
 
 
 def build_optimizer(c: Mapping[str, Any]) -> keras.optimizers.Optimizer:
@@ -156,9 +109,8 @@ def build_optimizer(c: Mapping[str, Any]) -> keras.optimizers.Optimizer:
             return keras.optimizers.Adam(rate)
 
 
-def rate_factor(schedule: str, epoch: int) -> float:
-    """Share of the learning rate in ``epoch`` (0-based) of ``MAX_EPOCHS``, however many are run."""
-    done = epoch / MAX_EPOCHS
+def rate_factor(schedule: str, done: float) -> float:
+    """Share of the learning rate that is left when the share ``done`` of all epochs is."""
     if schedule == "cosine":
         return (1 + math.cos(math.pi * done)) / 2
     return FINAL_RATE**done if schedule == "exponential" else 1.0
@@ -180,27 +132,39 @@ class Trainer:
     its own work between the steps than in them.
     """
 
-    def __init__(self, c: Mapping[str, Any], x: np.ndarray, y: np.ndarray, outputs: Outputs, seed: int) -> None:
-        self.network = build_network(c, x.shape[1], outputs, seed)
-        self._logits = keras.Model(self.network.input, self.network.layers[-1].input)
+    def __init__(
+        self,
+        recipe: Recipe,
+        c: Mapping[str, Any],
+        network: keras.Model,
+        outputs: Outputs,
+        *,
+        x: np.ndarray,
+        y: np.ndarray,
+        seed: int,
+    ) -> None:
+        self.network = network
+        self._recipe = recipe
+        self._logits = keras.Model(network.input, network.layers[-1].input)
         self._outputs = outputs
         self._optimizer = build_optimizer(c)
-        self._optimizer.build(self.network.trainable_variables)
+        self._optimizer.build(network.trainable_variables)
         self._rate, self._schedule = float(c["learning_rate"]), str(c["schedule"])
         self._decay, self._decoupled = float(c["weight_decay"]), c["optimizer"] == "adamw"
+        self._augmentation, self._seed = str(c.get("augmentation", "none")), seed
         self._batch = min(int(c["batch_size"]), len(x))
         self._x, self._y = tf.constant(x), tf.constant(y)
         self._rng = np.random.default_rng(seed)
         # Traced once, here: TensorFlow warns of functions that are made again and again by calling them.
         orders = tf.TensorSpec((None, self._batch), tf.int32)
-        rows = tf.TensorSpec((None, x.shape[1]), tf.float32)
+        rows = tf.TensorSpec((None, *x.shape[1:]), x.dtype)
         self._train = tf.function(self._steps, autograph=False).get_concrete_function(orders)
         self._forward = tf.function(self._predictions, autograph=False).get_concrete_function(rows)
         self._done = 0
 
     def epoch(self) -> None:
         """Train on every row once, in batches of a new order. Raises ``SearchError`` if the loss is not finite."""
-        rate = self._rate * rate_factor(self._schedule, self._done)
+        rate = self._rate * rate_factor(self._schedule, self._done / self._recipe.epochs)
         self._optimizer.learning_rate.assign(rate)
         self._done += 1
         rows = self._rng.permutation(len(self._x))
@@ -216,7 +180,7 @@ class Trainer:
 
         Raises ``SearchError`` if one is not finite.
         """
-        raw = [self._forward(tf.constant(x[i : i + CHUNK])).numpy() for i in range(0, len(x), CHUNK)]
+        raw = [self._forward(tf.constant(rows)).numpy() for rows in _chunks(x, self._recipe.chunk)]
         values = self._outputs.decode(np.concatenate(raw))
         if not np.isfinite(values).all():
             raise self._diverged(math.nan)
@@ -242,9 +206,9 @@ class Trainer:
 
     def _step(self, rows: tf.Tensor) -> tf.Tensor:
         variables = self.network.trainable_variables
-        kernels = [v for v in variables if v.name == "kernel"]
+        kernels = [v for v in variables if v.name.endswith("kernel")]
         with tf.GradientTape() as tape:
-            logits = self._logits(tf.gather(self._x, rows), training=True)
+            logits = self._logits(self._examples(rows), training=True)
             loss = mean_loss(self._outputs.kind, tf.gather(self._y, rows), logits)
             if not self._decoupled:
                 loss += self._decay * tf.add_n([tf.nn.l2_loss(v.value) for v in kernels])
@@ -255,51 +219,60 @@ class Trainer:
                 kernel.assign_sub(kernel * (rate * self._decay))
         # Not optimizer.apply: by way of tf.distribute it keeps every traced graph alive, megabytes for each network.
         for gradient, variable in zip(gradients, variables, strict=True):
-            self._optimizer.update_step(gradient, variable, rate)
+            self._optimizer.update_step(tf.convert_to_tensor(gradient), variable, rate)
         self._optimizer.iterations.assign_add(1)
         return loss
+
+    def _examples(self, rows: tf.Tensor) -> tf.Tensor:
+        seed = tf.stack([self._seed, tf.cast(self._optimizer.iterations.value, tf.int32)])
+        return augmented(tf.gather(self._x, rows), self._augmentation, seed)
 
     def _predictions(self, rows: tf.Tensor) -> tf.Tensor:
         return self.network(rows, training=False)
 
 
+def _chunks(x: np.ndarray, size: int) -> list[np.ndarray]:
+    return [x[start : start + size] for start in range(0, len(x), size)] or [x]
+
+
 def train_network(
+    recipe: Recipe,
     c: Configuration,
-    train: Dataset,
+    train: Data[Any],
     *,
-    valid: Dataset | None,
+    valid: Data[Any] | None,
     metric: Metric,
     seed: int,
     steps: int | None,
     report: Report | None,
     threads: int,
 ) -> NetworkModel:
-    """The body of ``KerasMLP.fit``."""
-    # TensorFlow accepts a number of threads only before its first operation.
-    with suppress(RuntimeError):
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    """The body of ``ModelFamily.fit`` in the Keras families."""
+    set_threads(threads)
     keras.backend.clear_session()
-    preprocessor, outputs = DensePreprocessor.of(train), Outputs.of(train)
-    trainer = Trainer(c, preprocessor.encode(train.X), outputs.encode(train.y), outputs, seed % 2**28)
+    encoder, outputs, seed = recipe.encoder(c, train), Outputs.of(train), seed % 2**28
+    x = encoder.encode(train.X)
+    network = build_network(recipe.family, c, x, encoder=encoder, outputs=outputs, seed=seed)
+    trainer = Trainer(recipe, c, network, outputs, x=x, y=outputs.encode(train.y), seed=seed)
+    epochs = recipe.epochs if steps is None else steps
     if valid is None:
-        for _ in range(MAX_EPOCHS if steps is None else steps):
+        for _ in range(epochs):
             trainer.epoch()
-        return NetworkModel(trainer.network, preprocessor, outputs)
-    matrix = preprocessor.encode(valid.X)
+        return NetworkModel(recipe, network, encoder, outputs)
+    judged = encoder.encode(valid.X)
     curve: list[float] = []
-    best_step, best_score, best_weights = 1, -math.inf, trainer.network.get_weights()
-    for step in range(1, (MAX_EPOCHS if steps is None else steps) + 1):
+    best_step, best_score, best_weights = 1, -math.inf, network.get_weights()
+    for step in range(1, epochs + 1):
         trainer.epoch()
-        value = metric_value(valid, metric, *trainer.answers(matrix))
+        value = metric_value(valid, metric, *trainer.answers(judged))
         curve.append(value)
         if report is not None and math.isfinite(value):
             report(step, value)
         score = metric.score(value) if math.isfinite(value) else -math.inf
         # While the metric is not defined, the latest epoch counts as the best.
         if score > best_score or best_score == -math.inf:
-            best_step, best_score, best_weights = step, score, trainer.network.get_weights()
-        elif step - best_step >= PATIENCE:
+            best_step, best_score, best_weights = step, score, network.get_weights()
+        elif step - best_step >= recipe.patience:
             break
-    trainer.network.set_weights(best_weights)
-    return NetworkModel(trainer.network, preprocessor, outputs, curve=tuple(curve), best_step=best_step)
+    network.set_weights(best_weights)
+    return NetworkModel(recipe, network, encoder, outputs, curve=tuple(curve), best_step=best_step)

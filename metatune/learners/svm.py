@@ -6,9 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import StratifiedKFold
 from sklearn.svm import SVC, SVR
 
 from metatune.dataset import DataKind, Dataset
@@ -18,9 +16,11 @@ from metatune.learners.sklearn_model import (
     SCALINGS,
     SklearnModel,
     TargetScale,
+    calibrated,
     capped,
     load_sklearn_model,
     make_scaler,
+    no_lone_rows,
 )
 from metatune.metric import Metric
 from metatune.space import Condition, SearchSpace
@@ -79,7 +79,7 @@ class SVM(ModelFamily[Dataset]):
         threads: int = 1,
     ) -> FittedModel[Any]:
         """Train on at most ``ROW_CAP`` rows; there is no curve."""
-        train = _no_lone_rows(capped(train, ROW_CAP, seed))
+        train = no_lone_rows(capped(train, ROW_CAP, seed))
         encoder = MatrixEncoder.fit(train)
         matrix = encoder.transform(train.X)
         scaler = make_scaler(configuration["scaling"], train.n_rows)
@@ -94,25 +94,13 @@ class SVM(ModelFamily[Dataset]):
                 machine = SVR(**options).fit(matrix, scale.apply(train.y))
                 return SklearnModel(self.name, encoder, scaler, machine, n_classes=0, target_scale=scale)
             machine = SVC(**options, class_weight=configuration["class_weight"], random_state=seed)
-            halves = StratifiedKFold(2, shuffle=True, random_state=seed)
-            # One sigmoid for one machine: half the rows twice, then all rows, 1.5 times the cost of a plain fit.
-            calibrated = CalibratedClassifierCV(machine, method="sigmoid", cv=halves, ensemble=False)
-            calibrated.fit(matrix, train.y)
-        trained = calibrated.calibrated_classifiers_[0].estimator
-        return SklearnModel(self.name, encoder, scaler, trained, n_classes=train.n_classes, probabilities=calibrated)
+            sigmoid = calibrated(machine, seed).fit(matrix, train.y)
+        trained = sigmoid.calibrated_classifiers_[0].estimator
+        return SklearnModel(self.name, encoder, scaler, trained, n_classes=train.n_classes, probabilities=sigmoid)
 
     def load(self, directory: Path) -> FittedModel[Any]:
         """The machine in ``directory``."""
         return load_sklearn_model(self.name, directory)
-
-
-def _no_lone_rows(train: Dataset) -> Dataset:
-    """``train`` with the only row of a class given twice: calibration needs one in each half."""
-    if train.kind == "regression":
-        return train
-    _, first, counts = np.unique(train.y, return_index=True, return_counts=True)
-    lone = first[counts == 1]
-    return train.take(np.concatenate([np.arange(train.n_rows), lone])) if len(lone) else train
 
 
 def _options(configuration: Configuration, matrix: np.ndarray) -> dict[str, Any]:
