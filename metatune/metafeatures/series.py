@@ -11,8 +11,10 @@ from metatune.metafeatures.landmarks import SEPARABILITY_NAMES, separability
 from metatune.metafeatures.sampling import positions, summarized
 
 PREFIX = "series_"
-#: At most this many series are looked at.
+#: At most this many series are looked at; fewer, but not below the second number, if they hold too many values.
 MAX_SERIES = 1_000
+MIN_SERIES = 100
+MAX_VALUES = 10_000_000
 #: At most this many channels are looked at.
 MAX_CHANNELS = 6
 #: Steps in the middle of a series of which autocorrelations and spectrum are taken.
@@ -52,13 +54,14 @@ def describe_series(
     most 1,000 series, 6 channels and the 2,048 middle steps, drawn with ``seed``; length, rows and class shares are
     those of the whole. Independent of the coding of the classes.
     """
-    rows, chosen = pooled.chosen_rows(rows, len(X), seed, limit=MAX_SERIES)
     channels = positions(np.random.default_rng(seed), X.shape[2], MAX_CHANNELS)
+    limit = min(MAX_SERIES, max(MIN_SERIES, MAX_VALUES // (X.shape[1] * len(channels))))
+    rows, chosen = pooled.chosen_rows(rows, len(X), seed, limit=limit)
     bins, shapes, dynamics, spectra = [], [], [], []
     for series in _chunks(X, chosen, channels):
         bins.append(_bins(series))
         shapes.append(_shapes(series))
-        z = _standardized(series)
+        z = _standardized(_middle(series))
         density = _spectrum(z)
         dynamics.append(np.concatenate([_autocorrelations(z), _frequencies(density, z.shape[-1]), _course(z)], axis=1))
         spectra.append(_bands(density))
@@ -81,6 +84,11 @@ def _chunks(X: np.ndarray, chosen: np.ndarray, channels: np.ndarray) -> Iterator
         yield part.swapaxes(1, 2).astype(np.float64)
 
 
+def _middle(series: np.ndarray) -> np.ndarray:
+    start = max(0, (series.shape[-1] - MAX_STEPS) // 2)
+    return series[..., start : start + MAX_STEPS]
+
+
 def _mean(values: np.ndarray) -> np.ndarray:
     """Mean of the known values along the last axis, kept; 0 if there are none."""
     known = ~np.isnan(values)
@@ -89,11 +97,9 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 
 def _standardized(series: np.ndarray) -> np.ndarray:
-    """The middle of the series with mean 0 and mean square 1 of the known values; all NaN where they are constant."""
-    start = max(0, (series.shape[-1] - MAX_STEPS) // 2)
-    middle = series[..., start : start + MAX_STEPS]
-    spread = np.fmax.reduce(middle, axis=-1, keepdims=True) - np.fmin.reduce(middle, axis=-1, keepdims=True)
-    centred = middle - _mean(middle)
+    """The series with mean 0 and mean square 1 of the known values; all NaN where they are constant."""
+    spread = np.fmax.reduce(series, axis=-1, keepdims=True) - np.fmin.reduce(series, axis=-1, keepdims=True)
+    centred = series - _mean(series)
     unit = np.sqrt(_mean(centred**2))
     return np.asarray(centred / np.where((spread > 0) & (unit > 0), unit, np.nan))
 
@@ -109,12 +115,13 @@ def _bins(series: np.ndarray) -> np.ndarray:
 
 def _shapes(series: np.ndarray) -> np.ndarray:
     """Mean, standard deviation, skewness, kurtosis, share of missing, and steps up to the last known: (series, 6)."""
-    each = series.reshape(-1, series.shape[-1])
-    skewness, kurtosis, sd = moments.shape(each.T)
-    known = ~np.isnan(each)
-    mean = np.where(known.any(axis=1), _mean(each)[:, 0], np.nan)
-    last = np.where(known.any(axis=1), each.shape[1] - np.argmax(known[:, ::-1], axis=1), 0)
-    return np.stack([mean, sd, skewness, kurtosis, 1.0 - known.mean(axis=1), last], axis=1)
+    known = ~np.isnan(series.reshape(-1, series.shape[-1]))
+    last = np.where(known.any(axis=1), known.shape[1] - np.argmax(known[:, ::-1], axis=1), 0)
+    missing = 1.0 - known.mean(axis=1)
+    middle = _middle(series).reshape(len(known), -1)
+    skewness, kurtosis, sd = moments.shape(middle.T)
+    mean = _known_mean(middle)
+    return np.stack([mean, sd, skewness, kurtosis, missing, last], axis=1)
 
 
 def _overall(shapes: np.ndarray) -> dict[str, float]:
