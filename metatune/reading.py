@@ -71,7 +71,7 @@ def read_content(
             "which column is to be predicted?",
             field="target",
             value=None,
-            remedy=f"Name one of: {', '.join(map(str, frame.columns[:30]))}.",
+            remedy=f"Give target='COLUMN', one of: {', '.join(map(str, frame.columns[:30]))}.",
         )
     y = column_of(frame, target)
     if text == target:
