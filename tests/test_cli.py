@@ -13,10 +13,13 @@ import time
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 from rich.text import Text
-from sklearn.datasets import load_diabetes, load_iris, load_wine
+from sklearn.datasets import load_diabetes, load_digits, load_iris, load_wine
+from text_tasks import subjects
 from typer.testing import CliRunner, Result
 
 from metatune import doctor
@@ -362,7 +365,7 @@ def test_with_json_an_error_is_a_document_too(here: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "field", "said"),
     [
-        (("tune", "a.csv"), "--target", "Missing option"),
+        (("tune",), "data", "Missing argument"),
         (("tune", "a.csv", "-t", "y", "--trials", "abc"), "--trials", "Invalid value"),
         (("tune", "a.csv", "-t", "y", "--trails", "3"), "--trails", "No such option"),
         (("history", "nothing"), "what", "nothing"),
@@ -416,6 +419,46 @@ def test_names_can_neither_style_nor_steer_the_terminal(here: Path, data: Path) 
     result = run("tune", str(data / "iris.csv"), "-t", "target", "-f", "knn", "--trials", "1", "--name", name)
     assert r"[bold]x[/bold]\x1b[31m" in result.stdout
     assert "\x1b" not in result.stdout + run("history").stdout
+
+
+# --- data that are not tables
+
+
+def test_a_column_of_texts_from_recommend_to_the_saved_model(here: Path) -> None:
+    task = subjects(120)
+    labels = np.array(["kitchen", "football", "space"])[task.data.y]
+    pd.DataFrame({"note": task.data.X, "subject": labels, "id": range(120)}).to_csv("notes.csv", index=False)
+    words = ("notes.csv", "--target", "subject", "--text", "note", "--json")
+    advice = document(run("recommend", *words))
+    assert (advice["family"], advice["recommendations"][0]["origin"]) == ("tfidf_linear", "default")
+    (here / "advice.json").write_text(json.dumps(advice))
+    found = document(run("tune", *words, "--trials", "2", "--warm-start", "advice.json", "--save", "out"))
+    assert (found["family"], found["trials"][0]["configuration"]) == (
+        "tfidf_linear",
+        get_family("tfidf_linear").default(),
+    )
+    assert found["test_score"] > 0.6
+    saved = load_model(next(path.parent for path in (here / "out").rglob("model.skops")))
+    assert saved.predict_proba(np.array(["The oven and the flour"], dtype=object)).shape == (1, 3)
+
+
+def test_files_of_arrays(here: Path) -> None:
+    X, y = load_digits(return_X_y=True)
+    np.savez(here / "digits.npz", X=X.reshape(-1, 8, 8)[:200], y=y[:200])
+    assert "--modality 'image' or --modality 'series'" in failed(2, "tune", "digits.npz")
+    said = failed(2, "tune", "digits.npz", "--modality", "image", "--family", "lightgbm")
+    assert "'table'" in said
+    assert "'image'" in said
+    np.savez(here / "table.npz", X=X[:200, 2:6], label=y[:200])
+    found = document(run("tune", "table.npz", "-t", "label", "-f", "knn", "--trials", "1", "--no-refit", "--json"))
+    assert (found["task"], found["kind"]) == ("table", "multiclass")
+
+
+def test_options_of_data_that_do_not_fit(here: Path, data: Path) -> None:
+    iris = str(data / "iris.csv")
+    assert "np.savez" in failed(2, "recommend", iris, "-t", "target", "--modality", "image")
+    assert "--text 'review'" in failed(2, "recommend", iris, "-t", "target", "--modality", "text")
+    assert "petal length (cm)" in failed(2, "recommend", iris)
 
 
 # --- real processes
