@@ -36,7 +36,11 @@ _PROBLEMS = {
     "huge": _Problem(f"numbers beyond {LARGEST:.1e}, which overflow", "Rescale them", "treat these as missing"),
     "empty": _Problem("nothing but missing values", "Leave such columns out", "drop them"),
     "constant": _Problem("only one value", "Leave such columns out", "drop them"),
-    "ids": _Problem("different texts in more than half of the rows", "Leave such columns out", "drop them"),
+    "ids": _Problem(
+        "different texts in more than half of the rows",
+        "Leave such columns out, learn from one alone (Task.from_texts; of a file text='COLUMN')",
+        "drop them",
+    ),
     "levels": _Problem(
         f"more than {MAX_LEVELS:,} different texts",
         "Group them",

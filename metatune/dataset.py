@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from metatune.columns import column_names, dense, normal_columns
-from metatune.errors import DataError
+from metatune.errors import DataError, UnknownNameError
 from metatune.repair import Inspector, Repair
 from metatune.target import DataKind, read_target
 
-__all__ = ["Data", "DataKind", "Dataset", "Modality", "Target", "dataset_from_frame"]
+__all__ = ["Data", "DataKind", "Dataset", "Modality", "Target", "column_of", "dataset_from_frame"]
 
 Target: TypeAlias = np.ndarray
 #: What an example is.
@@ -167,3 +167,16 @@ def check_lengths(X: Sized, y: Sized) -> None:
     if len(X) < 2:
         problem = "no rows" if len(X) == 0 else "only one row"
         raise DataError(problem, field="X", value=getattr(X, "shape", len(X)), remedy="Give more rows.")
+
+
+def column_of(frame: pd.DataFrame, name: object, *, field: str = "target") -> "pd.Series[Any]":
+    """The column ``name`` of ``frame``. Raises ``UnknownNameError`` or, if there are several, ``DataError``."""
+    matches = sum(1 for column in frame.columns if column == name)
+    if matches == 0:
+        raise UnknownNameError.of(field, name, map(str, frame.columns))
+    if matches > 1:
+        raise DataError(
+            f"{matches} columns have this name", field=field, value=name, remedy="Rename or remove all but one of them."
+        )
+    found: pd.Series[Any] = frame[name]
+    return found

@@ -13,6 +13,7 @@ import optuna
 from metatune.errors import SearchError, UnknownNameError, UsageError
 from metatune.learners import family_names, get_family
 from metatune.learners.base import FittedModel, ModelFamily, Report
+from metatune.learners.choice import check_family, default_for
 from metatune.learners.evaluate import refit, run_trial
 from metatune.space import Change, SearchSpace
 from metatune.task import Task
@@ -23,6 +24,18 @@ from metatune.trial import Configuration, ParamValue, Status, Trial
 Objective: TypeAlias = Callable[..., Any]
 
 _MOST_STEPS = 100_000
+
+
+def named(task: Task, family: str | ModelFamily[Any] | None, objective: Objective | None) -> str | ModelFamily[Any]:
+    """``family``, or the usual one for data like the task's. Raises ``UsageError`` where there is none."""
+    if family is None and objective is not None:
+        raise UsageError(
+            "an own objective needs a name",
+            field="family",
+            value=family,
+            remedy="Name what is tuned, by which later searches find its history.",
+        )
+    return default_for(task) if family is None else family
 
 
 @dataclass(frozen=True)
@@ -95,13 +108,7 @@ def _check_family(task: Task, family: ModelFamily[Any], space: SearchSpace | Non
             value=None,
             remedy="Give objective=, a function that takes a configuration and returns the metric.",
         )
-    if task.data.kind not in family.kinds:
-        raise UsageError(
-            f"this family is not for {task.data.kind} tasks",
-            field="family",
-            value=family.name,
-            remedy=f"It learns {', '.join(sorted(family.kinds))}.",
-        )
+    check_family(task, family)
     for name in space or ():
         if name not in family.space():
             raise UnknownNameError.of(f"parameter of {family.name} in space", name, family.space())

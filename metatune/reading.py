@@ -1,24 +1,135 @@
-"""Tables from CSV and Parquet files, checked before they are parsed."""
+"""Examples and their target from CSV, Parquet and ``.npz`` files, checked before they are parsed."""
 
 import csv
 import re
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar, get_args
 
+import numpy as np
 import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
-from metatune.errors import DataError, UsageError
+from metatune.dataset import Modality, column_of
+from metatune.errors import DataError, UnknownNameError, UsageError
 from metatune.repair import Inspector
 
 PARQUET = (".parquet", ".pq")
+ARRAYS = ".npz"
+T = TypeVar("T")
 #: Texts that mean "missing", besides those that pandas knows.
 MISSING = ["?"]
 _SEPARATORS = {";": "semicolon", "\t": "tab", "|": "bar"}
 _MAGIC = {b"PAR1": "a Parquet file", b"PK\x03\x04": "a zip or Excel file", b"\x1f\x8b": "a gzip file",
           b"%PDF": "a PDF file", b"\x89HDF": "an HDF5 file"}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What of a file makes a task: examples, their target and its name, and what the examples are."""
+
+    X: Any
+    y: Any
+    target: str
+    modality: Modality
+
+
+def read_content(
+    path: Path,
+    inspector: Inspector,
+    *,
+    target: str | None = None,
+    text: str | None = None,
+    modality: Modality | None = None,
+    separator: str | None = None,
+) -> Content:
+    """The examples in the file ``path``, as ``Task.from_file`` describes.
+
+    Raises ``UsageError`` for arguments that do not fit the file, ``DataError`` for a file that cannot be read.
+    """
+    if modality is not None and modality not in get_args(Modality):
+        raise UnknownNameError.of("modality", modality, get_args(Modality))
+    if path.suffix.lower() == ARRAYS:
+        if text is not None:
+            raise UsageError(
+                "a column of a table, but this is a file of arrays",
+                field="text",
+                value=text,
+                remedy="Leave it out; texts are to be in the array X.",
+            )
+        X, labels = _arrays(path, "X", target or "y")
+        return Content(X, labels, target or "y", modality or _modality_of(X))
+    _check_choice(text, modality)
+    frame = read_table(path, inspector, separator=separator)
+    if target is None:
+        raise UsageError(
+            "which column is to be predicted?",
+            field="target",
+            value=None,
+            remedy=f"Name one of: {', '.join(map(str, frame.columns[:30]))}.",
+        )
+    y = column_of(frame, target)
+    if text == target:
+        raise UsageError("this is the target", field="text", value=text, remedy="Name the column of the texts.")
+    if text is not None:
+        return Content(column_of(frame, text, field="text"), y, target, "text")
+    return Content(frame.drop(columns=[target]), y, target, modality or "table")
+
+
+def _check_choice(text: str | None, modality: Modality | None) -> None:
+    """Whether ``text`` and ``modality`` can be meant of a CSV or Parquet file."""
+    if modality == "image":
+        raise UsageError(
+            "images do not come from a table, which does not tell their height and width",
+            field="modality",
+            value=modality,
+            remedy="Save them with np.savez('images.npz', X=X, y=y) as an array of shape (n, height, width).",
+        )
+    if modality == "text" and text is None:
+        raise UsageError("which column holds the texts?", field="text", value=None, remedy="Name it: text='review'.")
+    if text is not None and modality not in (None, "text"):
+        raise UsageError(
+            f"not together with text={text!r}", field="modality", value=modality, remedy="Leave one of the two out."
+        )
+
+
+def _arrays(path: Path, *names: str) -> list[np.ndarray]:
+    """The arrays ``names`` in the ``.npz`` file ``path``; one of Python objects is refused, as reading it runs code."""
+    _check_file(path)
+    remedy = "Write it again with np.savez('data.npz', X=X, y=y)."
+    try:
+        with zipfile.ZipFile(path) as archive:
+            known = [member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")]
+        for name in names:
+            if name not in known:
+                raise UnknownNameError.of(f"array in {path.name}", name, known)
+        with np.load(path) as archive:
+            return [np.asarray(archive[name]) for name in names]
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise _error(f"not a whole .npz file ({error})", path, remedy) from error
+    except ValueError as error:
+        raise _error(
+            f"not plain arrays of numbers or texts ({error})", path, f"{remedy} Turn texts into X.astype(str)."
+        ) from error
+
+
+def _modality_of(X: np.ndarray) -> Modality:
+    """What the examples ``X`` are, told by their axes and type. Raises ``UsageError`` if that leaves a doubt."""
+    if X.dtype.kind == "U":
+        return "text"
+    if X.ndim == 3:
+        raise UsageError(
+            "images without channels, or time series with several?",
+            field="modality",
+            value=X.shape,
+            remedy="Say modality='image' or modality='series'.",
+        )
+    return "image" if X.ndim > 3 else "table"
 
 
 def read_table(path: Path, inspector: Inspector, *, separator: str | None = None) -> pd.DataFrame:
@@ -27,9 +138,7 @@ def read_table(path: Path, inspector: Inspector, *, separator: str | None = None
     Without ``separator``, a comma (a tab in ``.tsv``). Raises ``DataError`` for a file that is missing, empty,
     binary, broken, or separated otherwise; the last can be repaired. Names that are there twice stay so.
     """
-    if not path.is_file():
-        problem = "this is a folder" if path.is_dir() else "no such file"
-        raise _error(problem, path, "Give the path of a CSV or Parquet file.")
+    _check_file(path)
     with path.open("rb") as file:
         head = file.read(65_536)
     if not head:
@@ -60,6 +169,12 @@ def _parquet(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     frame: pd.DataFrame = pyarrow.parquet.ParquetFile(path).read().to_pandas()  # pandas itself refuses such a file
     return frame
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        problem = "this is a folder" if path.is_dir() else "no such file"
+        raise _error(problem, path, "Give the path of a CSV, Parquet or .npz file.")
 
 
 def _error(problem: str, path: Path, remedy: str) -> DataError:
@@ -94,7 +209,7 @@ def _sniffed(head: bytes, usual: str, path: Path, inspector: Inspector) -> str:
     return other
 
 
-def _parsed(parse: Callable[[], pd.DataFrame], path: Path) -> pd.DataFrame:
+def _parsed(parse: Callable[[], T], path: Path) -> T:
     try:
         return parse()
     except UnicodeDecodeError as error:

@@ -11,6 +11,7 @@ from metatune.errors import NoHistoryError, UsageError
 from metatune.knowledge import Knowledge
 from metatune.learners import family_names, get_family
 from metatune.learners.base import ModelFamily
+from metatune.learners.choice import check_family, default_for
 from metatune.metafeatures import describe
 from metatune.search.candidates import identity
 from metatune.search.prior import Prior, percentile
@@ -100,7 +101,7 @@ class Recommendation:
 
 def recommend(
     task: Task,
-    family: str | ModelFamily[Any] = "lightgbm",
+    family: str | ModelFamily[Any] | None = None,
     n: int = 3,
     *,
     knowledge: Knowledge | None = None,
@@ -111,6 +112,7 @@ def recommend(
 ) -> Recommendation:
     """The ``n`` configurations of ``family`` that earlier tasks speak for, without training anything.
 
+    ``family``: a model family or its name; the usual one for data like the task's unless given.
     ``knowledge``: ``Knowledge.find()`` unless given. ``space`` and ``default`` are the family's own unless given; a
     ``family`` that metatune does not train needs a ``space``. Configurations that promise less than the default are not
     recommended, so there may be fewer than ``n``; where nothing promises more, or nothing is known, it is the default.
@@ -124,9 +126,12 @@ def recommend(
         raise UsageError("not a knowledge", field="knowledge", value=knowledge, remedy="Give Knowledge.load(folder).")
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise UsageError("a number of configurations", field="n", value=n, remedy="Use a whole number from 1.")
+    family = default_for(task) if family is None else family
     learner = family if isinstance(family, ModelFamily) else None
     if isinstance(family, str) and (space is None or family in family_names()):
         learner = get_family(family)
+    if learner is not None and space is None and task.data is not None:
+        check_family(task, learner)
     name = learner.name if learner is not None else str(family)
     where = space if space is not None else learner.space()  # type: ignore[union-attr]
     start = default if default is not None else learner.default() if learner is not None else None

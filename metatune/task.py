@@ -10,12 +10,12 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 import pandas as pd
 
-from metatune.dataset import Data, as_series, dataset_from_frame
-from metatune.errors import DataError, UnknownNameError, UsageError
+from metatune.dataset import Data, Modality, as_series, column_of, dataset_from_frame
+from metatune.errors import UsageError
 from metatune.examples import images_from_arrays, series_from_arrays, texts_from_arrays
 from metatune.fingerprint import fingerprint_of, fingerprint_of_name
 from metatune.metric import Direction, Kind, Metric
-from metatune.reading import read_table
+from metatune.reading import read_content
 from metatune.repair import Inspector, Repair
 from metatune.splits import Folds, Validation, plan_splits, split
 
@@ -135,10 +135,10 @@ class Task:
                 value=type(frame).__name__,
                 remedy="Use Task.from_arrays(X, y) for arrays, Task.from_file(path, target) for files.",
             )
-        _check_target(frame, target)
+        y = column_of(frame, target)
         return cls.from_arrays(
             frame.drop(columns=[target]),
-            frame[target],
+            y,
             target=str(target),
             metric=metric,
             kind=kind,
@@ -246,21 +246,35 @@ class Task:
     def from_file(
         cls,
         path: str | Path,
-        target: str,
+        target: str | None = None,
         *,
+        text: str | None = None,
+        modality: Modality | None = None,
         separator: str | None = None,
         name: str | None = None,
         repair: bool = False,
         **options: Any,
     ) -> "Task":
-        """The task to predict the column ``target`` of a CSV or Parquet file, called by the file's name.
+        """The task in a CSV, Parquet or ``.npz`` file, called by the file's name.
 
+        CSV and Parquet: to predict the column ``target`` from the others, or from the texts in the column ``text``
+        alone. With ``modality="series"`` the other columns are the steps of one time series a row.
+        ``.npz``: to predict the array ``target`` (``"y"`` unless given) from the array ``X``: texts, a table (2 axes)
+        or images (4 axes); where the axes leave a doubt, ``modality`` says which (``"image"``, ``"series"``).
         ``separator``: of a CSV file, a comma unless given. ``options``: as for ``from_dataframe``.
         """
         path = Path(path)
         inspector = Inspector(repair=repair)
-        frame = read_table(path, inspector, separator=separator)
-        task = cls.from_dataframe(frame, target, name=name or path.stem, repair=repair, **options)
+        content = read_content(path, inspector, target=target, text=text, modality=modality, separator=separator)
+        makers = {
+            "table": cls.from_arrays,
+            "image": cls.from_images,
+            "text": cls.from_texts,
+            "series": cls.from_series,
+        }
+        task = makers[content.modality](
+            content.X, content.y, target=content.target, name=name or path.stem, repair=repair, **options
+        )
         return replace(task, repairs=(*inspector.repairs, *task.repairs))
 
     @classmethod
@@ -288,19 +302,6 @@ class Task:
             metafeatures=_finite_or_nan(metafeatures or {}),
             group=group or "",
             seed=seed,
-        )
-
-
-def _check_target(frame: pd.DataFrame, target: str) -> None:
-    matches = sum(1 for name in frame.columns if name == target)
-    if matches == 0:
-        raise UnknownNameError.of("target", target, map(str, frame.columns))
-    if matches > 1:
-        raise DataError(
-            f"{matches} columns have the target's name",
-            field="target",
-            value=target,
-            remedy="Rename or remove all but one of them.",
         )
 
 

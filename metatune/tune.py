@@ -20,7 +20,7 @@ from metatune.learners.base import ModelFamily
 from metatune.learners.evaluate import test_scores
 from metatune.metafeatures import describe
 from metatune.metric import Metric
-from metatune.objective import FamilyJudge, FunctionJudge, Objective, Subject
+from metatune.objective import FamilyJudge, FunctionJudge, Objective, Subject, named
 from metatune.recording import Recorder
 from metatune.result import Progress, TuneResult
 from metatune.resume import default_of, knowledge_of, notes_of, take_up, warm_start_of
@@ -37,7 +37,7 @@ _LOG = logging.getLogger("metatune")
 
 def tune(
     task: Task,
-    family: str | ModelFamily[Any],
+    family: str | ModelFamily[Any] | None = None,
     *,
     n_trials: int = 25,
     timeout: float | None = None,
@@ -57,9 +57,10 @@ def tune(
 ) -> TuneResult:
     """Search for the best configuration, guided by what earlier searches taught, and record every trial.
 
-    ``family``: a model family or its name. With an ``objective`` it only names what is tuned, so that histories
-    meet; ``space`` and ``default`` (a configuration that is always tried early) then are those of the family with
-    this name unless given.
+    ``family``: a model family or its name; by default ``lightgbm`` for tables, ``tfidf_linear`` for texts, and so on
+    (``learners.default_family``). With an ``objective`` it only names what is tuned, so that histories meet;
+    ``space`` and ``default`` (a configuration that is always tried early) then are those of the family with this name
+    unless given.
     ``objective``: takes a configuration (a dict) and returns the task's metric in its own unit; if it has a
     parameter named ``report``, it gets a function there to report ``(step, value)`` on the way. One that raises, or
     returns no finite number, makes a failed trial. When the first five trials all raise one and the same error, the
@@ -83,6 +84,7 @@ def tune(
     check_strategy(strategy)
     _check_numbers(n_trials, timeout, seed, threads)
     history = _history(store)
+    family = named(task, family, objective)
     name = family if isinstance(family, str) else family.name
     earlier: list[Trial] = []
     if resume is None:

@@ -11,12 +11,15 @@ import pytest
 from learner_contract import breast_cancer, diabetes, iris
 from memory_store import PLANE, MemoryStore, bowl, custom
 from planted import FAMILY, SPACE, planted_snapshot, utility
+from text_tasks import subjects
 
-from metatune.errors import KnowledgeError, SearchError, StoreError
+from metatune.errors import KnowledgeError, SearchError, StoreError, UsageError
 from metatune.history.mlflow_store import MLflowStore
 from metatune.knowledge import KNOWLEDGE_VARIABLE, Knowledge
 from metatune.learners import get_family, load_model
 from metatune.learners.evaluate import test_scores
+from metatune.recommend import recommend
+from metatune.snapshot import snapshot_of
 from metatune.space import Condition, SearchSpace
 from metatune.task import Task
 from metatune.tune import tune
@@ -427,3 +430,55 @@ class TestResult:
         result = bowl_search(n_trials=2)
         result.save(tmp_path)
         assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+
+
+class TestOtherData:
+    """Searches on data that are not tables; the families by default."""
+
+    def test_a_text_search_without_history(self):
+        result = tune(subjects(), n_trials=3, knowledge=False, store=False)
+        assert result.family == "tfidf_linear"
+        assert dict(result.trials[0].configuration) == get_family("tfidf_linear").default()
+        assert [t.status for t in result.trials] == ["complete"] * 3
+        assert result.best_value > 0.8
+        assert result.test_scores["accuracy"] > 0.8
+
+    def test_a_text_search_profits_from_history(self):
+        """Sentences on the same subjects: what was good on earlier ones is proposed before the default."""
+        store = MemoryStore()
+        for seed in (1, 2, 3):
+            task = subjects(150, seed=seed, name=f"earlier {seed}")
+            tune(task, n_trials=12, strategy="random", knowledge=False, store=store, refit=False)
+        known, task = Knowledge.build(snapshot_of(store)), subjects(150, seed=9)
+        found = recommend(task, knowledge=known)
+        assert (found.family, found.tasks, found.trials) == ("tfidf_linear", 3, 36)
+        warm = tune(task, n_trials=5, knowledge=known, store=store, refit=False)
+        assert warm.trials[0].origin == "portfolio"
+        cold = tune(task, n_trials=5, knowledge=False, store=False, refit=False)
+        assert max(t.value for t in warm.trials[:3]) >= max(t.value for t in cold.trials[:3])
+        again = tune(task, n_trials=6, resume=warm.study_id, knowledge=known, store=store, refit=False)
+        assert again.trials[:5] == warm.trials
+
+    def test_the_default_family_for_a_table(self):
+        assert tune(iris(), n_trials=1, knowledge=False, store=False, refit=False).family == "lightgbm"
+
+    @pytest.mark.parametrize(
+        ("task", "family", "fitting"), [(subjects, "svm", "tfidf_linear"), (iris, "tfidf_linear", "svm")]
+    )
+    def test_a_family_for_other_data(self, task, family, fitting):
+        for verb in (tune, recommend):
+            with pytest.raises(UsageError, match=fitting) as caught:
+                verb(task(), family, knowledge=planted())
+            assert caught.value.field == "family"
+
+    def test_an_objective_needs_the_name_of_a_family(self):
+        for task in (custom(), iris()):
+            with pytest.raises(UsageError, match="name") as caught:
+                tune(task, objective=bowl, space=PLANE, store=False)
+            assert caught.value.field == "family"
+        with pytest.raises(UsageError, match="Name"):
+            recommend(custom(), knowledge=planted())
+
+    def test_an_objective_of_ones_own_may_take_any_data(self):
+        result = tune(subjects(), "bowl", objective=bowl, space=PLANE, n_trials=2, knowledge=False, store=False)
+        assert result.family == "bowl"

@@ -9,16 +9,37 @@ from metatune.learners import family_names
 
 # Everything heavy is imported where it is used: `metatune --help` must not load pandas, MLflow or LightGBM.
 if TYPE_CHECKING:
+    from metatune.dataset import Modality as Sort
     from metatune.history.mlflow_store import MLflowStore
     from metatune.knowledge import Knowledge
     from metatune.splits import Validation
     from metatune.task import Task
 
 _DATA, _SEARCH, _HISTORY = "Data", "Search", "History"
+SORTS: "tuple[Sort, ...]" = ("table", "image", "text", "series")
 
-Data: TypeAlias = Annotated[Path, typer.Argument(metavar="DATA", help="A CSV or Parquet file.", show_default=False)]
+Data: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="DATA", help="A CSV, Parquet or .npz file.", show_default=False)
+]
 Target: TypeAlias = Annotated[
-    str, typer.Option("--target", "-t", help="The column to predict.", show_default=False, rich_help_panel=_DATA)
+    str | None,
+    typer.Option(
+        "--target",
+        "-t",
+        help="The column to predict; of an .npz file the array, y unless given.",
+        rich_help_panel=_DATA,
+    ),
+]
+TextColumn: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--text", metavar="COLUMN", help="Learn from the texts in this column alone.", rich_help_panel=_DATA),
+]
+Modality: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="table, image, text or series: what the examples are, where the file leaves a doubt.",
+        rich_help_panel=_DATA,
+    ),
 ]
 Separator: TypeAlias = Annotated[
     str | None,
@@ -43,8 +64,13 @@ MetricName: TypeAlias = Annotated[
     ),
 ]
 Family: TypeAlias = Annotated[
-    str,
-    typer.Option("--family", "-f", help=f"One of {', '.join(family_names())}."),
+    str | None,
+    typer.Option(
+        "--family",
+        "-f",
+        help="; ".join(f"{sort}: {', '.join(family_names(sort))}" for sort in SORTS if family_names(sort))
+        + ". The first one unless given.",
+    ),
 ]
 ValidationPlan: TypeAlias = Annotated[
     str | None,
@@ -83,7 +109,7 @@ AsJson: TypeAlias = Annotated[
 ]
 
 
-def read_task(path: Path, target: str, *, validation: str | None = None, **options: Any) -> "Task":
+def read_task(path: Path, target: str | None, *, validation: str | None = None, **options: Any) -> "Task":
     """The task in the file ``path``; ``options`` as for ``Task.from_file``."""
     from metatune.task import Task
 

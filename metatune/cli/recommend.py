@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 @command
 def recommend(
     data: options.Data,
-    target: options.Target,
-    family: options.Family = "lightgbm",
+    target: options.Target = None,
+    family: options.Family = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many configurations.")] = 3,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 5 if the history says nothing about data like this.")
@@ -26,6 +26,8 @@ def recommend(
     metric: options.MetricName = None,
     kind: options.Kind = None,
     name: options.Name = None,
+    text: options.TextColumn = None,
+    modality: options.Modality = None,
     separator: options.Separator = None,
     repair: options.Repair = False,
     knowledge: options.KnowledgeDirectory = None,
@@ -37,7 +39,16 @@ def recommend(
     from metatune.recommend import recommend as verb
 
     task = options.read_task(
-        data, target, metric=metric, kind=kind, name=name, separator=separator, repair=repair, seed=seed
+        data,
+        target,
+        metric=metric,
+        kind=kind,
+        name=name,
+        text=text,
+        modality=modality,
+        separator=separator,
+        repair=repair,
+        seed=seed,
     )
     found = verb(task, family, n, knowledge=options.open_knowledge(knowledge), strict=strict, seed=seed)
     repairs = [str(repair) for repair in task.repairs]

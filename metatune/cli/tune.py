@@ -28,11 +28,13 @@ _PARTIAL = 6
 def tune(
     context: typer.Context,
     data: options.Data,
-    target: options.Target,
-    family: options.Family = "lightgbm",
+    target: options.Target = None,
+    family: options.Family = None,
     metric: options.MetricName = None,
     kind: options.Kind = None,
     name: options.Name = None,
+    text: options.TextColumn = None,
+    modality: options.Modality = None,
     separator: options.Separator = None,
     repair: options.Repair = False,
     trials: Annotated[int, typer.Option(help="Trials in all, those before a --resume included.")] = 25,
@@ -68,13 +70,17 @@ def tune(
     Ctrl-C ends the search, keeps everything, and says how to go on.
     """
     # Heavy imports wait until the command runs, for the sake of --help.
+    from metatune.learners.choice import default_for
     from metatune.tune import tune as verb
 
-    first = [] if warm_start is None else completed(read_configurations(warm_start), family)
+    configurations = [] if warm_start is None else read_configurations(warm_start)
     task = options.read_task(
-        data, target, metric=metric, kind=kind, name=name, separator=separator, repair=repair,
+        data, target, metric=metric, kind=kind, name=name, text=text, modality=modality,
+        separator=separator, repair=repair,
         validation=validation, test_size=test_size, seed=seed,
     )  # fmt: skip
+    family = family or default_for(task)
+    first = completed(configurations, family) if configurations else []
     store = options.open_store(tracking_uri, experiment)
     with SearchProgress(console(), trials, label=family) as progress:
         result = verb(

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import optuna
 
-from metatune.dataset import Data
-from metatune.errors import MissingDependencyError, SearchError, UsageError
-from metatune.learners import family_names
+from metatune.errors import MissingDependencyError, SearchError
 from metatune.learners.base import FittedModel, ModelFamily, Report
+from metatune.learners.choice import check_family
 from metatune.learners.scoring import scores
 from metatune.task import Task
 from metatune.trial import Configuration, Trial
@@ -178,33 +177,6 @@ def run_trial(
         origin=origin,
         started=started,
     )
-
-
-def check_family(task: Task, family: ModelFamily[Any]) -> Data[Any]:
-    """The data of ``task``. Raises ``UsageError`` if it has none, or none that ``family`` can learn."""
-    data = task.data
-    if data is None or not task.folds:
-        raise UsageError(
-            "a custom task has no data to train on",
-            field="task",
-            value=task.name,
-            remedy="Make the task from data, or judge configurations with your own objective.",
-        )
-    if data.modality != family.modality:
-        raise UsageError(
-            f"this family takes data of the sort {family.modality!r}, and the task's are of the sort {data.modality!r}",
-            field="family",
-            value=family.name,
-            remedy=f"For these there are: {', '.join(family_names(data.modality)) or 'none'}.",
-        )
-    if data.kind not in family.kinds:
-        raise UsageError(
-            f"this family is not for {data.kind} tasks",
-            field="family",
-            value=family.name,
-            remedy=f"It learns {', '.join(sorted(family.kinds))}.",
-        )
-    return data
 
 
 def _mean_of(found: Sequence[Mapping[str, float]], name: str) -> float:
