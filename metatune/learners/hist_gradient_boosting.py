@@ -37,7 +37,7 @@ _PARAMETERS = (
 )  # fmt: skip
 
 
-class HistGradientBoostingModel(FittedModel):
+class HistGradientBoostingModel(FittedModel[pd.DataFrame]):
     """The estimator with the encoder of its columns; only the first ``rounds`` of its rounds are used."""
 
     def __init__(self, encoder: NativeEncoder, estimator: BaseEstimator, *, n_classes: int, rounds: int) -> None:
@@ -68,7 +68,7 @@ class HistGradientBoostingModel(FittedModel):
         return directory / _FILE
 
 
-class HistGradientBoosting(ModelFamily):
+class HistGradientBoosting(ModelFamily[Dataset]):
     """``HistGradientBoostingClassifier`` and ``-Regressor``, with native categories and missing values.
 
     After LightGBM (Ke et al., 2017), with which it shares names and ranges where they mean the same. A categorical
@@ -134,7 +134,7 @@ class HistGradientBoosting(ModelFamily):
         steps: int | None = None,
         report: Report | None = None,
         threads: int = 1,
-    ) -> FittedModel:
+    ) -> FittedModel[pd.DataFrame]:
         """Boost; with ``valid``, stop early on it."""
         values, _ = self.clamp(configuration, train.n_rows, train.n_columns)
         rounds = self.full_steps(values) if steps is None else steps
@@ -164,7 +164,7 @@ class HistGradientBoosting(ModelFamily):
         model.curve = tuple(curve.values)
         return model
 
-    def load(self, directory: Path) -> FittedModel:
+    def load(self, directory: Path) -> FittedModel[pd.DataFrame]:
         """The estimator in ``directory``."""
         state = read_manifest(directory).state
         estimator = read_estimators(directory / _FILE)

@@ -26,6 +26,7 @@ NAMES = (
     "landmark_one_nn", "landmark_naive_bayes", "landmark_best_node", "landmark_mean_node", "landmark_tree",
     "landmark_linear", "gap_tree_linear", "gap_one_nn_linear", "gap_tree_best_node",
 )  # fmt: skip
+SEPARABILITY_NAMES = ("landmark_one_nn", "landmark_centroid", "landmark_linear")
 
 #: (X train (n, d), targets (n, k), weights (n,), X test (m, d)) -> predictions (m, k).
 #: Targets are class indicators or, with k = 1, the standardised numeric target; the largest of k is the class.
@@ -48,12 +49,46 @@ def landmarks(sample: Sample, *, seed: int) -> dict[str, float]:
     if not sample.is_regression:
         learners["naive_bayes"] = _naive_bayes
     fold = _folds(sample.y[rows], rng)
-    found = {f"landmark_{name}": _score(targets, _held_out(f, X, targets, fold)) for name, f in learners.items()}
+    found = _scores(learners, X, targets, fold)
     nodes = [_score(targets, _held_out(_best_node, column[:, None], targets, fold)) for column in X.T]
     found["landmark_mean_node"] = float(np.mean(nodes))
     for better, than in (("tree", "linear"), ("one_nn", "linear"), ("tree", "best_node")):
         found[f"gap_{better}_{than}"] = found[f"landmark_{better}"] - found[f"landmark_{than}"]
     return found
+
+
+def separability(sample: Sample, *, seed: int) -> dict[str, float]:
+    """Scores of the landmarks that ask how far apart the targets lie: nearest neighbour, nearest class mean, linear.
+
+    For examples summarised by columns in one unit, which keep their proportions here. Class means are for classes
+    only. Empty where ``landmarks`` is.
+    """
+    rng = np.random.default_rng(seed)
+    rows = _rows(sample, rng)
+    X, targets = points(sample.numeric[rows]), _targets(sample, rows)
+    if len(rows) < MIN_ROWS or not X.shape[1] or not targets.shape[1]:
+        return {}
+    learners: dict[str, Learner] = {"one_nn": _one_nn, "linear": _linear}
+    if not sample.is_regression:
+        learners["centroid"] = _centroid
+    return _scores(learners, X, targets, _folds(sample.y[rows], rng))
+
+
+def points(values: np.ndarray) -> np.ndarray:
+    """The columns that vary, centred, of mean square 1 over all together; missing values become the column's mean."""
+    known = ~np.isnan(values)
+    varies = np.fmax.reduce(values, axis=0, initial=-np.inf) > np.fmin.reduce(values, axis=0, initial=np.inf)
+    values, known = values[:, varies], known[:, varies]
+    centre = np.where(known, values, 0.0).sum(axis=0) / known.sum(axis=0)
+    centred = np.where(known, values - centre, 0.0)
+    if centred.size:
+        centred /= np.abs(centred).max()
+        centred /= np.sqrt(np.mean(centred**2))
+    return centred
+
+
+def _scores(learners: dict[str, Learner], X: np.ndarray, targets: np.ndarray, fold: np.ndarray) -> dict[str, float]:
+    return {f"landmark_{name}": _score(targets, _held_out(f, X, targets, fold)) for name, f in learners.items()}
 
 
 def _rows(sample: Sample, rng: np.random.Generator) -> np.ndarray:
@@ -126,6 +161,12 @@ def _score(targets: np.ndarray, predictions: np.ndarray) -> float:
 def _one_nn(X: np.ndarray, targets: np.ndarray, weights: np.ndarray, test: np.ndarray) -> np.ndarray:
     nearest: np.ndarray = targets[cdist(test, X, "sqeuclidean").argmin(axis=1)]
     return nearest
+
+
+def _centroid(X: np.ndarray, targets: np.ndarray, weights: np.ndarray, test: np.ndarray) -> np.ndarray:
+    counts = targets.sum(axis=0)
+    means = targets.T @ X / np.maximum(counts, 1.0)[:, None]
+    return np.where(counts > 0, -cdist(test, means, "sqeuclidean"), -np.inf)
 
 
 def _naive_bayes(X: np.ndarray, targets: np.ndarray, weights: np.ndarray, test: np.ndarray) -> np.ndarray:

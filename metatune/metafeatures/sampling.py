@@ -42,13 +42,20 @@ class Sample:
         return self.kind == "regression"
 
 
+def positions(rng: np.random.Generator, n: int, limit: int) -> np.ndarray:
+    """At most ``limit`` of the positions 0 .. n - 1, ascending."""
+    if n <= limit:
+        return np.arange(n)
+    return np.sort(rng.choice(n, limit, replace=False, shuffle=False))
+
+
 def draw(data: Dataset, rows: np.ndarray, seed: int) -> Sample:
     """The sample of ``data`` restricted to the positions ``rows``; equal arguments give equal samples."""
     rng = np.random.default_rng(seed)
-    chosen = rows[_positions(rng, len(rows), MAX_ROWS)]
+    chosen = rows[positions(rng, len(rows), MAX_ROWS)]
     is_categorical = np.array([isinstance(dtype, pd.CategoricalDtype) for dtype in data.X.dtypes], dtype=bool)
     numeric, codes = [], []
-    for j in _positions(rng, data.n_columns, MAX_COLUMNS):
+    for j in positions(rng, data.n_columns, MAX_COLUMNS):
         column = data.X.iloc[:, j].iloc[chosen]
         if is_categorical[j]:
             codes.append(pd.factorize(column.array)[0])
@@ -69,17 +76,32 @@ def draw(data: Dataset, rows: np.ndarray, seed: int) -> Sample:
     )
 
 
+def summarized(values: np.ndarray, chosen: np.ndarray, rows: np.ndarray, y: np.ndarray, kind: DataKind) -> Sample:
+    """The sample of the examples at the positions ``chosen``, in the place of which stand ``values`` (m, a).
+
+    ``rows``: the positions of all examples. All columns are divided by one power of two: they keep their proportions.
+    """
+    largest = np.fmax.reduce(np.abs(values), axis=None, initial=0.0)
+    exponent = np.frexp(largest)[1]
+    regression = kind == "regression"
+    return Sample(
+        numeric=np.ldexp(values.astype(np.float64), -exponent),
+        exponents=np.full(values.shape[1], exponent),
+        codes=np.empty((len(chosen), 0), dtype=np.int64),
+        y=scaled(y[chosen, None].astype(np.float64))[0][:, 0] if regression else pd.factorize(y[chosen])[0],
+        kind=kind,
+        n_rows=len(rows),
+        n_columns=values.shape[1],
+        share_categorical=0.0,
+        class_counts=np.empty(0, np.int64) if regression else _class_counts(y, rows),
+    )
+
+
 def scaled(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """``values`` (m, a), each column divided by the power of two above its largest magnitude; and the exponents."""
     largest = np.fmax.reduce(np.abs(values), axis=0, initial=0.0)
     exponents = np.frexp(largest)[1]
     return np.ldexp(values, -exponents), exponents
-
-
-def _positions(rng: np.random.Generator, n: int, limit: int) -> np.ndarray:
-    if n <= limit:
-        return np.arange(n)
-    return np.sort(rng.choice(n, limit, replace=False, shuffle=False))
 
 
 def _class_counts(y: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -1,13 +1,13 @@
-"""``describe``: the meta-features of a table and its target, by name, in a fixed order."""
+"""The meta-features of a table and its target, by name, in a fixed order."""
 
 import math
 
 import numpy as np
 
 from metatune.dataset import Dataset
-from metatune.metafeatures import information, landmarks, moments
+from metatune.metafeatures import information, landmarks, moments, target
 from metatune.metafeatures.sampling import Sample, draw
-from metatune.task import Task
+from metatune.metafeatures.target import known
 
 #: Raised whenever a feature is added, removed or means something else; stored beside the features.
 FEATURE_VERSION = 1
@@ -18,22 +18,12 @@ _TYPES = (
     "levels_mean", "levels_sd", "levels_max", "sparsity_mean",
 )  # fmt: skip
 _MISSING = ("missing_cells", "missing_rows", "missing_columns", "missing_max")
-_CLASSES = (
-    "class_entropy", "class_entropy_share", "class_share_min", "class_share_max", "log_imbalance", "class_imbalance",
-)  # fmt: skip
 
 #: Every feature, in the order of the result of ``describe``.
 NAMES: tuple[str, ...] = (
-    _SIZES + _TYPES + _MISSING + _CLASSES + moments.TARGET_MOMENT_NAMES + moments.MOMENT_NAMES
+    _SIZES + _TYPES + _MISSING + target.CLASS_NAMES + moments.TARGET_MOMENT_NAMES + moments.MOMENT_NAMES
     + moments.CORRELATION_NAMES + information.NAMES + moments.PCA_NAMES + landmarks.NAMES
 )  # fmt: skip
-
-
-def describe(task: Task) -> dict[str, float]:
-    """The meta-features of ``task``, from the rows that trials may see; of one without a table its own, as given."""
-    if not isinstance(task.data, Dataset):
-        return dict(task.metafeatures)
-    return _describe(task.data, task.search_rows, seed=0)
 
 
 def describe_dataset(data: Dataset, *, seed: int = 0) -> dict[str, float]:
@@ -43,31 +33,28 @@ def describe_dataset(data: Dataset, *, seed: int = 0) -> dict[str, float]:
     categorical columns are those of the whole. Independent of the order of the columns (up to 100) and of the
     coding of the classes. Never infinite.
     """
-    return _describe(data, np.arange(data.n_rows), seed=seed)
+    return describe_rows(data, np.arange(data.n_rows), seed=seed)
 
 
-def _describe(data: Dataset, rows: np.ndarray, *, seed: int) -> dict[str, float]:
+def describe_rows(data: Dataset, rows: np.ndarray, *, seed: int = 0) -> dict[str, float]:
+    """``describe_dataset`` of the rows at the positions ``rows``, without a copy of them."""
     sample = draw(data, rows, seed)
     found: dict[str, float] = {}
     for group in (
-        _sizes, _types, _missing, _classes, moments.target_moments, moments.moments, moments.correlations,
-        information.information, moments.principal_components,
+        target.target, _columns, _types, _missing, moments.moments, moments.correlations, information.information,
+        moments.principal_components,
     ):  # fmt: skip
         found |= group(sample)
     found |= landmarks.landmarks(sample, seed=seed)
-    values = ((name, float(found.get(name, math.nan))) for name in NAMES)
-    return {name: value if math.isfinite(value) else math.nan for name, value in values}
+    return known(found, NAMES)
 
 
-def _sizes(sample: Sample) -> dict[str, float]:
-    """Natural logarithms of the sizes."""
-    rows, columns, classes = sample.n_rows, sample.n_columns, len(sample.class_counts)
-    found = {"log_rows": math.log(rows), "is_regression": float(sample.is_regression)}
-    if columns:
-        found |= {"log_columns": math.log(columns), "log_rows_per_column": math.log(rows / columns)}
-    if classes:
-        found |= {"log_classes": math.log(classes), "log_rows_per_class": math.log(rows / classes)}
-    return found
+def _columns(sample: Sample) -> dict[str, float]:
+    """Natural logarithms of the sizes that a table has besides."""
+    columns = sample.n_columns
+    if not columns:
+        return {}
+    return {"log_columns": math.log(columns), "log_rows_per_column": math.log(sample.n_rows / columns)}
 
 
 def _types(sample: Sample) -> dict[str, float]:
@@ -112,27 +99,3 @@ def _missing(sample: Sample) -> dict[str, float]:
         "missing_columns": missing.any(axis=0).mean(),
         "missing_max": missing.mean(axis=0).max(),
     }
-
-
-def _classes(sample: Sample) -> dict[str, float]:
-    """Balance of the classes; empty for regression.
-
-    ``class_entropy`` in bits, ``class_entropy_share`` of its maximum (C1), ``class_imbalance`` from 0 (equal shares)
-    to 1 (C2; both Lorena et al., 2019), ``log_imbalance`` the logarithm of largest over smallest class.
-    """
-    counts = sample.class_counts
-    k = len(counts)
-    if not k:
-        return {}
-    shares = counts / counts.sum()
-    entropy = float(-np.sum(shares * np.log2(shares)))
-    found = {
-        "class_entropy": entropy,
-        "class_share_min": shares.min(),
-        "class_share_max": shares.max(),
-        "log_imbalance": math.log(counts.max() / counts.min()),
-    }
-    if k > 1:
-        found["class_entropy_share"] = entropy / math.log2(k)
-        found["class_imbalance"] = max(0.0, 1.0 - k / ((k - 1) * float(np.sum(shares / (1.0 - shares)))))
-    return found
