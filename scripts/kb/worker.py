@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from kb.catalogue import Entry
 from kb.design import DESIGN_SEED, Unit, configurations, trial_key
-from kb.packages import WHEELS
+from kb.packages import ARCHIVES
 from kb.tables import cap_rows, load_table
 from metatune.errors import MetatuneError
 from metatune.learners import get_family
@@ -119,8 +119,8 @@ def prepared(entry: Entry, row_cap: int, holdout: bool, folder: Path) -> tuple[T
 
 def _study(unit: Unit, task: Task, record: TaskRecord, rows: int) -> StudyRecord:
     library = _LIBRARY.get(unit.family, "scikit-learn")
-    wheel = WHEELS.get(unit.entry.package)
-    source = wheel.version if wheel else version(unit.entry.package)
+    archive = ARCHIVES.get(unit.entry.package)
+    source = archive.version if archive else version(unit.entry.package)
     folds = len(task.folds)
     notes = {
         "dataset": f"{unit.entry.package} {source}: {unit.entry.file}",
