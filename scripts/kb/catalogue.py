@@ -21,9 +21,10 @@ CATALOGUE = Path(__file__).with_name("catalogue.csv")
 class Entry:
     """One dataset.
 
-    ``file`` lies inside ``package``: ``a|b`` pastes the columns of two files. ``format`` names the separator, with
+    ``file`` lies inside ``package``: ``a|b`` are two files, see ``kb.frames``. ``format`` names the separator, with
     ``-header`` where the first row has names; ``target`` and ``drop`` are columns: names, or positions, negative
-    from the end. ``group`` joins datasets of one source.
+    from the end. ``input`` is the column with texts or photographs, ``subset`` says which rows are meant: values of a
+    column, ``classes`` or ``rows``. ``group`` joins datasets of one source.
     """
 
     name: str
@@ -34,6 +35,8 @@ class Entry:
     format: str
     target: str
     drop: tuple[str, ...]
+    input: str
+    subset: tuple[tuple[str, str], ...]
     group: str
     licence: str
     notes: str
@@ -71,6 +74,10 @@ def _entry(row: dict[str, str]) -> Entry:
         format=row["format"],
         target=row["target"] or "-1",
         drop=tuple(column for column in row["drop"].split(";") if column),
+        input=row["input"],
+        subset=tuple(
+            (key, value) for key, _, value in (part.partition("=") for part in row["subset"].split(";")) if key
+        ),
         group=row["group"],
         licence=row["licence"],
         notes=row["notes"],

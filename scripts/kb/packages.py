@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
+from typing import IO
 from urllib.parse import unquote, urljoin
 from urllib.request import urlopen
 from zipfile import ZipFile
@@ -129,7 +130,7 @@ def _content(path: Path, member: str) -> bytes:
         return _inside(stream, path.name, member)
 
 
-def _inside(stream, name: str, member: str) -> bytes:  # type: ignore[no-untyped-def]  # any binary file
+def _inside(stream: IO[bytes], name: str, member: str) -> bytes:
     if ".tar" in name:
         with tarfile.open(fileobj=stream) as archive:
             found = archive.extractfile(member)

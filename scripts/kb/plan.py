@@ -21,7 +21,7 @@ FAMILIES: Mapping[Modality, tuple[str, ...]] = {
 SLOW = frozenset({"keras_mlp", "keras_text", "keras_series", "keras_cnn"})
 #: Configurations of a cheap and of a slow family after each round. More datasets are worth more than more
 #: configurations, so a round covers all datasets before the next one begins.
-ROUNDS = ((30, 25), (50, 25))
+ROUNDS = ((15, 10), (30, 25), (50, 25))
 #: Datasets are sampled down to so many rows.
 ROW_CAPS: Mapping[Modality, int] = {"table": 3000, "text": 4000, "series": 4000, "image": 4000}
 

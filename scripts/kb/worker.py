@@ -12,10 +12,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
+import pandas as pd
+
 from kb.catalogue import Entry
 from kb.design import DESIGN_SEED, Unit, configurations, trial_key
+from kb.examples import load_examples
 from kb.packages import ARCHIVES
-from kb.tables import cap_rows, load_table
+from kb.tables import capped_rows, load_table
 from metatune.errors import MetatuneError
 from metatune.learners import get_family
 from metatune.learners.evaluate import run_trial
@@ -31,6 +35,8 @@ SEED = 0
 #: Modules that take seconds to load: loaded before the clock of the first trial starts.
 _HOSTS = {"keras_mlp": "metatune.learners.keras_training"}
 _LIBRARY = {"lightgbm": "lightgbm", "keras_mlp": "tensorflow"}
+
+_MAKERS = {"table": "from_arrays", "image": "from_images", "text": "from_texts", "series": "from_series"}
 
 
 @dataclass(frozen=True)
@@ -102,19 +108,31 @@ def work(unit: Unit, folder: Path) -> Iterator[Message]:
 @lru_cache(maxsize=8)
 def prepared(entry: Entry, row_cap: int, holdout: bool, folder: Path) -> tuple[Task, TaskRecord, int]:
     """The task, its record with meta-features, and the rows that the source has."""
-    X, y = load_table(entry, folder)
-    capped, target = cap_rows(X, y, row_cap, stratify=entry.kind != "regression")
-    task = Task.from_arrays(
-        capped,
-        target,
+    X, y, rows = _sampled(entry, row_cap, folder)
+    make = getattr(Task, _MAKERS[entry.modality])
+    task = make(
+        X,
+        y,
         kind=entry.kind,
         name=entry.name,
-        validation="holdout" if holdout or capped.size > HOLDOUT_CELLS else None,
+        validation="holdout" if holdout or X.size > HOLDOUT_CELLS else None,
         group=entry.group,
         seed=SEED,
         repair=True,
     )
-    return task, task.record(describe(task)), len(X)
+    return task, task.record(describe(task)), rows
+
+
+def _sampled(entry: Entry, cap: int, folder: Path) -> tuple[pd.DataFrame | np.ndarray, pd.Series | np.ndarray, int]:
+    """Inputs and targets of ``entry``, at most ``cap`` rows, and how many rows there are."""
+    stratify = entry.kind != "regression"
+    if entry.modality == "table":
+        X, y = load_table(entry, folder)
+        rows = capped_rows(y, cap, stratify=stratify)
+        return X.iloc[rows].reset_index(drop=True), y.iloc[rows].reset_index(drop=True), len(y)
+    examples, targets = load_examples(entry, folder)
+    rows = capped_rows(targets, cap, stratify=stratify)
+    return examples[rows], targets[rows], len(targets)
 
 
 def _study(unit: Unit, task: Task, record: TaskRecord, rows: int) -> StudyRecord:
