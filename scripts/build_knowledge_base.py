@@ -11,6 +11,7 @@ write in stages. The archives with the datasets (500 MB) are downloaded once, in
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -98,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Fingerprints in what everybody gets are made with the public key, never with a team's own.
     os.environ.pop("METATUNE_KEY", None)
     options = parse(arguments)
+    # A build that is asked to end writes the trials it has first.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     return run_build(options) if options.command == "build" else run_export(options)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from kb.catalogue import Entry, Modality
-from kb.design import Unit, study_id
+from kb.design import SLOW, Unit, study_id
 from metatune.learners import family_names, get_family
 from metatune.study import StudyRecord
 from metatune.trial import Trial
@@ -18,7 +18,6 @@ FAMILIES: Mapping[Modality, tuple[str, ...]] = {
     "series": ("keras_series",),
     "image": ("keras_cnn",),
 }  # fmt: skip
-SLOW = frozenset({"keras_mlp", "keras_text", "keras_series", "keras_cnn"})
 #: Configurations of a cheap and of a slow family after each round. More datasets are worth more than more
 #: configurations, so a round covers all datasets before the next one begins.
 ROUNDS = ((15, 10), (30, 25), (50, 25))

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from kb.catalogue import Entry
-from kb.design import DESIGN_SEED, Unit, configurations, trial_key
+from kb.design import DESIGN_SEED, SLOW, Unit, configurations, trial_key
 from kb.examples import load_examples
 from kb.packages import ARCHIVES
 from kb.tables import capped_rows, load_table
@@ -28,15 +28,12 @@ from metatune.study import StudyRecord
 from metatune.task import Task, TaskRecord
 from metatune.trial import Trial
 
-#: Families, and datasets with so many cells, that are judged on a holdout whatever the number of rows: it bounds time.
-HOLDOUT_ONLY = frozenset({"keras_mlp"})
+#: Datasets with so many cells are judged on a holdout whatever the number of rows, as by slow families: it bounds time.
 HOLDOUT_CELLS = 50_000
 SEED = 0
-#: Modules that take seconds to load: loaded before the clock of the first trial starts.
-_HOSTS = {"keras_mlp": "metatune.learners.keras_training"}
-_LIBRARY = {"lightgbm": "lightgbm", "keras_mlp": "tensorflow"}
-
-_MAKERS = {"table": "from_arrays", "image": "from_images", "text": "from_texts", "series": "from_series"}
+#: What trains slow families takes seconds to load: it is loaded before the clock of the first trial starts.
+_HOST = "metatune.learners.keras_training"
+_MAKERS = {"table": Task.from_arrays, "image": Task.from_images, "text": Task.from_texts, "series": Task.from_series}
 
 
 @dataclass(frozen=True)
@@ -88,12 +85,12 @@ def serve(pipe: Connection, folder: str) -> None:
 def work(unit: Unit, folder: Path) -> Iterator[Message]:
     """What ``unit`` has to report, one message after the other."""
     try:
-        task, record, rows = prepared(unit.entry, unit.row_cap, unit.family in HOLDOUT_ONLY, folder)
+        task, record, rows = prepared(unit.entry, unit.row_cap, unit.family in SLOW, folder)
     except (MetatuneError, OSError, KeyError, ImportError) as error:
         yield Broken(f"{type(error).__name__}: {error}")
         return
-    if unit.family in _HOSTS:
-        import_module(_HOSTS[unit.family])
+    if unit.family in SLOW:
+        import_module(_HOST)
     yield Opened(_study(unit, task, record, rows))
     family = get_family(unit.family)
     design = configurations(family, max(unit.numbers) + 1)
@@ -109,8 +106,7 @@ def work(unit: Unit, folder: Path) -> Iterator[Message]:
 def prepared(entry: Entry, row_cap: int, holdout: bool, folder: Path) -> tuple[Task, TaskRecord, int]:
     """The task, its record with meta-features, and the rows that the source has."""
     X, y, rows = _sampled(entry, row_cap, folder)
-    make = getattr(Task, _MAKERS[entry.modality])
-    task = make(
+    task = _MAKERS[entry.modality](
         X,
         y,
         kind=entry.kind,
@@ -136,7 +132,7 @@ def _sampled(entry: Entry, cap: int, folder: Path) -> tuple[pd.DataFrame | np.nd
 
 
 def _study(unit: Unit, task: Task, record: TaskRecord, rows: int) -> StudyRecord:
-    library = _LIBRARY.get(unit.family, "scikit-learn")
+    library = "tensorflow" if unit.family in SLOW else "lightgbm" if unit.family == "lightgbm" else "scikit-learn"
     archive = ARCHIVES.get(unit.entry.package)
     source = archive.version if archive else version(unit.entry.package)
     folds = len(task.folds)
