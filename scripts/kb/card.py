@@ -5,7 +5,7 @@ from statistics import median
 from typing import TypeAlias
 
 from kb.catalogue import Entry, LeftOut
-from kb.packages import WHEELS
+from kb.packages import ARCHIVES
 from kb.worker import HOLDOUT_CELLS
 from metatune.study import StudyRecord
 from metatune.trial import Trial
@@ -146,7 +146,7 @@ def _excluded(left_out: Sequence[LeftOut]) -> str:
     for one in left_out:
         reasons.setdefault(one.reason, []).append(f"{one.name} ({one.package})")
     lines = "\n".join(f"- {reason}: {', '.join(names)}" for reason, names in reasons.items())
-    packages = ", ".join(f"{wheel.package} {wheel.version} (SHA-256 {wheel.sha256})" for wheel in WHEELS.values())
+    packages = ", ".join(f"{one.package} {one.version} (SHA-256 {one.sha256})" for one in ARCHIVES.values())
     return f"## Packages, and what was left out\n\nscikit-learn; {packages}.\n\n{lines}\n"
 
 

@@ -7,10 +7,12 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from metatune.dataset import DataKind
 from metatune.errors import DataError, UnknownNameError
+
+Modality: TypeAlias = Literal["table", "image", "text", "series"]
 
 CATALOGUE = Path(__file__).with_name("catalogue.csv")
 
@@ -19,18 +21,22 @@ CATALOGUE = Path(__file__).with_name("catalogue.csv")
 class Entry:
     """One dataset.
 
-    ``file`` lies inside ``package``: ``a|b`` pastes the columns of two files. ``format`` names the separator, with
-    ``-header`` where the first row has names; ``target`` and ``drop`` are positions of columns, negative from the
-    end. ``group`` joins datasets of one source.
+    ``file`` lies inside ``package``: ``a|b`` are two files, see ``kb.frames``. ``format`` names the separator, with
+    ``-header`` where the first row has names; ``target`` and ``drop`` are columns: names, or positions, negative
+    from the end. ``input`` is the column with texts or photographs, ``subset`` says which rows are meant: values of a
+    column, ``classes`` or ``rows``. ``group`` joins datasets of one source.
     """
 
     name: str
+    modality: Modality
     package: str
     file: str
     kind: DataKind
     format: str
-    target: int
-    drop: tuple[int, ...]
+    target: str
+    drop: tuple[str, ...]
+    input: str
+    subset: tuple[tuple[str, str], ...]
     group: str
     licence: str
     notes: str
@@ -59,23 +65,36 @@ def read_catalogue(path: Path = CATALOGUE) -> tuple[list[Entry], list[LeftOut]]:
 
 
 def _entry(row: dict[str, str]) -> Entry:
-    kind = row["kind"]
-    if kind not in get_args(DataKind):
-        raise DataError(
-            "unknown kind", field=row["name"], value=kind, remedy=f"Use one of {', '.join(get_args(DataKind))}."
-        )
     return Entry(
         name=row["name"],
+        modality=_one_of(row, "modality", get_args(Modality)),
         package=row["package"],
         file=row["file"],
-        kind=kind,  # type: ignore[arg-type]  # checked above
+        kind=_one_of(row, "kind", get_args(DataKind)),
         format=row["format"],
-        target=int(row["target"] or -1),
-        drop=tuple(int(position) for position in row["drop"].split()),
+        target=row["target"] or "-1",
+        drop=tuple(column for column in row["drop"].split(";") if column),
+        input=row["input"],
+        subset=tuple(
+            (key, value) for key, _, value in (part.partition("=") for part in row["subset"].split(";")) if key
+        ),
         group=row["group"],
         licence=row["licence"],
         notes=row["notes"],
     )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, _, value = text.partition("=")
+    return key, value
+
+
+def _one_of(row: dict[str, str], field: str, known: Sequence[str]) -> Any:
+    if row[field] not in known:
+        raise DataError(
+            f"unknown {field}", field=row["name"], value=row[field], remedy=f"Use one of {', '.join(known)}."
+        )
+    return row[field]
 
 
 def select(entries: Sequence[Entry], names: Sequence[str] | None, *, first: int | None = None) -> list[Entry]:

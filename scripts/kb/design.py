@@ -15,6 +15,8 @@ from metatune.learners.base import ModelFamily
 from metatune.trial import ParamValue
 
 DESIGN_SEED = 2026
+#: Families that train networks: fewer configurations, judged on a holdout always.
+SLOW = frozenset({"keras_mlp", "keras_cnn", "keras_text", "keras_series"})
 
 
 @dataclass(frozen=True)

@@ -1,43 +1,62 @@
-"""Which trials are to be made, in which order, given what the store already has."""
+"""Which trials are to be made, in which order, given what there is already."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import zip_longest
 
-from kb.catalogue import Entry
-from kb.design import Unit, study_id
-from metatune.history.store import HistoryStore
-from metatune.learners import get_family
+from kb.catalogue import Entry, Modality
+from kb.design import SLOW, Unit, study_id
+from metatune.learners import family_names, get_family
+from metatune.study import StudyRecord
+from metatune.trial import Trial
 
-CHEAP = ("lightgbm", "random_forest", "linear", "svm", "knn")
-SLOW = ("keras_mlp",)
+#: Model families by modality of their data, the cheap ones first.
+FAMILIES: Mapping[Modality, tuple[str, ...]] = {
+    "table": (
+        "lightgbm", "random_forest", "extra_trees", "hist_gradient_boosting", "linear", "svm", "knn", "keras_mlp",
+    ),
+    "text": ("tfidf_linear", "keras_text"),
+    "series": ("keras_series",),
+    "image": ("keras_cnn",),
+}  # fmt: skip
+#: Configurations of a cheap and of a slow family after each round. More datasets are worth more than more
+#: configurations, so a round covers all datasets before the next one begins.
+ROUNDS = ((15, 10), (30, 25), (50, 25))
+#: Datasets are sampled down to so many rows.
+ROW_CAPS: Mapping[Modality, int] = {"table": 3000, "text": 4000, "series": 4000, "image": 4000}
 
 
-def plan(
-    entries: Sequence[Entry], families: Sequence[str], *, configurations: Mapping[str, int], row_cap: int
-) -> list[Unit]:
-    """All units, as if nothing had been done.
+def families_for(modality: Modality) -> list[str]:
+    """The families of the plan for data of ``modality`` that metatune has."""
+    return [family for family in FAMILIES[modality] if family in family_names()]
 
-    The cheap families come first, dataset by dataset, so that a build that is stopped early covers whole tasks. The
-    slow ones start after a third of that, one in turn with each further dataset.
+
+def plan(entries: Sequence[Entry], families: Iterable[str] | None = None, *, most: int | None = None) -> list[Unit]:
+    """All units, as if nothing had been done: round after round, dataset after dataset.
+
+    ``families`` limits the model families, ``most`` the configurations of each.
     """
+    units = []
+    done: dict[tuple[str, str], int] = {}
+    for cheap, slow in ROUNDS:
+        for entry in entries:
+            for family in families_for(entry.modality):
+                if families is not None and family not in families:
+                    continue
+                first = done.get((entry.name, family), 0)
+                last = min(slow if family in SLOW else cheap, most or cheap)
+                if last > first:
+                    row_cap = ROW_CAPS[entry.modality]
+                    study = study_id(entry, get_family(family), row_cap)
+                    units.append(Unit(entry, family, study, tuple(range(first, last)), row_cap))
+                    done[entry.name, family] = last
+    return units
 
-    def unit(entry: Entry, family: str) -> Unit:
-        numbers = tuple(range(configurations[family]))
-        return Unit(entry, family, study_id(entry, get_family(family), row_cap), numbers, row_cap)
 
-    cheap = [[unit(entry, family) for family in families if family not in SLOW] for entry in entries]
-    slow = [unit(entry, family) for entry in entries for family in families if family in SLOW]
-    third = len(entries) // 3
-    ordered = [one for block in cheap[:third] for one in block]
-    for block, later in zip_longest(cheap[third:], slow):
-        ordered += [*(block or ()), *([later] if later else ())]
-    return ordered
-
-
-def pending(units: Sequence[Unit], store: HistoryStore) -> list[Unit]:
-    """What is left of ``units``: those with trials that ``store`` does not have, reduced to them."""
-    done = {study.id: {trial.number for trial in trials} for study, trials in store.records()}
+def pending(units: Sequence[Unit], records: Iterable[tuple[StudyRecord, Sequence[Trial]]]) -> list[Unit]:
+    """What is left of ``units``: those with trials that ``records`` do not have, reduced to them."""
+    done: dict[str, set[int]] = {}
+    for study, trials in records:
+        done.setdefault(study.id, set()).update(trial.number for trial in trials)
     left = []
     for unit in units:
         numbers = tuple(number for number in unit.numbers if number not in done.get(unit.study_id, ()))

@@ -12,10 +12,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
+import pandas as pd
+
 from kb.catalogue import Entry
-from kb.design import DESIGN_SEED, Unit, configurations, trial_key
-from kb.packages import WHEELS
-from kb.tables import cap_rows, load_table
+from kb.design import DESIGN_SEED, SLOW, Unit, configurations, trial_key
+from kb.examples import load_examples
+from kb.packages import ARCHIVES
+from kb.tables import capped_rows, load_table
 from metatune.errors import MetatuneError
 from metatune.learners import get_family
 from metatune.learners.evaluate import run_trial
@@ -24,13 +28,12 @@ from metatune.study import StudyRecord
 from metatune.task import Task, TaskRecord
 from metatune.trial import Trial
 
-#: Families, and datasets with so many cells, that are judged on a holdout whatever the number of rows: it bounds time.
-HOLDOUT_ONLY = frozenset({"keras_mlp"})
+#: Datasets with so many cells are judged on a holdout whatever the number of rows, as by slow families: it bounds time.
 HOLDOUT_CELLS = 50_000
 SEED = 0
-#: Modules that take seconds to load: loaded before the clock of the first trial starts.
-_HOSTS = {"keras_mlp": "metatune.learners.keras_training"}
-_LIBRARY = {"lightgbm": "lightgbm", "keras_mlp": "tensorflow"}
+#: What trains slow families takes seconds to load: it is loaded before the clock of the first trial starts.
+_HOST = "metatune.learners.keras_training"
+_MAKERS = {"table": Task.from_arrays, "image": Task.from_images, "text": Task.from_texts, "series": Task.from_series}
 
 
 @dataclass(frozen=True)
@@ -82,12 +85,12 @@ def serve(pipe: Connection, folder: str) -> None:
 def work(unit: Unit, folder: Path) -> Iterator[Message]:
     """What ``unit`` has to report, one message after the other."""
     try:
-        task, record, rows = prepared(unit.entry, unit.row_cap, unit.family in HOLDOUT_ONLY, folder)
+        task, record, rows = prepared(unit.entry, unit.row_cap, unit.family in SLOW, folder)
     except (MetatuneError, OSError, KeyError, ImportError) as error:
         yield Broken(f"{type(error).__name__}: {error}")
         return
-    if unit.family in _HOSTS:
-        import_module(_HOSTS[unit.family])
+    if unit.family in SLOW:
+        import_module(_HOST)
     yield Opened(_study(unit, task, record, rows))
     family = get_family(unit.family)
     design = configurations(family, max(unit.numbers) + 1)
@@ -102,25 +105,36 @@ def work(unit: Unit, folder: Path) -> Iterator[Message]:
 @lru_cache(maxsize=8)
 def prepared(entry: Entry, row_cap: int, holdout: bool, folder: Path) -> tuple[Task, TaskRecord, int]:
     """The task, its record with meta-features, and the rows that the source has."""
-    X, y = load_table(entry, folder)
-    capped, target = cap_rows(X, y, row_cap, stratify=entry.kind != "regression")
-    task = Task.from_arrays(
-        capped,
-        target,
+    X, y, rows = _sampled(entry, row_cap, folder)
+    task = _MAKERS[entry.modality](
+        X,
+        y,
         kind=entry.kind,
         name=entry.name,
-        validation="holdout" if holdout or capped.size > HOLDOUT_CELLS else None,
+        validation="holdout" if holdout or X.size > HOLDOUT_CELLS else None,
         group=entry.group,
         seed=SEED,
         repair=True,
     )
-    return task, task.record(describe(task)), len(X)
+    return task, task.record(describe(task)), rows
+
+
+def _sampled(entry: Entry, cap: int, folder: Path) -> tuple[pd.DataFrame | np.ndarray, pd.Series | np.ndarray, int]:
+    """Inputs and targets of ``entry``, at most ``cap`` rows, and how many rows there are."""
+    stratify = entry.kind != "regression"
+    if entry.modality == "table":
+        X, y = load_table(entry, folder)
+        rows = capped_rows(y, cap, stratify=stratify)
+        return X.iloc[rows].reset_index(drop=True), y.iloc[rows].reset_index(drop=True), len(y)
+    examples, targets = load_examples(entry, folder)
+    rows = capped_rows(targets, cap, stratify=stratify)
+    return examples[rows], targets[rows], len(targets)
 
 
 def _study(unit: Unit, task: Task, record: TaskRecord, rows: int) -> StudyRecord:
-    library = _LIBRARY.get(unit.family, "scikit-learn")
-    wheel = WHEELS.get(unit.entry.package)
-    source = wheel.version if wheel else version(unit.entry.package)
+    library = "tensorflow" if unit.family in SLOW else "lightgbm" if unit.family == "lightgbm" else "scikit-learn"
+    archive = ARCHIVES.get(unit.entry.package)
+    source = archive.version if archive else version(unit.entry.package)
     folds = len(task.folds)
     notes = {
         "dataset": f"{unit.entry.package} {source}: {unit.entry.file}",
