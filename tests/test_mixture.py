@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from metatune.search.candidates import favoured_and_random
-from metatune.search.mixture import HYPOTHESES, Mixture
+from metatune.search.hypothesis import HYPOTHESES
+from metatune.search.mixture import Mixture
 from metatune.search.transfer import standardised
 
 OWNERS = np.arange(2)

@@ -15,7 +15,8 @@ from metatune.backtest.learnt import Features
 from metatune.backtest.method import Method, Observed, Search
 from metatune.backtest.static import random
 from metatune.search.candidates import favoured_and_random
-from metatune.search.mixture import HYPOTHESES, Hypothesis, Mixture
+from metatune.search.hypothesis import HYPOTHESES, Hypothesis
+from metatune.search.mixture import Mixture
 from metatune.search.portfolio import greedy_portfolio
 from metatune.search.prior import with_meta
 from metatune.search.proposer import CANDIDATES, PORTFOLIO, turn_without_history

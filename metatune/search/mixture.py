@@ -16,8 +16,6 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import product
-from typing import Literal
 
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky
@@ -25,51 +23,20 @@ from scipy.linalg.lapack import dtrtri
 from scipy.spatial.distance import cdist
 
 from metatune.search.acquisition import log_expected_improvement
+from metatune.search.hypothesis import AGAINST, HYPOTHESES, Hypothesis
 from metatune.search.transfer import discordance, expert_weights, standardised
 from metatune.surrogate.gp import GaussianProcess, matern52
 from metatune.surrogate.tasks import best_and_even
 
 #: How fast experts that order the observations wrongly lose weight, in the mean and in the covariance.
 _SHARPNESS, _COVARIANCE_SHARPNESS = 0.8, 0.3
-_SHARES = (0.0, 0.3, 0.6, 0.9)
-_LENGTHS, _COLD_LENGTHS = (0.5, 1.0, 2.0), (0.3, 0.6, 1.0, 2.0)
-_NOISES = (0.003, 0.03, 0.2)
-#: Variance of the centre, in copula units.
-_CENTRE = 9.0
 #: The scale is pulled towards 1 (in deviations of the observations) by so many observations.
 _PULL = 0.2
-#: Logarithm of how much less likely a hypothesis is held than one with the mean as given, before any observation.
-_AGAINST = {"given": 0.0, "free": 1.0, "absent": 1.0}
 #: Hypotheses with less weight than this share of the best one's, or beyond this number, are left out.
 _NEGLIGIBLE, _KEPT = 0.02, 8
 #: Experts and hypotheses are judged, and lengthscales learnt, by so many observations.
 _JUDGED_BY = 50
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
-
-Mean = Literal["given", "free", "absent"]
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """``share`` of the covariance that is the earlier tasks', factor ``length`` on lengthscales, ``noise`` variance."""
-
-    mean: Mean
-    share: float
-    length: float
-    noise: float
-
-    def covariance(self, near: np.ndarray, alike: np.ndarray, means: np.ndarray) -> np.ndarray:
-        """From the Matérn correlations, the tasks' covariances and the products of the means at the same points."""
-        own = (1.0 - self.share) * near + self.share * alike + _CENTRE
-        return own + means if self.mean == "free" else own
-
-
-#: All that are held possible. Without the absent ones, the history is believed whatever is observed.
-HYPOTHESES = (
-    *(Hypothesis("given", *rest) for rest in product(_SHARES, _LENGTHS, _NOISES)),
-    *(Hypothesis("free", share, 1.0, noise) for share, noise in product(_SHARES, _NOISES)),
-    *(Hypothesis("absent", 0.0, *rest) for rest in product(_COLD_LENGTHS, _NOISES)),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +106,7 @@ class _Conditioned:
         u = _likeliest_inverse_scale(white[:, 0], expected) if inverse_scale is None else inverse_scale
         residual = u * white[:, 0] - expected
         evidence = (n + _PULL) * math.log(u) - 0.5 * (float(residual @ residual) + _PULL * u * u)
-        evidence -= float(np.log(np.diag(factor)).sum()) + n * _HALF_LOG_2PI + _AGAINST[hypothesis.mean]
+        evidence -= float(np.log(np.diag(factor)).sum()) + n * _HALF_LOG_2PI + AGAINST[hypothesis.mean]
         return cls(hypothesis, float(z.max()), evidence, u, whiten, residual)
 
     def predict(
@@ -209,10 +176,10 @@ class Mixture:
         given = self._conditioned(hypotheses, judged)
         evidence = np.array([c.evidence for c in given])
         uses = np.array([c.hypothesis.mean != "absent" for c in given])
-        cold = self._cold.evidence - _AGAINST["absent"] if not uses.all() else -math.inf
+        cold = self._cold.evidence - AGAINST["absent"] if not uses.all() else -math.inf
         without = np.append(evidence[~uses], cold)
         # Both sides count alike before any observation, however many hypotheses they have.
-        self.odds = _log_mean(evidence[uses]) - _log_mean(without + _AGAINST["absent"])
+        self.odds = _log_mean(evidence[uses]) - _log_mean(without + AGAINST["absent"])
         best = float(evidence.max())
         order = np.argsort(-evidence, kind="stable")[:_KEPT]
         kept = [given[i] for i in order if evidence[i] > best + math.log(_NEGLIGIBLE)]
