@@ -176,7 +176,10 @@ def column_of(frame: pd.DataFrame, name: object, *, field: str = "target") -> "p
         raise UnknownNameError.of(field, name, map(str, frame.columns))
     if matches > 1:
         raise DataError(
-            f"{matches} columns have this name", field=field, value=name, remedy="Rename or remove all but one of them."
+            f"{matches} columns have the {field}'s name",
+            field=field,
+            value=name,
+            remedy="Rename or remove all but one of them.",
         )
     found: pd.Series[Any] = frame[name]
     return found
