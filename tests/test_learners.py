@@ -24,7 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from metatune.errors import DataError, KnowledgeError, MissingDependencyError, UnknownNameError, UsageError
+from metatune.errors import DataError, KnowledgeError, MissingDependencyError, UnknownNameError
 from metatune.learners import default_family, family_names, get_family, load_model
 from metatune.learners.evaluate import evaluate
 from metatune.learners.preprocessing import ONE_HOT_LEVELS, MatrixEncoder, NativeEncoder
@@ -106,11 +106,8 @@ class TestRegistry:
             assert all(get_family(name).modality == modality for name in family_names(modality))
 
     def test_default_families(self):
-        assert [default_family(modality) for modality in ("table", "text")] == ["lightgbm", "tfidf_linear"]
-
-    def test_data_that_no_family_takes(self):
-        with pytest.raises(UsageError, match="sound"):
-            default_family("sound")
+        found = [default_family(modality) for modality in ("table", "text", "image", "series")]
+        assert found == ["lightgbm", "tfidf_linear", "keras_cnn", "keras_series"]
 
     def test_unknown_name_gets_a_hint(self):
         with pytest.raises(UnknownNameError, match="lightgbm") as caught:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metatune.errors import KnowledgeError, MetatuneError, MissingDependencyError, UnknownNameError, UsageError
+from metatune.errors import KnowledgeError, MetatuneError, MissingDependencyError, UnknownNameError
 from metatune.learners.saving import check_files, read_manifest
 
 if TYPE_CHECKING:
@@ -48,16 +48,8 @@ def family_names(modality: "Modality | None" = None) -> tuple[str, ...]:
 
 
 def default_family(modality: "Modality") -> str:
-    """The name of the family that is tuned unless another one is named. Raises ``UsageError`` where there is none."""
-    names = family_names(modality)
-    if not names:
-        raise UsageError(
-            f"no model family takes data of the sort {modality!r}",
-            field="family",
-            value=None,
-            remedy="Give an objective of your own.",
-        )
-    return names[0]
+    """The name of the family that is tuned unless another one is named."""
+    return family_names(modality)[0]
 
 
 def get_family(name: str) -> "ModelFamily[Any]":

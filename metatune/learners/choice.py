@@ -12,7 +12,7 @@ from metatune.task import Task
 def default_for(task: Task) -> str:
     """The name of the family that is tuned on ``task`` unless another one is named, by the sort of its data.
 
-    Raises ``UsageError`` for a custom task, or where no family takes such data.
+    Raises ``UsageError`` for a custom task.
     """
     if task.data is None:
         raise UsageError(
@@ -39,7 +39,7 @@ def check_family(task: Task, family: ModelFamily[Any]) -> Data[Any]:
             f"this family takes data of the sort {family.modality!r}, and the task's are of the sort {data.modality!r}",
             field="family",
             value=family.name,
-            remedy=f"For these there are: {', '.join(family_names(data.modality)) or 'none'}.",
+            remedy=f"For these there are: {', '.join(family_names(data.modality))}.",
         )
     if data.kind not in family.kinds:
         raise UsageError(
