@@ -120,11 +120,11 @@ def test_series_of_one_channel(form):
 def test_taking_rows_keeps_classes():
     y = np.where(Y == 1, "yes", "no")
     for task in (Task.from_images(pixels(), y), Task.from_texts(words(), y), Task.from_series(steps(), y)):
-        part = task.data.take(np.array([4, 1]))
+        part = task.data.take(np.array([3, 8]))
         assert type(part) is type(task.data)
         assert (part.n_rows, part.n_classes, part.classes) == (2, 2, ("no", "yes"))
-        np.testing.assert_array_equal(part.X, task.data.X[[4, 1]])
-        np.testing.assert_array_equal(part.y, task.data.y[[4, 1]])
+        np.testing.assert_array_equal(part.X, task.data.X[[3, 8]])
+        np.testing.assert_array_equal(part.y, task.data.y[[3, 8]])
 
 
 def test_what_was_given_stays_as_it_was():

@@ -98,7 +98,14 @@ def test_objects_are_not_read(path, tmp_path, monkeypatch):
 def test_broken_files(path, tmp_path):
     whole = saved(path, X=numbers(50), y=Y).read_bytes()
     middle = len(whole) // 2
-    for content in (b"", b"X,y\n1,2\n", whole[:-40], whole[:middle] + b"x" * 30 + whole[middle + 30 :]):
+    squeezed = saved(path, X=np.zeros((1_000, 10)), y=Y).read_bytes()
+    for content in (
+        b"",
+        b"X,y\n1,2\n",
+        whole[:-40],
+        whole[:middle] + b"x" * 30 + whole[middle + 30 :],
+        squeezed[:60] + b"x" * 30 + squeezed[90:],
+    ):
         path.write_bytes(content)
         with pytest.raises(DataError) as caught:
             Task.from_file(path)

@@ -10,6 +10,7 @@ from text_tasks import TEXTS, heat, kitchen, subjects
 
 from metatune.learners import get_family
 from metatune.learners.evaluate import run_trial
+from metatune.learners.sklearn_model import capped
 from metatune.learners.tfidf_linear import TextEncoder
 
 FAMILY = get_family("tfidf_linear")
@@ -109,3 +110,22 @@ def test_texts_without_words_are_a_failed_trial():
     assert trial.error is None
     object.__setattr__(task.data, "X", silent)
     assert "empty vocabulary" in run_trial(task, FAMILY, DEFAULT).error
+
+
+def test_a_class_with_one_text_is_no_reason_to_fail():
+    task = subjects()
+    rows = np.concatenate([np.flatnonzero(task.data.y != 1), np.flatnonzero(task.data.y == 1)[:1]])
+    train = task.data.take(rows)
+    model = FAMILY.fit(DEFAULT | {"model": "svm"}, train, valid=None, metric=task.metric, seed=0)
+    assert model.predict_proba(task.data.X).shape == (task.data.n_rows, 3)
+
+
+def test_many_characters_are_a_reason_to_draw_texts(monkeypatch):
+    task = subjects()
+    monkeypatch.setattr("metatune.learners.tfidf_linear.CHARACTER_CAP", sum(map(len, task.data.X)) // 10)
+    part = FAMILY.fit(DEFAULT, task.data, valid=None, metric=task.metric, seed=0)
+    drawn = capped(task.data, 30, 0)
+    monkeypatch.undo()
+    whole = FAMILY.fit(DEFAULT, drawn, valid=None, metric=task.metric, seed=0)
+    assert drawn.n_rows == 30
+    np.testing.assert_array_equal(part.predict_proba(task.data.X), whole.predict_proba(task.data.X))

@@ -29,8 +29,10 @@ from metatune.metric import Metric
 from metatune.space import Change, Condition, SearchSpace
 from metatune.trial import Configuration, ParamValue
 
-#: Training texts that are used at most (a stratified random draw).
+#: Training texts, and about as many characters of them, that are used at most (a stratified random draw): with the
+#: longest runs of characters, a million of them take some seconds.
 ROW_CAP = 50_000
+CHARACTER_CAP = 20_000_000
 #: Iterations at which a solver is stopped, converged or not: the bound on the time of a trial.
 _ITERATIONS = 100
 _SVM_ITERATIONS = 1_000
@@ -159,8 +161,9 @@ class TfidfLinear(ModelFamily[Texts]):
         report: Report | None = None,
         threads: int = 1,
     ) -> FittedModel[Any]:
-        """Train on at most ``ROW_CAP`` texts with a bounded number of iterations; there is no curve."""
-        train = no_lone_rows(capped(train, ROW_CAP, seed))
+        """Train on texts within the caps with a bounded number of iterations; there is no curve."""
+        mean_length = sum(map(len, train.X)) / train.n_rows
+        train = no_lone_rows(capped(train, min(ROW_CAP, int(CHARACTER_CAP / mean_length) + 1), seed))
         values: Mapping[str, Any] = self.clamp(configuration, train.n_rows, train.n_columns)[0]
         encoder, matrix = TextEncoder.fit(train.X, values)
         with warnings.catch_warnings():
