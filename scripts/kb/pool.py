@@ -1,9 +1,9 @@
 """Worker processes that cannot stall the build: each trial has a time limit, and the limit is enforced from outside.
 
 A fit that is inside compiled code answers to no signal of Python, so a worker that exceeds the limit is killed; its
-trial becomes a failed one, and the rest of its unit goes to a new process. The limit is on seconds of the processor, and
-the kernel kills: what else runs on the machine makes no trial fail. A worker that finds its pipe closed (the builder
-was killed) ends by itself.
+trial becomes a failed one, and the rest of its unit goes to a new process. The limit is on processor time and kept
+by the kernel: what else runs on the machine makes no trial fail. A worker that finds its pipe closed (the builder was
+killed) ends by itself.
 """
 
 import multiprocessing
@@ -53,8 +53,8 @@ class _Worker:
 def run_units(units: Sequence[Unit], *, workers: int, folder: str, limit: float) -> Iterator[tuple[Unit, Message]]:
     """Run ``units`` in ``workers`` processes, in order; what they report, as it comes.
 
-    ``folder`` is where the archives are, ``limit`` the seconds of processor time that one trial may take. For each unit: ``Opened``
-    with its study, ``Ended`` for each trial, and ``Done``; or ``Broken`` when its dataset cannot be used.
+    ``folder`` is where the archives are, ``limit`` the seconds of processor time that one trial may take. For each
+    unit: ``Opened`` with its study, ``Ended`` for each trial, ``Done``; or ``Broken`` when its dataset is unusable.
     """
     waiting = deque(units)
     crew = [_hire(folder, limit) for _ in range(min(workers, len(units)))]
