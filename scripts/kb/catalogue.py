@@ -7,12 +7,10 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
-from metatune.dataset import DataKind
+from metatune.dataset import DataKind, Modality
 from metatune.errors import DataError, UnknownNameError
-
-Modality: TypeAlias = Literal["table", "image", "text", "series"]
 
 CATALOGUE = Path(__file__).with_name("catalogue.csv")
 

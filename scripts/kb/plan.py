@@ -3,31 +3,18 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from kb.catalogue import Entry, Modality
+from kb.catalogue import Entry
 from kb.design import SLOW, Unit, study_id
+from metatune.dataset import Modality
 from metatune.learners import family_names, get_family
 from metatune.study import StudyRecord
 from metatune.trial import Trial
 
-#: Model families by modality of their data, the cheap ones first.
-FAMILIES: Mapping[Modality, tuple[str, ...]] = {
-    "table": (
-        "lightgbm", "random_forest", "extra_trees", "hist_gradient_boosting", "linear", "svm", "knn", "keras_mlp",
-    ),
-    "text": ("tfidf_linear", "keras_text"),
-    "series": ("keras_series",),
-    "image": ("keras_cnn",),
-}  # fmt: skip
 #: Configurations of a cheap and of a slow family after each round. More datasets are worth more than more
 #: configurations, so a round covers all datasets before the next one begins.
 ROUNDS = ((15, 10), (30, 25), (50, 25))
 #: Datasets are sampled down to so many rows.
-ROW_CAPS: Mapping[Modality, int] = {"table": 3000, "text": 4000, "series": 4000, "image": 4000}
-
-
-def families_for(modality: Modality) -> list[str]:
-    """The families of the plan for data of ``modality`` that metatune has."""
-    return [family for family in FAMILIES[modality] if family in family_names()]
+ROW_CAPS: Mapping[Modality, int] = {"table": 3000, "text": 3000, "series": 3000, "image": 2000}
 
 
 def plan(entries: Sequence[Entry], families: Iterable[str] | None = None, *, most: int | None = None) -> list[Unit]:
@@ -39,7 +26,7 @@ def plan(entries: Sequence[Entry], families: Iterable[str] | None = None, *, mos
     done: dict[tuple[str, str], int] = {}
     for cheap, slow in ROUNDS:
         for entry in entries:
-            for family in families_for(entry.modality):
+            for family in family_names(entry.modality):
                 if families is not None and family not in families:
                     continue
                 first = done.get((entry.name, family), 0)

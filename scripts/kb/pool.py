@@ -1,11 +1,13 @@
 """Worker processes that cannot stall the build: each trial has a time limit, and the limit is enforced from outside.
 
 A fit that is inside compiled code answers to no signal of Python, so a worker that exceeds the limit is killed; its
-trial becomes a failed one, and the rest of its unit goes to a new process. A worker that finds its pipe closed (the
-builder was killed) ends by itself.
+trial becomes a failed one, and the rest of its unit goes to a new process. The limit is on processor time and kept
+by the kernel: what else runs on the machine makes no trial fail. A worker that finds its pipe closed (the builder was
+killed) ends by itself.
 """
 
 import multiprocessing
+import signal
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -18,6 +20,8 @@ from kb.worker import Broken, Done, Ended, Message, Started, serve
 from metatune.learners import get_family
 from metatune.trial import Trial
 
+#: A trial that takes so many times its limit by the clock does not compute but hangs.
+PATIENCE = 10.0
 #: Starting a process and reading a dataset also takes time, but no more than this.
 SECONDS_BETWEEN_TRIALS = 180.0
 
@@ -49,11 +53,11 @@ class _Worker:
 def run_units(units: Sequence[Unit], *, workers: int, folder: str, limit: float) -> Iterator[tuple[Unit, Message]]:
     """Run ``units`` in ``workers`` processes, in order; what they report, as it comes.
 
-    ``folder`` is where the wheels are, ``limit`` the seconds that one trial may take. For each unit: ``Opened``
-    with its study, ``Ended`` for each trial, and ``Done``; or ``Broken`` when its dataset cannot be used.
+    ``folder`` is where the archives are, ``limit`` the seconds of processor time that one trial may take. For each
+    unit: ``Opened`` with its study, ``Ended`` for each trial, ``Done``; or ``Broken`` when its dataset is unusable.
     """
     waiting = deque(units)
-    crew = [_hire(folder) for _ in range(min(workers, len(units)))]
+    crew = [_hire(folder, limit) for _ in range(min(workers, len(units)))]
     try:
         while True:
             for worker in crew:
@@ -66,9 +70,9 @@ def run_units(units: Sequence[Unit], *, workers: int, folder: str, limit: float)
             for worker in busy:
                 unit = worker.unit
                 assert unit is not None
-                message = _receive(worker) if worker.pipe in ready else _overdue(worker, limit)
+                message = _receive(worker, limit) if worker.pipe in ready else _overdue(worker, limit)
                 if isinstance(message, str):
-                    crew[crew.index(worker)] = _hire(folder)
+                    crew[crew.index(worker)] = _hire(folder, limit)
                     message = _bury(worker, message, waiting)
                 if message is not None:
                     yield unit, message
@@ -77,28 +81,30 @@ def run_units(units: Sequence[Unit], *, workers: int, folder: str, limit: float)
             worker.process.kill()
 
 
-def _hire(folder: str) -> _Worker:
+def _hire(folder: str, limit: float) -> _Worker:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=serve, args=(there, folder), daemon=True)
+    process = context.Process(target=serve, args=(there, folder, limit), daemon=True)
     process.start()
     there.close()
     return _Worker(process, here)
 
 
-def _receive(worker: _Worker) -> Message | str:
+def _receive(worker: _Worker, limit: float) -> Message | str:
     """The next message of ``worker``, or the reason why there will be none."""
     try:
         message: Message = worker.pipe.recv()
     except (EOFError, ConnectionResetError):
         worker.process.join(10.0)
+        if worker.process.exitcode == -signal.SIGXCPU:
+            return f"TimeoutError: more than {limit:.0f} s of processor time"
         return f"ProcessDied: exit code {worker.process.exitcode}"
     worker.note(message)
     return message
 
 
 def _overdue(worker: _Worker, limit: float) -> str | None:
-    allowed = SECONDS_BETWEEN_TRIALS if worker.running is None else limit
+    allowed = SECONDS_BETWEEN_TRIALS if worker.running is None else limit * PATIENCE
     if time.monotonic() - worker.since <= allowed:
         return None
     return f"TimeoutError: more than {allowed:.0f} s"

@@ -3,6 +3,9 @@
 Nothing is written here; the builder's own process alone talks to the store.
 """
 
+import math
+import resource
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -32,7 +35,7 @@ from metatune.trial import Trial
 HOLDOUT_CELLS = 50_000
 SEED = 0
 #: What trains slow families takes seconds to load: it is loaded before the clock of the first trial starts.
-_HOST = "metatune.learners.keras_training"
+_HOST = "metatune.learners.keras_host"
 _MAKERS = {"table": Task.from_arrays, "image": Task.from_images, "text": Task.from_texts, "series": Task.from_series}
 
 
@@ -72,14 +75,25 @@ class Broken:
 Message: TypeAlias = Opened | Started | Ended | Done | Broken
 
 
-def serve(pipe: Connection, folder: str) -> None:
-    """Work on each ``Unit`` that comes through ``pipe`` until it is closed; datasets come from ``folder``."""
+def serve(pipe: Connection, folder: str, limit: float) -> None:
+    """Work on each ``Unit`` that comes through ``pipe`` until it is closed; datasets come from ``folder``.
+
+    The kernel ends this process when a trial has used ``limit`` seconds of processor time.
+    """
     try:
         while True:
             for message in work(pipe.recv(), Path(folder)):
+                _allow(limit if isinstance(message, Started) else None)
                 pipe.send(message)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
+
+
+def _allow(seconds: float | None) -> None:
+    """Limit the processor time of this process to ``seconds`` from now; no limit for ``None``."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    allowed = hard if seconds is None else math.ceil(time.process_time() + seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (allowed, hard))
 
 
 def work(unit: Unit, folder: Path) -> Iterator[Message]:
