@@ -23,7 +23,7 @@ from metatune.space import Change, Condition, SearchSpace
 from metatune.trial import Configuration, ParamValue
 
 #: The budget of a fit; a learning rate schedule spans it, however many epochs are run.
-MAX_EPOCHS = 15
+MAX_EPOCHS = 20
 #: Training ends after so many epochs without a better validation value.
 PATIENCE = 4
 #: Texts that are predicted at once.
@@ -116,9 +116,10 @@ class KerasText(ModelFamily[Texts]):
         threads: int = 1,
     ) -> FittedModel[Any]:
         """See ``ModelFamily.fit`` and ``KerasMLP.fit``."""
+        values, _ = self.clamp(configuration, train.n_rows, train.n_columns)
         fitted: FittedModel[Any] = training(self.name).train_network(
             recipe(),
-            configuration,
+            values,
             train,
             valid=valid,
             metric=metric,
