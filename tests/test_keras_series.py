@@ -30,13 +30,6 @@ def test_sine_versus_square_waves(change):
     assert max(trained(FAMILY, shapes(2), steps=25, **change).curve) > 0.95
 
 
-def test_every_parameter_has_an_effect():
-    other = {"own_scale": True, "blocks": 1, "filters": 9, "convolutions": 2, "kernel": 5, "pooling": "average",
-             "readout": "max", "n_layers": 1}  # fmt: skip
-    curves = {trained(FAMILY, gaps(), steps=1, **{name: value}).curve for name, value in other.items()}
-    assert len(curves | {trained(FAMILY, gaps(), steps=1).curve}) == len(other) + 1
-
-
 @pytest.mark.parametrize(("body", "steps"), [("convolution", keras_series.CONVOLUTION_STEPS), ("gru", GRU_STEPS)])
 def test_long_series_are_averaged_down(body, steps):
     X = np.random.default_rng(0).normal(size=(20, 2709, 1)).astype(np.float32)
