@@ -36,6 +36,7 @@ class KerasText(ModelFamily[Texts]):
     Texts are the first ``length`` words, of which the ``vocabulary`` most frequent ones are told apart; dropout also
     follows the embedding. ``body``: ``pooling`` alone, a ``convolution`` over neighbouring words before it (the mean
     or the maximum over the words, by ``readout``), or the last state of a ``gru`` (Cho et al., 2014).
+    ``activation`` is that of convolution and dense layers.
     """
 
     name: ClassVar[str] = "keras_text"
