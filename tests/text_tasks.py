@@ -42,13 +42,13 @@ def kitchen() -> Task:
     return Task.from_texts(texts, y, name="kitchen", validation="holdout")
 
 
-def heat() -> Task:
+def heat(n: int = 400) -> Task:
     """The number of words about the kitchen, with noise."""
     rng = np.random.default_rng(3)
-    shares = rng.uniform(0.0, 0.6, 400)
+    shares = rng.uniform(0.0, 0.6, n)
     texts = [sentences(np.zeros(1, dtype=int), seed=i, share=share)[0] for i, share in enumerate(shares)]
     counts = [sum(word in SUBJECTS[0].split() for word in text.lower().rstrip(".! ").split()) for text in texts]
-    y = np.array(counts) * 10.0 + rng.normal(0.0, 1.0, 400)
+    y = np.array(counts) * 10.0 + rng.normal(0.0, 1.0, n)
     return Task.from_texts(texts, y, kind="regression", name="heat", validation="holdout")
 
 

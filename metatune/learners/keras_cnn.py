@@ -111,9 +111,10 @@ class KerasCNN(ModelFamily[Images]):
         threads: int = 1,
     ) -> FittedModel[Any]:
         """See ``ModelFamily.fit`` and ``KerasMLP.fit``."""
+        values, _ = self.clamp(configuration, train.n_rows, train.n_columns)
         fitted: FittedModel[Any] = training(self.name).train_network(
             recipe(),
-            configuration,
+            values,
             train,
             valid=valid,
             metric=metric,

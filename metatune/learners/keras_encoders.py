@@ -9,8 +9,10 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from metatune.examples import Images, Texts, TimeSeries
+from metatune.learners.keras_preprocessing import NumericColumn
 
 #: Scaled values of a series are cut here.
 _BOUND = 20.0
@@ -105,8 +107,8 @@ def _words(text: str) -> Iterator[str]:
 class SeriesEncoder:
     """Series of ``length`` steps, ``window`` steps averaged to one, scaled; missing values are 0 after scaling.
 
-    ``centre`` and ``scale`` have one value a channel; empty ones scale each channel of each series by its own mean
-    and deviation instead. ``known`` adds a channel for each: the share of steps in the window that have a value.
+    ``centre`` and ``scale`` have one value a channel; where they are empty, each channel of each series is scaled by
+    its own mean and deviation. ``known`` adds a channel for each: the share of steps in the window that have a value.
     """
 
     length: int
@@ -119,14 +121,13 @@ class SeriesEncoder:
     def of(cls, data: TimeSeries, *, steps: int, own_scale: bool) -> "SeriesEncoder":
         """For series like those of ``data``, in at most about ``steps`` steps."""
         length = data.X.shape[1]
-        known = ~np.isnan(data.X)
-        centre, scale = ((), ()) if own_scale else _moments(data.X.astype(np.float64), known, axis=(0, 1))
+        columns = [] if own_scale else [_numbers(data.X[..., channel]) for channel in range(data.X.shape[2])]
         return cls(
             length=length,
             window=-(-length // steps),
-            centre=tuple(np.ravel(centre).tolist()),
-            scale=tuple(np.ravel(scale).tolist()),
-            known=not known.all(),
+            centre=tuple(column.centre for column in columns),
+            scale=tuple(column.scale for column in columns),
+            known=bool(np.isnan(data.X).any()),
         )
 
     def encode(self, X: np.ndarray) -> np.ndarray:
@@ -136,17 +137,15 @@ class SeriesEncoder:
 
     def _encoded(self, x: np.ndarray) -> np.ndarray:
         x = x[:, : self.length]
-        missing = -(-self.length // self.window) * self.window - x.shape[1]
-        x = np.pad(x, ((0, 0), (0, missing), (0, 0)), constant_values=np.nan)
+        steps = -(-self.length // self.window)
+        x = np.pad(x, ((0, 0), (0, steps * self.window - x.shape[1]), (0, 0)), constant_values=np.nan)
         known = ~np.isnan(x)
-        moments = (np.array(self.centre), np.array(self.scale)) if self.centre else _moments(x, known, axis=1)
-        z = np.where(known, (np.where(known, x, 0.0) - moments[0]) / moments[1], 0.0)
-        windows = (len(x), -1, self.window, x.shape[2])
+        centre, scale = (np.array(self.centre), np.array(self.scale)) if self.centre else _moments(x, known)
+        z = np.where(known, (x - centre) / scale, 0.0)
+        windows = (len(x), steps, self.window, x.shape[2])
         counts = known.reshape(windows).sum(axis=2)
-        means = z.reshape(windows).sum(axis=2) / np.maximum(counts, 1)
-        channels = (
-            [np.clip(means, -_BOUND, _BOUND), counts / self.window] if self.known else [means.clip(-_BOUND, _BOUND)]
-        )
+        means = np.clip(z.reshape(windows).sum(axis=2) / np.maximum(counts, 1), -_BOUND, _BOUND)
+        channels = [means, counts / self.window] if self.known else [means]
         return np.concatenate(channels, axis=2).astype(np.float32)
 
     def to_dict(self) -> dict[str, Any]:
@@ -159,11 +158,17 @@ class SeriesEncoder:
         return cls(**dict(raw) | {"centre": tuple(raw["centre"]), "scale": tuple(raw["scale"])})
 
 
-def _moments(x: np.ndarray, known: np.ndarray, *, axis: int | tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the known values, 0 and 1 where there are none; ``axis`` is kept."""
-    counts = np.maximum(known.sum(axis=axis, keepdims=True), 1)
-    centre = np.where(known, x, 0.0).sum(axis=axis, keepdims=True) / counts
-    variance = np.square(np.where(known, x - centre, 0.0)).sum(axis=axis, keepdims=True) / counts
+def _numbers(channel: np.ndarray) -> NumericColumn:
+    """Robust centre and scale of a channel, shape (n, length), as those of a column of a table."""
+    spread = channel[:: -(-len(channel) // _CHUNK)]
+    return NumericColumn.of(pd.Series(spread.ravel(), name="channel"))
+
+
+def _moments(x: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the known values of each series, 0 and 1 where there are none."""
+    counts = np.maximum(known.sum(axis=1, keepdims=True), 1)
+    centre = np.where(known, x, 0.0).sum(axis=1, keepdims=True) / counts
+    variance = np.square(np.where(known, x - centre, 0.0)).sum(axis=1, keepdims=True) / counts
     deviation = np.sqrt(variance)
     # Rounding alone gives a constant series a deviation too.
-    return centre, np.where(deviation > 1e-6 * np.maximum(np.abs(centre), 1e-30), deviation, 1.0)
+    return centre, np.where(deviation > 1e-6 * np.abs(centre), deviation, 1.0)

@@ -29,7 +29,7 @@ PATIENCE = 8
 #: Series that are predicted at once.
 CHUNK = 256
 #: Series are averaged down to at most so many steps for convolutions, and to ``GRU_STEPS`` for a recurrent layer.
-CONVOLUTION_STEPS = 512
+CONVOLUTION_STEPS = 256
 #: Parameters of the convolutions alone.
 CONVOLUTION = ("blocks", "filters", "convolutions", "kernel", "pooling", "readout")
 
@@ -40,7 +40,8 @@ class KerasSeries(ModelFamily[TimeSeries]):
     ``body``: ``blocks`` of ``convolutions`` that end with ``pooling`` each, read by the mean or the maximum over the
     steps (``readout``); or the last state of a ``gru`` (Cho et al., 2014). Neighbouring steps of longer series are
     averaged, to at most ``CONVOLUTION_STEPS`` or ``GRU_STEPS``. ``own_scale``: each series is scaled by its own mean
-    and deviation, else by those of all. Missing values are 0 after that, and a further channel says where they are.
+    and deviation, else by median and interquartile range of all. Missing values are 0 after that, and a further
+    channel says where they are. ``activation`` and ``batch_norm`` are those of convolutions and dense layers.
     """
 
     name: ClassVar[str] = "keras_series"
@@ -123,9 +124,10 @@ class KerasSeries(ModelFamily[TimeSeries]):
         threads: int = 1,
     ) -> FittedModel[Any]:
         """See ``ModelFamily.fit`` and ``KerasMLP.fit``."""
+        values, _ = self.clamp(configuration, train.n_rows, train.n_columns)
         fitted: FittedModel[Any] = training(self.name).train_network(
             recipe(),
-            configuration,
+            values,
             train,
             valid=valid,
             metric=metric,

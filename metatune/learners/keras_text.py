@@ -23,7 +23,7 @@ from metatune.space import Change, Condition, SearchSpace
 from metatune.trial import Configuration, ParamValue
 
 #: The budget of a fit; a learning rate schedule spans it, however many epochs are run.
-MAX_EPOCHS = 15
+MAX_EPOCHS = 20
 #: Training ends after so many epochs without a better validation value.
 PATIENCE = 4
 #: Texts that are predicted at once.
@@ -36,6 +36,7 @@ class KerasText(ModelFamily[Texts]):
     Texts are the first ``length`` words, of which the ``vocabulary`` most frequent ones are told apart; dropout also
     follows the embedding. ``body``: ``pooling`` alone, a ``convolution`` over neighbouring words before it (the mean
     or the maximum over the words, by ``readout``), or the last state of a ``gru`` (Cho et al., 2014).
+    ``activation`` is that of convolution and dense layers.
     """
 
     name: ClassVar[str] = "keras_text"
@@ -116,9 +117,10 @@ class KerasText(ModelFamily[Texts]):
         threads: int = 1,
     ) -> FittedModel[Any]:
         """See ``ModelFamily.fit`` and ``KerasMLP.fit``."""
+        values, _ = self.clamp(configuration, train.n_rows, train.n_columns)
         fitted: FittedModel[Any] = training(self.name).train_network(
             recipe(),
-            configuration,
+            values,
             train,
             valid=valid,
             metric=metric,
