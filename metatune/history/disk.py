@@ -1,0 +1,44 @@
+"""``Disk``: confirms that what was written is on the disk, without making the writer wait long."""
+
+import contextlib
+import threading
+from collections.abc import Callable
+
+
+class Disk:
+    """Has the disk confirm what was written, in a thread of its own: slow disks take longer than a trial may lose."""
+
+    def __init__(self, sync: Callable[[], None]) -> None:
+        self._sync = sync
+        self._wanted = self._confirmed = 0
+        self._stopped = False
+        self._changed = threading.Condition()
+        threading.Thread(target=self._work, name="metatune-disk", daemon=True).start()
+
+    def wait(self, seconds: float) -> None:
+        """Ask for a confirmation of all that was written, and wait for it for ``seconds`` at most."""
+        with self._changed:
+            self._wanted += 1
+            wanted = self._wanted
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._stopped or self._confirmed >= wanted, seconds)
+
+    def stop(self) -> None:
+        """Confirm nothing further."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopped or self._wanted > self._confirmed)
+                if self._stopped:
+                    return
+                wanted = self._wanted
+            # A disk that fails here fails when the next trial is written too, and that is said.
+            with contextlib.suppress(OSError):
+                self._sync()
+            with self._changed:
+                self._confirmed = wanted
+                self._changed.notify_all()
