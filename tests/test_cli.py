@@ -30,7 +30,7 @@ from metatune.learners import get_family, load_model
 from metatune.result import Progress
 from metatune.trial import Trial
 
-COMMANDS = ("demo", "tune", "recommend", "train", "history", "backtest", "doctor")
+COMMANDS = ("demo", "tune", "recommend", "train", "history", "sync", "backtest", "doctor")
 METATUNE = (sys.executable, "-m", "metatune")
 
 

@@ -45,7 +45,7 @@ class Pace:
     heartbeat: float = 300.0
     linger: float = 1.0
     leave: float = 60.0
-    stall: float = 10.0
+    stall: float = 20.0
     attempts: int = 2
 
 
@@ -56,9 +56,18 @@ class Outbox:
     no call raises, and only ``attempt``, ``flush`` and ``leave`` wait for the store. In a forked process the outbox
     begins anew, without what its parent still has to send. ``folder``: of the spool; the user's unless given. When no
     folder can be written, what is added is in memory until the store has it, with a warning.
+    ``closing``: the status with which studies that are open at the exit of the process are closed; unless given, they
+    stay as they are.
     """
 
-    def __init__(self, store: HistoryStore, *, folder: Path | None = None, pace: Pace | None = None) -> None:
+    def __init__(
+        self,
+        store: HistoryStore,
+        *,
+        folder: Path | None = None,
+        pace: Pace | None = None,
+        closing: str | None = None,
+    ) -> None:
         self.store = store
         self.pace = pace or Pace()
         self.destination = Destination.of(store)
@@ -66,17 +75,18 @@ class Outbox:
         self.problem: StoreError | None = None
         self.disk_problem: str | None = None
         self._folder = folder
+        self._closing = closing
         self._warned = False
         self._orphans_sought = False
-        self._studies: dict[str, StudyRecord] = {}
         self._begin()
         _ALL.add(self)
 
     def _begin(self) -> None:
-        """The state of a new process: only the open studies are known, and may not be in the store yet."""
+        """The state of a new process."""
+        self._studies: dict[str, StudyRecord] = {}
         self._file: SpoolFile | None = None
-        self._waiting = [Entry(study.id, study) for study in self._studies.values()]
-        self._unwritten = list(self._waiting)
+        self._waiting: list[Entry] = []
+        self._unwritten: list[Entry] = []
         self._thread: threading.Thread | None = None
         self._disk: Disk | None = None
         self._hurry = 0
@@ -155,12 +165,16 @@ class Outbox:
 
     def leave(self) -> None:
         """Send what waits, for a bounded time, and let go of the file, which keeps the rest."""
+        if self._closing is not None:
+            for study_id in list(self._studies):
+                self.close_study(study_id, self._closing, {})
         flushed = self.flush()
         with self._changed:
             trials = sum(isinstance(entry.what, Trial) for entry in self._waiting)
             if trials:
                 where = "`metatune sync` sends them" if self._file else "they are lost when this process ends"
-                _LOG.warning("%d trials are not in the history yet (%s): %s.", trials, self.problem, where)
+                reason = self.problem or "the store is slow"
+                _LOG.warning("%d trials are not in the history yet (%s): %s.", trials, reason, where)
             self._let_go(remove=flushed)
 
     def _let_go(self, *, remove: bool) -> None:

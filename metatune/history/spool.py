@@ -139,7 +139,7 @@ class SpoolFile:
     def compact(self, studies: Sequence[StudyRecord]) -> None:
         """Leave nothing but ``studies``, which are open and in the store: all else was sent."""
         os.ftruncate(self._fd, self._header)
-        self._size, self._torn = self._header, False
+        self._size, self._torn, self._next = self._header, False, 1
         kept = [Entry(study.id, study) for study in studies]
         for entry in kept:
             self.append(entry)
