@@ -5,7 +5,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from metatune.collect import curve_of
@@ -15,7 +17,7 @@ from metatune.metric import Direction
 from metatune.notebook import notebook_of, plain_configuration, task_of
 from metatune.space import SearchSpace
 from metatune.task import Task
-from metatune.trial import Status, Trial
+from metatune.trial import Configuration, Status, Trial
 
 _STATUS: Mapping[TrialState, Status] = {
     TrialState.COMPLETE: "complete",
@@ -56,9 +58,9 @@ class OptunaCollector:
         if frozen.state not in _STATUS or not frozen.params:
             return
         task = self._checked(study)
-        self._seen |= frozen.distributions
+        self._seen |= {name: _plain(distribution) for name, distribution in frozen.distributions.items()}
         space = self._space or SearchSpace(self._seen)
-        configuration = plain_configuration(frozen.params)
+        configuration = _configuration(frozen)
         record = self._notebook.study(task, self._family, configuration, space=space, name=study.study_name)
         trial = trial_of(frozen, task, objective=self._objective, study_name=study.study_name)
         self._notebook.add(record, lambda number: trial)
@@ -85,6 +87,22 @@ class OptunaCollector:
         return self._task
 
 
+def _plain(distribution: BaseDistribution) -> BaseDistribution:
+    """``distribution``, of which choices that a parameter cannot have are named by their text."""
+    if isinstance(distribution, CategoricalDistribution):
+        return CategoricalDistribution(tuple(_text(choice) for choice in distribution.choices))
+    return distribution
+
+
+def _text(value: Any) -> Any:
+    simple = value is None or isinstance(value, bool | int | str | np.generic)
+    return value if simple or (isinstance(value, float) and math.isfinite(value)) else repr(value)
+
+
+def _configuration(frozen: FrozenTrial) -> Configuration:
+    return plain_configuration({name: _text(value) for name, value in frozen.params.items()})
+
+
 def trial_of(frozen: FrozenTrial, task: Task, *, objective: int, study_name: str) -> Trial:
     """The ended trial ``frozen`` of an Optuna study.
 
@@ -101,7 +119,7 @@ def trial_of(frozen: FrozenTrial, task: Task, *, objective: int, study_name: str
     name = f"{study_name} {frozen.number} {started}"
     steps = dict(sorted(frozen.intermediate_values.items()))
     return Trial(
-        configuration=plain_configuration(frozen.params),
+        configuration=_configuration(frozen),
         status=status,
         value=value,
         number=frozen.number,

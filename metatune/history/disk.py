@@ -2,7 +2,11 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
+
+#: Of the latest confirmation in the moving average of their seconds.
+_WEIGHT = 0.3
 
 
 class Disk:
@@ -12,16 +16,20 @@ class Disk:
         self._sync = sync
         self._wanted = self._confirmed = 0
         self._stopped = False
+        self._usual = 0.0
         self._changed = threading.Condition()
         threading.Thread(target=self._work, name="metatune-disk", daemon=True).start()
 
     def wait(self, seconds: float) -> None:
-        """Ask for a confirmation of all that was written, and wait for it for ``seconds`` at most."""
+        """Ask for a confirmation of all that was written, and wait for it if the disk usually takes no longer than
+        ``seconds``; at most so long.
+        """
         with self._changed:
             self._wanted += 1
             wanted = self._wanted
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._stopped or self._confirmed >= wanted, seconds)
+            if self._usual <= seconds:
+                self._changed.wait_for(lambda: self._stopped or self._confirmed >= wanted, seconds)
 
     def stop(self) -> None:
         """Confirm nothing further."""
@@ -36,9 +44,11 @@ class Disk:
                 if self._stopped:
                     return
                 wanted = self._wanted
+            began = time.perf_counter()
             # A disk that fails here fails when the next trial is written too, and that is said.
             with contextlib.suppress(OSError):
                 self._sync()
             with self._changed:
                 self._confirmed = wanted
+                self._usual += _WEIGHT * (time.perf_counter() - began - self._usual)
                 self._changed.notify_all()
