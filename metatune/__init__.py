@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from metatune.version import __version__
 
 if TYPE_CHECKING:
+    from metatune.collect import collect
     from metatune.knowledge import Knowledge
     from metatune.metafeatures import describe
+    from metatune.optuna_trials import OptunaCollector
     from metatune.pruner import MetaPruner
     from metatune.recommend import recommend
     from metatune.sampler import MetaSampler
@@ -24,10 +26,12 @@ __all__ = [
     "Knowledge",
     "MetaPruner",
     "MetaSampler",
+    "OptunaCollector",
     "SearchSpace",
     "Task",
     "Trial",
     "__version__",
+    "collect",
     "describe",
     "recommend",
     "tune",
@@ -38,9 +42,11 @@ _HOME = {
     "Knowledge": "metatune.knowledge",
     "MetaPruner": "metatune.pruner",
     "MetaSampler": "metatune.sampler",
+    "OptunaCollector": "metatune.optuna_trials",
     "SearchSpace": "metatune.space",
     "Task": "metatune.task",
     "Trial": "metatune.trial",
+    "collect": "metatune.collect",
     "describe": "metatune.metafeatures",
     "recommend": "metatune.recommend",
     "tune": "metatune.tune",

@@ -15,8 +15,12 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from metatune.errors import MetatuneError
-from metatune.history.address import Address
+from metatune.history import mlflow_upkeep
+from metatune.history.address import Address, without_secrets
 from metatune.history.mlflow_store import MLflowStore
+from metatune.history.mlflow_upkeep import Defects
+from metatune.history.replay import look
+from metatune.history.spool import folders
 from metatune.knowledge import Knowledge, knowledge_directory
 
 State: TypeAlias = Literal["ok", "warning", "problem"]
@@ -27,6 +31,7 @@ _NEEDED = ("optuna", "lightgbm", "scikit-learn", "mlflow", "pyarrow", "pandas", 
 _OPTIONAL = {
     "tensorflow": ("the family keras_mlp", 'pip install "metatune[keras]"'),
 }
+_REPAIR = "metatune doctor --repair, or metatune sync, puts that in order."
 _LOW_DISK = 1e9
 _OLD_DAYS = 90
 
@@ -43,13 +48,17 @@ class Check:
     exit_code: int = 1
 
 
-def examine(store: MLflowStore, knowledge: Path | None = None) -> Iterator[Check]:
-    """Every check in turn; none raises, none changes anything. ``knowledge``: as for ``Knowledge.find``."""
+def examine(store: MLflowStore, knowledge: Path | None = None, *, repair: bool = False) -> Iterator[Check]:
+    """Every check in turn; none raises. ``knowledge``: as for ``Knowledge.find``.
+
+    Nothing is changed, unless ``repair`` asks to put the history in order (see ``mlflow_upkeep.repair``).
+    """
     yield _python()
     yield from map(_package, _NEEDED)
     yield from (_optional(name, *about) for name, about in _OPTIONAL.items())
     yield _threads()
-    yield from _store(store)
+    yield from _store(store, repair=repair)
+    yield from _spool()
     yield _knowledge(knowledge_directory(knowledge))
     yield _disk(Path.cwd())
 
@@ -80,35 +89,75 @@ def _threads() -> Check:
     return Check("threads", "ok", f"{cores} cores" + (f", OMP_NUM_THREADS={limit}" if limit else ""))
 
 
-def _store(store: MLflowStore) -> Iterator[Check]:
-    file = Address.of(store.uri).file
+def _store(store: MLflowStore, *, repair: bool) -> Iterator[Check]:
+    file, shown = Address.of(store.uri).file, without_secrets(store.uri)
     if file is not None and not file.exists():
         writable = os.access(next(folder for folder in file.parents if folder.exists()), os.W_OK)
         remedy = "" if writable else "Choose another folder with --tracking-uri."
         yield Check(
-            "history", "ok" if writable else "problem", f"{store.uri}, made by the first search", remedy, exit_code=4
+            "history", "ok" if writable else "problem", f"{shown}, made by the first search", remedy, exit_code=4
         )
         return
     try:
         records = [(study, len(trials)) for study, trials in store.records()]
         unfinished = store.unfinished()
+        broken = mlflow_upkeep.repair(store) if repair else mlflow_upkeep.defects(store)
     except MetatuneError as error:
         yield _failed("history", error)
         return
     tasks = len({study.task.fingerprint for study, _ in records})
     trials = sum(count for _, count in records)
-    yield Check("history", "ok", f"{store.uri}: {tasks} tasks, {len(records)} studies, {trials} trials")
+    yield Check("history", "ok", f"{shown}: {tasks} tasks, {len(records)} studies, {trials} trials")
     if store.unreadable:
         yield _unreadable(store.unreadable)
     if file is not None:
         yield _journal(file)
+    yield from _whole(broken, repair=repair)
+    unfinished = [id for id in unfinished if id not in broken.abandoned]
     if unfinished:
         yield Check(
             "running studies",
             "warning",
-            f"{len(unfinished)} run now or were killed: {', '.join(unfinished[:5])}",
-            "Go on with a killed one: metatune tune ... --resume ID.",
+            f"{len(unfinished)} run now: {', '.join(unfinished[:5])}",
+            "If one was killed on another machine, it can be resumed: metatune tune ... --resume ID.",
         )
+
+
+def _whole(broken: Defects, *, repair: bool) -> Iterator[Check]:
+    """What the search for defects found; ``repair`` says that all but the lost trials are repaired by now."""
+    for name, found, what, remedy in (
+        ("abandoned studies", broken.abandoned, "whose process is dead, are marked as running", _REPAIR),
+        ("half-written trials", broken.half_written, "are complete, but their run is not marked as ended", _REPAIR),
+        ("doubled runs", broken.doubled, "are there more than once; reading counts them once", _REPAIR),
+        ("lost trials", broken.lost, "have no study: it was deleted", "Delete them in MLflow, or restore the study."),
+    ):
+        if found:
+            listed = f"{len(found)} {what}: {', '.join(found[:5])}"
+            repaired = repair and remedy == _REPAIR
+            yield Check(
+                name,
+                "ok" if repaired else "warning",
+                f"repaired: {listed}" if repaired else listed,
+                remedy * (not repaired),
+            )
+
+
+def _spool() -> Iterator[Check]:
+    """What waits on the local disk for a history."""
+    found = list(look(folders()))
+    waiting, unreadable = sum(one.waiting for one in found), sum(one.unreadable for one in found)
+    where = ", ".join(sorted({str(one.path.parent) for one in found})) or str(folders()[0])
+    if not waiting:
+        yield Check("spool", "ok", f"{where}: nothing waits")
+    else:
+        owned = sum(one.waiting for one in found if one.owned)
+        said = f"{where}: {waiting} trials wait, {owned} of them in processes that run"
+        yield Check("spool", "warning", said, "metatune sync")
+    broken = [one for one in found if one.unreadable or (one.destination is None and one.reason)]
+    if broken:
+        listed = "; ".join(f"{one.path} {one.reason}" for one in broken[:5])
+        remedy = "Look at these lines; delete the file when nothing in it is wanted."
+        yield Check("unreadable spool", "warning", f"{unreadable} lines cannot be read: {listed}", remedy)
 
 
 def _unreadable(runs: Mapping[str, str]) -> Check:

@@ -10,6 +10,7 @@
     │   └── MissingDependencyError              an optional package that is not installed
     ├── DataError                 exit code 3   data that cannot be learnt from
     ├── StoreError                exit code 4   the history cannot be read or written
+    │   └── StoreUnavailableError               … at the moment: what is to be written can wait
     ├── NoHistoryError            exit code 5   there is nothing to learn from
     ├── KnowledgeError            exit code 4   a knowledge directory is damaged or of another version
     └── SearchError               exit code 6   a search ended without a usable trial
@@ -105,6 +106,10 @@ class StoreError(MetatuneError):
     """The history cannot be read or written."""
 
     exit_code = 4
+
+
+class StoreUnavailableError(StoreError):
+    """The history cannot be reached or written at the moment; the same call may work later."""
 
 
 class KnowledgeError(MetatuneError):

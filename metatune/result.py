@@ -45,8 +45,8 @@ class TuneResult:
     ``trials`` are all ended trials by number, those before a resume included. ``model`` is the best
     configuration refitted on all rows but the test split, ``test_scores`` its scores there, ``test_score`` the one by
     the task's metric; all empty after an interruption, for an own objective, or without refit.
-    ``seconds`` is wall time of this call of tune. ``warnings`` are texts for the user; ``unsaved`` are trials that the
-    history did not take.
+    ``seconds`` is wall time of this call of tune. ``warnings`` are texts for the user; ``unsaved`` are trials that
+    wait in the local spool because the history did not take them yet (``metatune sync``).
     """
 
     task: TaskRecord

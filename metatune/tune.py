@@ -14,6 +14,7 @@ from optuna.samplers import BaseSampler
 
 from metatune.errors import KnowledgeError, SearchError, UsageError
 from metatune.history.mlflow_store import MLflowStore
+from metatune.history.outbox import catch_up
 from metatune.history.store import HistoryStore
 from metatune.knowledge import Knowledge, knowledge_directory, starter_directory
 from metatune.learners.base import ModelFamily
@@ -77,8 +78,9 @@ def tune(
     after every trial.
 
     Ctrl-C ends the search with a result that is ``interrupted``. Equal arguments give equal proposals, also after a
-    resume. Raises ``UsageError`` for a wrong argument and ``StoreError`` for a store that cannot be used, both before
-    anything is trained, and ``SearchError`` when no trial was complete; the trials are in the history even then.
+    resume. Raises, before anything is trained, ``UsageError`` for a wrong argument and ``StoreError`` for a store that
+    cannot be used (for one that is away at the moment, trials wait in the local spool), and ``SearchError`` when no
+    trial was complete; the trials are in the history even then.
     """
     began = time.perf_counter()
     check_strategy(strategy)
@@ -93,6 +95,8 @@ def tune(
         guide = _Guide.of(knowledge, strategy, name, task.metric)
         record = _new_study(task, subject, guide, strategy=strategy, seed=seed, warm_start=warm_start)
     else:
+        if history is not None:
+            catch_up(history)
         record, earlier = take_up(history, resume, task, family=name, space=space, warm_start=warm_start)
         check_strategy(record.strategy)
         subject = Subject.of(task, family, objective=objective, space=record.space, default=default_of(record))
@@ -299,4 +303,5 @@ def _attach(result: TuneResult, recorder: Recorder) -> None:
 def _warnings_of(recorder: Recorder) -> tuple[str, ...]:
     if recorder.problem is None:
         return ()
-    return (f"{len(recorder.unsaved)} trials are not in the history, or it was not closed: {recorder.problem}",)
+    waits = "`metatune sync` brings them there" if recorder.kept else "they are in memory only"
+    return (f"{len(recorder.unsaved)} trials wait for the history ({waits}): {recorder.problem}",)

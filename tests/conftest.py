@@ -1,10 +1,13 @@
 """What holds for all tests: one thread per process, and nothing of the user's own settings."""
 
 import os
+import tempfile
 
 # Several test processes share the cores; threads of their libraries would only get in each other's way.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
     os.environ.setdefault(variable, "1")
 for variable in ("METATUNE_KNOWLEDGE", "METATUNE_KEY", "MLFLOW_TRACKING_URI"):
     os.environ.pop(variable, None)
+# Not the user's own spool: searches also send what others left there.
+os.environ["METATUNE_SPOOL"] = tempfile.mkdtemp(prefix="metatune-tests-spool-")
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"

@@ -33,7 +33,7 @@ from metatune.learners import get_family, load_model
 from metatune.result import Progress
 from metatune.trial import Trial
 
-COMMANDS = ("demo", "tune", "recommend", "train", "history", "backtest", "doctor")
+COMMANDS = ("demo", "tune", "recommend", "train", "history", "sync", "backtest", "doctor")
 METATUNE = (sys.executable, "-m", "metatune")
 
 
@@ -311,7 +311,15 @@ def test_an_unreachable_history_exits_with_4(here: Path, data: Path) -> None:
     (here / "text.db").write_text("not a database, and longer than the header of one would be")
     words = ("tune", str(data / "iris.csv"), "-t", "target", "-f", "knn", "--tracking-uri")
     assert "text.db" in failed(4, *words, "sqlite:///text.db")
-    assert "127.0.0.1" in failed(4, *words, "http://127.0.0.1:9")
+
+
+def test_trials_wait_for_a_server_that_is_away(here: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METATUNE_SPOOL", str(here / "spool"))
+    words = ("tune", str(data / "iris.csv"), "-t", "target", "-f", "knn", "--trials", "2")
+    done = run(*words, "--tracking-uri", "http://127.0.0.1:9", "--json")
+    assert done.exit_code == 6
+    assert json.loads(done.stdout)["unsaved"] == 2
+    assert "metatune sync" in done.stderr
 
 
 def test_nothing_known_exits_with_5_only_if_strict(here: Path, data: Path) -> None:

@@ -2,7 +2,9 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -15,6 +17,9 @@ _STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
 @command
 def doctor(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="End what dead processes left running, and delete what is there twice.")
+    ] = False,
     knowledge: options.KnowledgeDirectory = None,
     tracking_uri: options.TrackingUri = None,
     experiment: options.Experiment = "metatune",
@@ -26,7 +31,7 @@ def doctor(
     from metatune.knowledge import starter_directory
 
     directory = starter_directory() if knowledge == "starter" else Path(knowledge) if knowledge else None
-    checks = list(examine(options.open_store(tracking_uri, experiment), directory))
+    checks = list(examine(options.open_store(tracking_uri, experiment), directory, repair=repair))
     problems = [check for check in checks if check.state == "problem"]
     grid = Table.grid(padding=(0, 2))
     for _ in range(2):

@@ -11,6 +11,7 @@ from metatune.learners import family_names
 if TYPE_CHECKING:
     from metatune.dataset import Modality as Sort
     from metatune.history.mlflow_store import MLflowStore
+    from metatune.history.spool import Destination
     from metatune.knowledge import Knowledge
     from metatune.splits import Validation
     from metatune.task import Task
@@ -133,6 +134,14 @@ def open_knowledge(directory: str | None) -> "Knowledge":
     from metatune.knowledge import Knowledge
 
     return Knowledge.starter() if directory == "starter" else Knowledge.find(Path(directory) if directory else None)
+
+
+def open_destination(destination: "Destination", tracking_uri: str | None = None) -> "MLflowStore":
+    """The store for which something waits in the spool, with the credentials of the address that is in use now."""
+    from metatune.history.address import Address, without_secrets
+
+    now = Address.of(tracking_uri).uri
+    return open_store(now if without_secrets(now) == destination.store else destination.store, destination.experiment)
 
 
 def open_store(tracking_uri: str | None, experiment: str) -> "MLflowStore":

@@ -235,7 +235,7 @@ def _shown(task: "Task", result: "TuneResult", files: dict[str, str], ui: str) -
     ]
     notes = [*result.warnings, *map(str, task.repairs)]
     if result.unsaved:
-        notes.append(f"{len(result.unsaved)} trials could not be written to the history.")
+        notes.append(f"{len(result.unsaved)} trials wait for the history; `metatune sync` brings them there.")
     lines += [Text(f"Note: {legible(note)}", style="yellow") for note in notes]
     if result.interrupted:
         lines.append(Text("Everything so far is kept. To go on:"))

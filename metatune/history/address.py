@@ -2,10 +2,11 @@
 
 import contextlib
 import os
+import re
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import requests
 from sqlalchemy import create_engine, make_url
@@ -19,6 +20,8 @@ DEFAULT_URI = "sqlite:///mlflow.db"
 BUSY_SECONDS = 20.0
 REACH_SECONDS = 10.0
 
+#: Names of settings in an address that are not for others to read.
+_SECRET = re.compile("pass|pwd|secret|token|key|auth|user|cred|sig", re.IGNORECASE)
 _SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
 
 
@@ -82,6 +85,14 @@ class Address:
             engine.connect().close()
             engine.dispose()
 
+    def passing(self, reason: str) -> bool:
+        """Whether what failed for ``reason`` may work again without anybody changing the address or the rights."""
+        if "No module named" in reason:
+            return False
+        if self.file is not None:
+            return any(sign in reason for sign in ("locked", "busy", "disk is full", "No space left", "I/O error"))
+        return not self.uri.startswith("http") or not re.search(r"error code 4\d\d|not in a valid JSON", reason)
+
     def remedy(self, reason: str) -> str:
         """What to do when the history failed for ``reason``, the text of the driver's exception."""
         if self.uri.startswith("http"):
@@ -95,3 +106,16 @@ class Address:
             if sign in reason:
                 return remedy
         return "Check the address, the free space and your permissions there; then run the command again."
+
+
+def without_secrets(uri: str) -> str:
+    """``uri`` without user, password and settings that may be secret."""
+    parts = urlsplit(uri)
+    settings = [(name, value) for name, value in parse_qsl(parts.query) if not _SECRET.search(name)]
+    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2], query=urlencode(settings), fragment="")
+    # ``urlunsplit`` would drop slashes that mean something to SQLite.
+    return (
+        uri
+        if plain == parts
+        else f"{plain.scheme}://{plain.netloc}{plain.path}" + (f"?{plain.query}" if plain.query else "")
+    )

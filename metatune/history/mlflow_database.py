@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,10 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from metatune.history.address import Address
 
-_NO_LINKS = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"  # else a client prints two lines for every run
+_LEVELS = {"alembic": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
+_SILENCE = threading.Lock()
+_BEFORE: list[int] = []
+_INSIDE = [0]
 
 
 def create_database(address: Address) -> None:
@@ -34,18 +38,41 @@ def create_database(address: Address) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence what MLflow and Alembic log while tables are made, failures that we raise anyway, and links to runs."""
-    levels = {"alembic": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
-    before = {name: logging.getLogger(name).level for name in levels}
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-    links = os.environ.get(_NO_LINKS)
-    os.environ[_NO_LINKS] = "true"
+    """Silence what MLflow and Alembic log while tables are made, and failures that we raise anyway.
+
+    For several threads at once: the levels are as before when the last one is done.
+    """
+    _silence(+1)
     try:
         yield
     finally:
-        del os.environ[_NO_LINKS]
-        if links is not None:
-            os.environ[_NO_LINKS] = links
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)
+        _silence(-1)
+
+
+def _silence(change: int) -> None:
+    with _SILENCE:
+        loggers = [logging.getLogger(name) for name in _LEVELS]
+        if not _BEFORE:
+            _BEFORE.extend(logger.level for logger in loggers)
+            for logger, level in zip(loggers, _LEVELS.values(), strict=True):
+                logger.setLevel(level)
+        _INSIDE[0] += change
+        if not _INSIDE[0]:
+            for logger, level in zip(loggers, _BEFORE, strict=True):
+                logger.setLevel(level)
+            _BEFORE.clear()
+
+
+def without_links() -> None:
+    """Keep MLflow's client from printing two lines for every run that ends, in this process, unless the user set it.
+
+    Once and for all: to change the environment again and again, while other threads read it, is not safe.
+    """
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+
+
+def forget_connections(uri: str) -> None:
+    """Leave the connections to a database to the process that this one was forked from, and make new ones."""
+    engine = SqlAlchemyStore._engine_map.get(uri)
+    if engine is not None:
+        engine.dispose(close=False)

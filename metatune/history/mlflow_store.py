@@ -1,9 +1,10 @@
 """``MLflowStore``: the history in MLflow, a parent run per study and a child run per trial."""
 
 import logging
-import math
+import os
 import sqlite3
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,25 +13,23 @@ from typing import TypeVar
 
 import requests
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, Metric, Param, Run, ViewType
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from metatune.errors import MetatuneError, StoreError, UsageError
-from metatune.history import schema
-from metatune.history.address import Address
-from metatune.history.mlflow_database import create_database, quiet
-from metatune.history.schema import RunData
+from metatune.errors import MetatuneError, StoreError, StoreUnavailableError, UsageError
+from metatune.history import mlflow_runs, schema
+from metatune.history.address import Address, without_secrets
+from metatune.history.mlflow_database import create_database, forget_connections, quiet, without_links
+from metatune.history.mlflow_runs import HEARTBEAT, OWNER, PARENT, OpenStudy
+from metatune.history.owner import Owner
 from metatune.study import StudyRecord
 from metatune.trial import Trial
 
-_PARENT = "mlflow.parentRunId"
-_PAGE = 1000
+#: A request that took longer may have been sent again by MLflow's client, and have been answered twice.
+_SLOW_SECONDS = 2.0
 _LOG = logging.getLogger("metatune")
 _Record = TypeVar("_Record")
-
-# What `quiet` changes is the process's.
-_LOCK = threading.RLock()
 
 #: What MLflow lets through when a store cannot be used; ``ImportError`` is a missing database driver.
 _FAILURES = (MlflowException, SQLAlchemyError, sqlite3.Error, requests.RequestException, OSError, ImportError)
@@ -41,7 +40,8 @@ class MLflowStore:
 
     ``uri`` is an MLflow tracking URI; its default and what may be used: see ``Address.of``.
     A new SQLite file gets its tables on first use (seconds), in WAL mode; its artifacts go to ``mlartifacts``
-    beside it. Nothing is read or written before the first method is called. MLflow's global state is left alone.
+    beside it. Nothing is read or written before the first method is called. Of MLflow's global state, only the links
+    to runs are silenced. Any thread may use it, one at a time.
 
     Raises ``UsageError`` for what is not a tracking URI; every method raises ``StoreError``. Runs that are damaged, or
     were written by another version, are left out by what reads, with one warning: see ``unreadable``.
@@ -53,7 +53,10 @@ class MLflowStore:
         self.uri = self._address.uri
         self._client: MlflowClient | None = None
         self._experiment_id: str | None = None
-        self._open: dict[str, _OpenStudy] = {}
+        self._open: dict[str, OpenStudy] = {}
+        self._lock = threading.RLock()
+        self._process = os.getpid()
+        without_links()
         #: Why, by the id of the run, for every run that was left out so far.
         self.unreadable: dict[str, str] = {}
 
@@ -62,12 +65,11 @@ class MLflowStore:
         with self._boundary() as client:
             known = self._reopened(client, study.id)
             if known is None:
-                data = schema.encode_study(study)
-                run = client.create_run(self._made_experiment(client), run_name=data.name, tags=dict(data.tags))
-                client.log_inputs(run.info.run_id, [_dataset(study)])
-                known = _OpenStudy(study, run.info.run_id)
+                known = self._created(client, study)
             else:
                 client.update_run(known.run_id, status="RUNNING")
+                for name, value in _signature().items():
+                    client.set_tag(known.run_id, name, value)
             self._open[study.id] = known
 
     def add_trials(self, study_id: str, trials: Sequence[Trial]) -> None:
@@ -76,15 +78,26 @@ class MLflowStore:
             study, experiment = self._opened(client, study_id), self._made_experiment(client)
             for trial in trials:
                 key = schema.token(trial.key)
-                if key in study.ended:
-                    continue
-                data = schema.encode_trial(trial, study.record)
-                if key not in study.started:
-                    # The tags hold the whole trial: from this call on, it is in the history.
-                    run = client.create_run(experiment, run_name=data.name, tags={**data.tags, _PARENT: study.run_id})
-                    study.started[key] = run.info.run_id
-                _finish(client, study.started[key], data, trial)
-                study.ended.add(key)
+                if key not in study.ended:
+                    self._add(client, experiment, study, trial)
+
+    def _add(self, client: MlflowClient, experiment: str, study: OpenStudy, trial: Trial) -> None:
+        key = schema.token(trial.key)
+        if key in study.doubtful:
+            self._look_up(client, experiment, study, key)
+        data = schema.encode_trial(trial, study.record)
+        study.doubtful.add(key)  # until the last call has come back
+        began = time.monotonic()
+        if key not in study.started:
+            # The tags hold the whole trial: from this call on, it is in the history.
+            run = client.create_run(experiment, run_name=data.name, tags={**data.tags, PARENT: study.run_id})
+            study.started[key] = run.info.run_id
+            if time.monotonic() - began > _SLOW_SECONDS:
+                self._look_up(client, experiment, study, key)
+        if key not in study.ended:
+            mlflow_runs.finish(client, study.started[key], data, trial)
+        study.doubtful.discard(key)
+        study.ended.add(key)
 
     def close_study(self, study_id: str, *, status: str, artifacts: Sequence[Path] = ()) -> None:
         """See ``HistoryStore``."""
@@ -96,10 +109,17 @@ class MLflowStore:
                 remedy="Use 'finished', 'interrupted' or 'failed'.",
             )
         with self._boundary() as client:
-            study = self._opened(client, study_id)
+            # Looked up again if this fails: another process may have begun the study too, and gone first.
+            study = self._open.pop(study_id, None) or self._opened(client, study_id)
             for path in artifacts:
                 client.log_artifact(study.run_id, str(path))
             client.set_terminated(study.run_id, schema.RUN_STATUS[status])
+            self._open[study_id] = study
+
+    def beat(self, study_id: str) -> None:
+        """See ``HistoryStore``."""
+        with self._boundary() as client:
+            client.set_tag(self._opened(client, study_id).run_id, HEARTBEAT, _signature()[HEARTBEAT])
 
     def studies(self) -> list[StudyRecord]:
         """See ``HistoryStore``."""
@@ -151,6 +171,15 @@ class MLflowStore:
             running = (run for run in self._runs(client, "study") if run.info.status == "RUNNING")
             return [study.id for _, study in self._decoded(running, _decoded_study)]
 
+    @contextmanager
+    def runs(self) -> Iterator[tuple[MlflowClient, Callable[[str], Iterator[Run]]]]:
+        """MLflow's client, and what finds the runs of every ``"study"`` or ``"trial"``; for what looks after them."""
+        if self._absent():
+            yield MlflowClient(tracking_uri=self.uri), lambda record: iter(())
+            return
+        with self._boundary() as client:
+            yield client, lambda record: self._runs(client, record)
+
     def _decoded(self, runs: Iterable[Run], decode: Callable[[Run], _Record]) -> list[tuple[Run, _Record]]:
         """The readable ones of ``runs``; one warning names those that are not and were not named before."""
         found, failed = [], {}
@@ -176,9 +205,9 @@ class MLflowStore:
 
     def _runs(self, client: MlflowClient, record: str, study_id: str = "") -> Iterator[Run]:
         experiment = self._known_experiment(client)
-        return iter(()) if experiment is None else _search(client, experiment, record, study_id)
+        return iter(()) if experiment is None else mlflow_runs.search(client, experiment, record, study_id)
 
-    def _opened(self, client: MlflowClient, study_id: str) -> "_OpenStudy":
+    def _opened(self, client: MlflowClient, study_id: str) -> OpenStudy:
         known = self._open.get(study_id) or self._reopened(client, study_id)
         if known is None:
             raise StoreError(
@@ -190,24 +219,50 @@ class MLflowStore:
         self._open[study_id] = known
         return known
 
-    def _reopened(self, client: MlflowClient, study_id: str) -> "_OpenStudy | None":
+    def _reopened(self, client: MlflowClient, study_id: str) -> OpenStudy | None:
         """A study that is in the store; trials that an earlier process did not complete are completed later."""
-        run = next(self._runs(client, "study", study_id), None)
+        run = mlflow_runs.single(client, self._runs(client, "study", study_id))
         if run is None:
             return None
-        study = _OpenStudy(_decoded_study(run), run.info.run_id)
+        study = OpenStudy(_decoded_study(run), run.info.run_id)
         for child in self._runs(client, "trial", study_id):
             key = child.data.tags.get(schema.TRIAL_KEY, "")
-            study.started[key] = child.info.run_id
+            if key in study.started:
+                study.doubtful.add(key)
+            study.started.setdefault(key, child.info.run_id)
             if child.info.status != "RUNNING":
                 study.ended.add(key)
+        for key in study.doubtful:
+            self._look_up(client, self._made_experiment(client), study, key)
+        study.doubtful.clear()
         return study
+
+    def _created(self, client: MlflowClient, study: StudyRecord) -> OpenStudy:
+        """A new study. Two processes may begin it at once: both then go on with the same one of their runs."""
+        data = schema.encode_study(study)
+        tags = {**data.tags, **_signature()}
+        made = client.create_run(self._made_experiment(client), run_name=data.name, tags=tags)
+        run = mlflow_runs.single(client, self._runs(client, "study", study.id)) or made
+        if run.info.run_id == made.info.run_id:
+            client.log_inputs(run.info.run_id, [mlflow_runs.dataset(study)])
+        return OpenStudy(study, run.info.run_id)
+
+    def _look_up(self, client: MlflowClient, experiment: str, study: OpenStudy, key: str) -> None:
+        """Find the run of a trial that may have been created without our knowing, or twice."""
+        run = mlflow_runs.single(client, mlflow_runs.search(client, experiment, "trial", key=key))
+        study.started.pop(key, None)
+        if run is not None:
+            study.started[key] = run.info.run_id
+            if run.info.status != "RUNNING":
+                study.ended.add(key)
 
     @contextmanager
     def _boundary(self) -> Iterator[MlflowClient]:
         """The client; inside, whatever MLflow raises becomes a ``StoreError``. One thread at a time."""
         try:
-            with _LOCK, quiet():
+            if self._process != os.getpid():
+                self._after_fork()
+            with self._lock, quiet():
                 if self._client is None:
                     if self._absent():
                         create_database(self._address)
@@ -217,12 +272,19 @@ class MLflowStore:
         except MetatuneError:
             raise
         except _FAILURES as error:
-            raise StoreError(
-                f"the history cannot be reached or written ({_first_line(error)})",
+            reason = _first_line(error)
+            kind = StoreUnavailableError if self._address.passing(str(error)) else StoreError
+            raise kind(
+                f"the history cannot be reached or written ({reason})",
                 field="store",
-                value=self.uri,
+                value=without_secrets(self.uri),
                 remedy=self._address.remedy(str(error)),
             ) from error
+
+    def _after_fork(self) -> None:
+        """Connections must not be shared with the parent process, nor its lock, which nobody here would release."""
+        self._process, self._lock, self._client = os.getpid(), threading.RLock(), None
+        forget_connections(self.uri)
 
     def _known_experiment(self, client: MlflowClient) -> str | None:
         if self._experiment_id is None:
@@ -254,51 +316,6 @@ class MLflowStore:
         return known
 
 
-class _OpenStudy:
-    """What is known of a study that is being written: its record, its run, and the runs of its trials by key."""
-
-    def __init__(self, record: StudyRecord, run_id: str) -> None:
-        self.record = record
-        self.run_id = run_id
-        self.started: dict[str, str] = {}
-        self.ended: set[str] = set()
-
-
-def _finish(client: MlflowClient, run_id: str, data: RunData, trial: Trial) -> None:
-    """Write params and metrics and end the run. May be repeated: equal points at equal times are one to MLflow."""
-    at = int(1000 * trial.started) if math.isfinite(trial.started) and trial.started > 0 else 0
-    metrics = [Metric(point.name, point.value, at, point.step) for point in data.metrics]
-    params = [Param(name, value) for name, value in data.params.items()]
-    client.log_batch(run_id, metrics=metrics, params=params)  # MLflow splits what is too much for one request
-    client.set_terminated(run_id, data.status)
-
-
-def _search(client: MlflowClient, experiment: str, record: str, study_id: str = "") -> Iterator[Run]:
-    """The undeleted runs of studies or of trials, each once, in the order in which they were made."""
-    condition = f"tags.`{schema.RECORD}` = '{record}'"
-    if study_id:
-        condition += f" and tags.`{schema.STUDY_ID}` = '{schema.token(study_id)}'"
-    seen: set[str] = set()
-    token = None
-    while True:
-        # Oldest first: page tokens are offsets, and this way runs written meanwhile come after the last page.
-        page = client.search_runs(
-            [experiment],
-            condition,
-            ViewType.ACTIVE_ONLY,
-            max_results=_PAGE,
-            order_by=["attributes.start_time ASC"],
-            page_token=token,
-        )
-        for run in page:
-            if run.info.run_id not in seen:
-                seen.add(run.info.run_id)
-                yield run
-        token = page.token
-        if not token:
-            return
-
-
 def _decoded_study(run: Run) -> StudyRecord:
     return schema.decode_study(run.data.tags, f"run {run.info.run_id}")
 
@@ -312,10 +329,9 @@ def _ordered(trials: Iterable[Trial]) -> list[Trial]:
     return sorted({trial.key: trial for trial in trials}.values(), key=lambda trial: (trial.number, trial.key))
 
 
-def _dataset(study: StudyRecord) -> DatasetInput:
-    task = study.task
-    source = schema.to_json({"name": task.name, "rows": task.n_rows, "columns": task.n_columns})
-    return DatasetInput(Dataset(schema.readable(task.name, 500), task.fingerprint[:36], "metatune", source))
+def _signature() -> dict[str, str]:
+    """Tags that say which process writes, and that it lives."""
+    return {OWNER: str(Owner.current()), HEARTBEAT: f"{time.time():.0f}"}
 
 
 def _first_line(error: Exception) -> str:

@@ -17,6 +17,7 @@ class HistoryStore(Protocol):
     """
 
     uri: str
+    experiment: str
 
     def open_study(self, study: StudyRecord) -> None:
         """Record ``study``; if it is there already (a resumed search), mark it as running again."""
@@ -26,6 +27,9 @@ class HistoryStore(Protocol):
 
     def close_study(self, study_id: str, *, status: str, artifacts: Sequence[Path] = ()) -> None:
         """Mark the study as ended (``finished``, ``interrupted`` or ``failed``) and keep small files with it."""
+
+    def beat(self, study_id: str) -> None:
+        """Note that the search of an open study still runs."""
 
     def studies(self) -> list[StudyRecord]:
         """All studies, oldest first."""

@@ -1,0 +1,101 @@
+"""``metatune sync``: bring what waits in the local spool into the history, and end what dead processes left running."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from metatune.cli import options
+from metatune.cli.boundary import Answer, command, legible
+
+if TYPE_CHECKING:
+    from metatune.history.mlflow_store import MLflowStore
+    from metatune.history.mlflow_upkeep import Defects
+    from metatune.history.replay import Replayed
+    from metatune.history.spool import Destination
+
+_PARTIAL = 6
+
+
+@command
+def sync(
+    waiting_for: Annotated[
+        str | None,
+        typer.Option("--from", metavar="URI", help="Send what waits for URI, a history that moved to --tracking-uri."),
+    ] = None,
+    spool: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The spool; unless given $METATUNE_SPOOL, else the user's own.")
+    ] = None,
+    tracking_uri: options.TrackingUri = None,
+    experiment: options.Experiment = "metatune",
+    as_json: options.AsJson = False,
+) -> Answer:
+    """Send the trials that wait in the local spool; exit with 6 if some still wait.
+
+    Unless an address is given, every trial goes to the history for which it waits.
+    """
+    # Heavy imports wait until the command runs, for the sake of --help.
+    from metatune.errors import StoreError
+    from metatune.history.address import Address, without_secrets
+    from metatune.history.mlflow_upkeep import Defects, repair
+    from metatune.history.replay import sync as replay
+    from metatune.history.spool import folders
+
+    target = options.open_store(tracking_uri, experiment)
+    asked = waiting_for or tracking_uri
+    source = None if asked is None else without_secrets(Address.of(asked).uri)
+
+    def open_store(destination: "Destination") -> "MLflowStore":
+        if waiting_for is not None:
+            return options.open_store(tracking_uri, destination.experiment)
+        return options.open_destination(destination, tracking_uri)
+
+    def wanted(destination: "Destination") -> bool:
+        return source is None or destination.store == source
+
+    done = list(replay(folders(spool), open_store, wanted=wanted))
+    reason = ""
+    try:
+        found = repair(target)
+    except StoreError as error:
+        found, reason = Defects(), error.problem
+    waits = sum(one.waiting for one in done if not one.owned)
+    document = {
+        "sent": sum(one.sent for one in done),
+        "waiting": waits,
+        "sending": sum(one.waiting for one in done if one.owned),
+        "unreadable": sum(one.unreadable for one in done),
+        "reasons": sorted({one.reason for one in done if one.reason}),
+        "abandoned": list(found.abandoned),
+        "completed": list(found.half_written),
+        "doubled": list(found.doubled),
+    }
+    left = waits or any(one.destination is None for one in done)
+    return Answer(document, _shown(done, found, reason), _PARTIAL if left else 0)
+
+
+def _shown(done: "list[Replayed]", found: "Defects", reason: str) -> RenderableType:
+    lines = [Text("Nothing waits in the spool.")] if not done else []
+    for one in done:
+        where = "" if one.destination is None else f" for {one.destination.store}"
+        said = [f"{one.sent} trials sent"] if one.sent else []
+        if one.owned:
+            said.append(f"{one.waiting} trials are being sent by the process that made them")
+        elif one.waiting:
+            said.append(f"{one.waiting} trials wait")
+        if one.unreadable:
+            said.append(f"{one.unreadable} damaged lines, kept beside it")
+        text = f"{one.path.name}{where}: {', '.join(said) or 'nothing to send'}"
+        lines.append(Text(legible(text + (f". {one.reason}" if one.reason else ""), limit=600)))
+    for names, what in (
+        (found.abandoned, "studies of dead processes were marked as interrupted"),
+        (found.half_written, "trials were completed"),
+        (found.doubled, "runs that were there twice were deleted"),
+    ):
+        if names:
+            lines.append(Text(legible(f"{len(names)} {what}: {', '.join(names[:5])}", limit=400)))
+    if reason:
+        lines.append(Text(legible(f"The history was not looked through: {reason}", limit=400), style="yellow"))
+    return Group(*lines)

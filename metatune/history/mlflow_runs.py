@@ -1,0 +1,95 @@
+"""What ``MLflowStore`` does with single runs: find them, end them, and tell who owns them."""
+
+import math
+from collections.abc import Iterator
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, Metric, Param, Run, ViewType
+
+from metatune.history import schema
+from metatune.history.schema import RunData
+from metatune.study import StudyRecord
+from metatune.trial import Trial
+
+PARENT = "mlflow.parentRunId"
+#: Tags of a study's run: the process that writes it, and when it last said so, in seconds since the epoch.
+OWNER, HEARTBEAT = "metatune.owner", "metatune.heartbeat"
+_PAGE = 1000
+
+
+class OpenStudy:
+    """What is known of a study that is being written: its record, its run, and the runs of its trials by key.
+
+    ``doubtful`` are keys whose run may have been created although the call failed.
+    """
+
+    def __init__(self, record: StudyRecord, run_id: str) -> None:
+        self.record = record
+        self.run_id = run_id
+        self.started: dict[str, str] = {}
+        self.ended: set[str] = set()
+        self.doubtful: set[str] = set()
+
+
+def finish(client: MlflowClient, run_id: str, data: RunData, trial: Trial) -> None:
+    """Write params and metrics and end the run. May be repeated: equal points at equal times are one to MLflow."""
+    at = int(1000 * trial.started) if math.isfinite(trial.started) and trial.started > 0 else 0
+    metrics = [Metric(point.name, point.value, at, point.step) for point in data.metrics]
+    params = [Param(name, value) for name, value in data.params.items()]
+    client.log_batch(run_id, metrics=metrics, params=params)  # MLflow splits what is too much for one request
+    client.set_terminated(run_id, data.status)
+
+
+def search(client: MlflowClient, experiment: str, record: str, study_id: str = "", key: str = "") -> Iterator[Run]:
+    """The undeleted runs of studies or of trials, each once, in the order in which they were made.
+
+    ``study_id`` and ``key``, already a ``schema.token``, keep those of one study or one trial.
+    """
+    condition = f"tags.`{schema.RECORD}` = '{record}'"
+    if study_id:
+        condition += f" and tags.`{schema.STUDY_ID}` = '{schema.token(study_id)}'"
+    if key:
+        condition += f" and tags.`{schema.TRIAL_KEY}` = '{key}'"
+    seen: set[str] = set()
+    token = None
+    while True:
+        # Oldest first: page tokens are offsets, and this way runs written meanwhile come after the last page.
+        page = client.search_runs(
+            [experiment],
+            condition,
+            ViewType.ACTIVE_ONLY,
+            max_results=_PAGE,
+            order_by=["attributes.start_time ASC"],
+            page_token=token,
+        )
+        for run in page:
+            if run.info.run_id not in seen:
+                seen.add(run.info.run_id)
+                yield run
+        token = page.token
+        if not token:
+            return
+
+
+def single(client: MlflowClient, runs: Iterator[Run]) -> Run | None:
+    """The first of ``runs`` that hold one and the same; a request that was sent twice made the others: deleted."""
+    first: Run | None = None
+    for run in runs:
+        if first is None:
+            first = run
+            continue
+        first, extra = sorted((first, run), key=order)
+        client.delete_run(extra.info.run_id)
+    return first
+
+
+def order(run: Run) -> tuple[int, str]:
+    """By this, processes that see several runs of one and the same agree on the first."""
+    return run.info.start_time, run.info.run_id
+
+
+def dataset(study: StudyRecord) -> DatasetInput:
+    """What MLflow shows as the dataset of a study: its name, digest and size."""
+    task = study.task
+    source = schema.to_json({"name": task.name, "rows": task.n_rows, "columns": task.n_columns})
+    return DatasetInput(Dataset(schema.readable(task.name, 500), task.fingerprint[:36], "metatune", source))

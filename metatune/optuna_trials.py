@@ -1,0 +1,134 @@
+"""``OptunaCollector``: remember the trials of a plain Optuna study."""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from metatune.collect import curve_of
+from metatune.errors import UsageError
+from metatune.history.store import HistoryStore
+from metatune.metric import Direction
+from metatune.notebook import notebook_of, plain_configuration, task_of
+from metatune.space import SearchSpace
+from metatune.task import Task
+from metatune.trial import Configuration, Status, Trial
+
+_STATUS: Mapping[TrialState, Status] = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
+
+
+class OptunaCollector:
+    """A callback for ``study.optimize(..., callbacks=[OptunaCollector(task, family)])``.
+
+    ``task``: a ``Task`` whose metric is what the objective returns, or the name of one: its metric then is called
+    ``metric``, and its direction is the study's. Of a study with several objectives the one numbered ``objective`` is
+    remembered as the value, the others as metrics ``objective_<number>``. ``family`` and ``store``: as for ``collect``.
+    ``space`` of the study; unless given, it is put together from the distributions of its trials.
+
+    Optuna calls no callback for a trial whose exception ends ``optimize`` (one that ``catch`` does not name). Raises
+    ``UsageError`` for a wrong argument, and in the first trial where the task's direction is not the study's.
+    """
+
+    def __init__(
+        self,
+        task: Task | str,
+        family: str,
+        *,
+        metric: str = "value",
+        objective: int = 0,
+        space: SearchSpace | None = None,
+        store: HistoryStore | None = None,
+    ) -> None:
+        self._task, self._family, self._metric, self._objective = task, family, metric, objective
+        self._space = space
+        self._seen: dict[str, Any] = {}
+        self._notebook = notebook_of(store)
+
+    def __call__(self, study: optuna.Study, frozen: FrozenTrial) -> None:
+        """Remember the trial ``frozen``, which ended; one without parameters tells nothing."""
+        if frozen.state not in _STATUS or not frozen.params:
+            return
+        task = self._checked(study)
+        self._seen |= {name: _plain(distribution) for name, distribution in frozen.distributions.items()}
+        space = self._space or SearchSpace(self._seen)
+        configuration = _configuration(frozen)
+        record = self._notebook.study(task, self._family, configuration, space=space, name=study.study_name)
+        trial = trial_of(frozen, task, objective=self._objective, study_name=study.study_name)
+        self._notebook.add(record, lambda number: trial)
+
+    def _checked(self, study: optuna.Study) -> Task:
+        directions = [str(direction.name).lower() for direction in study.directions]
+        if not 0 <= self._objective < len(directions):
+            raise UsageError(
+                f"the study has {len(directions)} objectives",
+                field="objective",
+                value=self._objective,
+                remedy=f"Give a number from 0 to {len(directions) - 1}.",
+            )
+        direction: Direction = "maximize" if directions[self._objective] == "maximize" else "minimize"
+        if isinstance(self._task, str):
+            return task_of(self._task, self._metric, direction)
+        if self._task.metric.direction != direction:
+            raise UsageError(
+                f"the study is to {direction} its objective, the task its metric to {self._task.metric.direction}",
+                field="task",
+                value=self._task.metric.name,
+                remedy="Make the study with direction=task.metric.direction, and return the metric in its own unit.",
+            )
+        return self._task
+
+
+def _plain(distribution: BaseDistribution) -> BaseDistribution:
+    """``distribution``, of which choices that a parameter cannot have are named by their text."""
+    if isinstance(distribution, CategoricalDistribution):
+        return CategoricalDistribution(tuple(_text(choice) for choice in distribution.choices))
+    return distribution
+
+
+def _text(value: Any) -> Any:
+    simple = value is None or isinstance(value, bool | int | str | np.generic)
+    return value if simple or (isinstance(value, float) and math.isfinite(value)) else repr(value)
+
+
+def _configuration(frozen: FrozenTrial) -> Configuration:
+    return plain_configuration({name: _text(value) for name, value in frozen.params.items()})
+
+
+def trial_of(frozen: FrozenTrial, task: Task, *, objective: int, study_name: str) -> Trial:
+    """The ended trial ``frozen`` of an Optuna study.
+
+    Its key is made from the names of study and trial and when it began, so that it is the same each time. A
+    pruned trial has the value that was reported last.
+    """
+    status = _STATUS[frozen.state]
+    values = [] if frozen.values is None else list(frozen.values)
+    value = values[objective] if objective < len(values) else None
+    if status == "failed" or (value is not None and not math.isfinite(value)):
+        status, value = ("failed" if status != "pruned" else status), None
+    started = frozen.datetime_start
+    seconds = math.nan if frozen.duration is None else frozen.duration.total_seconds()
+    name = f"{study_name} {frozen.number} {started}"
+    steps = dict(sorted(frozen.intermediate_values.items()))
+    return Trial(
+        configuration=_configuration(frozen),
+        status=status,
+        value=value,
+        number=frozen.number,
+        key=hashlib.sha256(name.encode()).hexdigest()[:32],
+        metrics={f"objective_{i}": other for i, other in enumerate(values) if i != objective and math.isfinite(other)},
+        curve=curve_of(steps),
+        reported=tuple(steps.items()),
+        seconds=seconds,
+        origin="user",
+        error="the objective failed" if status == "failed" else None,
+        started=math.nan if started is None else started.timestamp(),
+    )

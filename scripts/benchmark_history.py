@@ -1,0 +1,164 @@
+"""What remembering costs, and what it survives.
+
+    python scripts/benchmark_history.py logging [--trials 1000 --seconds 0.05] [--away]
+    python scripts/benchmark_history.py kills [--kills 20]
+
+``logging``: what a trial waits for being recorded, and how memory grows with the trials. ``kills``: a process that records
+trials is killed at random moments; how many ended trials are lost or doubled. Each prints rows of a table in Markdown.
+"""
+
+import argparse
+import os
+import random
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+import numpy as np
+
+from metatune.history.mlflow_store import MLflowStore
+from metatune.history.mlflow_upkeep import repair
+from metatune.history.outbox import Outbox
+from metatune.history.replay import sync
+from metatune.history.spool import SPOOL_VARIABLE, folders
+from metatune.metric import Metric
+from metatune.space import SearchSpace
+from metatune.study import StudyRecord
+from metatune.task import TaskRecord
+from metatune.trial import Trial
+
+_NOBODY = "http://127.0.0.1:9"
+
+
+def study(id: str) -> StudyRecord:
+    task = TaskRecord(name="t", kind="custom", metric=Metric("score", "maximize"), fingerprint="f" * 32)
+    return StudyRecord(task=task, family="f", space=SearchSpace({"x": {"low": 0.0, "high": 1.0}}), id=id)
+
+
+def trial(number: int) -> Trial:
+    return Trial(
+        configuration={"x": 0.5}, status="complete", value=0.5, number=number, key=f"key{number}",
+        curve=tuple(np.linspace(0, 1, 20).tolist()), seconds=0.1, started=time.time(),
+    )  # fmt: skip
+
+
+def train(seconds: float) -> None:
+    """What a trial does for ``seconds``: products of matrices, with some Python between them."""
+    end, a = time.perf_counter() + seconds, np.ones((150, 150))
+    while time.perf_counter() < end:
+        a = a @ a / 150
+
+
+def resident() -> float:
+    """Megabytes of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def measure_logging(folder: Path, options: argparse.Namespace) -> None:
+    store = MLflowStore(_NOBODY if options.away else f"sqlite:///{folder / 'mlflow.db'}")
+    outbox = Outbox(store)
+    outbox.open_study(study("bench"))
+    outbox.attempt(60.0)
+    waits, sizes = [], []
+    for i in range(options.trials):
+        train(options.seconds)
+        ended = trial(i)
+        began = time.perf_counter()
+        outbox.add_trial("bench", ended)
+        waits.append(1000 * (time.perf_counter() - began))
+        sizes.append(resident())
+    lag = len(outbox.waiting())
+    began = time.perf_counter()
+    outbox.close_study("bench", "finished", {})
+    flushed = outbox.flush()
+    seconds = time.perf_counter() - began
+    cuts = statistics.quantiles(waits, n=100)
+    print(
+        "| store | trials | s a trial | p50 ms | p95 ms | p99 ms | most ms | MB grown | left at the end | s to send them |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    print(
+        f"| {'away' if options.away else 'SQLite'} | {options.trials} | {options.seconds} | {cuts[49]:.2f} | {cuts[94]:.2f} "
+        f"| {cuts[98]:.2f} | {max(waits):.1f} | {sizes[-1] - sizes[min(50, len(sizes) - 1)]:.1f} | {lag} "
+        f"| {f'{seconds:.1f}' if flushed else 'not'} |"
+    )
+    outbox.drop()
+
+
+def killed(uri: str, id: str, moment: float) -> int:
+    """Record trials in a forked process that is killed after ``moment`` seconds; how many had ended by then."""
+    ended, acknowledged = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        signal.setitimer(signal.ITIMER_REAL, moment)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        outbox = Outbox(MLflowStore(uri))
+        outbox.open_study(study(id))
+        for i in range(10_000):
+            outbox.add_trial(id, trial(i))
+            os.write(acknowledged, b".")
+            time.sleep(0.02)
+        os._exit(0)
+    os.close(acknowledged)
+    with os.fdopen(ended, "rb") as pipe:
+        count = len(pipe.read())
+    os.waitpid(pid, 0)
+    return count
+
+
+def measure_kills(folder: Path, options: argparse.Namespace) -> None:
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    MLflowStore(uri).open_study(study("first"))
+    rng = random.Random(options.seed)
+    ended = lost = doubled = broken = half = 0
+    for n in range(options.kills):
+        added = killed(uri, f"study{n}", rng.uniform(0.0, options.seconds))
+        store = MLflowStore(uri)
+        list(sync(folders(), lambda destination, store=store: store))
+        found = repair(store)
+        half, doubled = half + len(found.half_written), doubled + len(found.doubled)
+        broken += bool(repair(store)) + len(store.unreadable)
+        kept = {one.key for one in store.trials(f"study{n}")}
+        lost += sum(f"key{i}" not in kept for i in range(added))
+        with store.runs() as (_, find):
+            keys = [
+                run.data.tags["metatune.trial_key"]
+                for run in find("trial")
+                if run.data.tags["metatune.study"] == f"study{n}"
+            ]
+        doubled += len(keys) - len(set(keys))
+        ended += added
+        print(f"{n + 1}: {added} ended", file=sys.stderr)
+    print("| kills | ended trials | lost | doubled | half written, completed | store not whole |")
+    print("|---|---|---|---|---|---|")
+    print(f"| {options.kills} | {ended} | {lost} | {doubled} | {half} | {broken} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    logging = commands.add_parser("logging")
+    logging.add_argument("--trials", type=int, default=1000)
+    logging.add_argument("--seconds", type=float, default=0.05, help="of training in each trial")
+    logging.add_argument("--away", action="store_true", help="with a store that never answers")
+    logging.set_defaults(measure=measure_logging)
+    kills = commands.add_parser("kills")
+    kills.add_argument("--kills", type=int, default=20)
+    kills.add_argument("--seconds", type=float, default=1.5, help="within which a process is killed")
+    kills.add_argument("--seed", type=int, default=0)
+    kills.set_defaults(measure=measure_kills)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[SPOOL_VARIABLE] = str(Path(folder) / "spool")
+        options.measure(Path(folder), options)
+
+
+if __name__ == "__main__":
+    main()

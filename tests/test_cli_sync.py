@@ -1,0 +1,98 @@
+"""``metatune sync`` and what ``metatune doctor`` says of the spool."""
+
+import json
+
+import pytest
+from history_cases import new_database, study, trial
+from typer.testing import CliRunner
+
+from metatune.cli.main import app
+from metatune.history import spool
+from metatune.history.mlflow_store import MLflowStore
+from metatune.history.spool import Destination, Entry, SpoolFile
+
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
+
+
+@pytest.fixture
+def uri(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("METATUNE_SPOOL", str(tmp_path / "spool"))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(spool, "fallback_folder", lambda: tmp_path / "fallback")
+    return new_database(tmp_path)
+
+
+def left_behind(destination, n=3):
+    file = SpoolFile(spool.folder_of_user(), Destination(destination, "metatune"))
+    for entry in (Entry("study-1", study()), *(Entry("study-1", trial(i)) for i in range(n))):
+        file.append(entry)
+    file.close(remove=False)
+    return file.path
+
+
+def run(*words):
+    done = CliRunner().invoke(app, [*words, "--json"])
+    return done.exit_code, json.loads(done.stdout)
+
+
+def doctor():
+    return {check["name"]: check for check in run("doctor", "--knowledge", "starter")[1]["checks"]}
+
+
+def test_what_waits_is_sent_and_said(uri):
+    path = left_behind(uri)
+    assert doctor()["spool"]["state"] == "warning"
+    assert "3 trials wait" in doctor()["spool"]["found"]
+    code, found = run("sync")
+    assert (code, found["sent"], found["waiting"]) == (0, 3, 0)
+    assert MLflowStore(uri).trials("study-1") == [trial(0), trial(1), trial(2)]
+    assert not path.exists()
+    assert run("sync")[1]["sent"] == 0
+    assert doctor()["spool"]["state"] == "ok"
+    assert "Nothing waits" in CliRunner().invoke(app, ["sync"]).stdout
+
+
+def test_what_cannot_be_sent_stays_and_exits_with_6(uri):
+    path = left_behind("http://127.0.0.1:9")
+    code, found = run("sync")
+    assert (code, found["sent"], found["waiting"]) == (6, 0, 3)
+    assert "server" in found["reasons"][0]
+    assert path.exists()
+    # The history moved.
+    code, found = run("sync", "--from", "http://127.0.0.1:9", "--tracking-uri", uri)
+    assert (code, found["sent"]) == (0, 3)
+    assert len(MLflowStore(uri).trials("study-1")) == 3
+
+
+def test_only_what_waits_for_the_address_that_was_given(uri):
+    path = left_behind("http://127.0.0.1:9")
+    code, found = run("sync", "--tracking-uri", uri)
+    assert (code, found["sent"], found["waiting"]) == (0, 0, 0)
+    assert path.exists()
+
+
+def test_credentials_come_from_the_environment(uri, monkeypatch):
+    left_behind("http://127.0.0.1:9/")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:s3cret@127.0.0.1:9/")
+    opened = []
+    real = MLflowStore.__init__
+
+    def noted(self, uri=None, experiment="metatune"):
+        opened.append(uri)
+        real(self, uri, experiment)
+
+    monkeypatch.setattr(MLflowStore, "__init__", noted)
+    done = CliRunner().invoke(app, ["sync"])
+    assert done.exit_code == 6
+    assert "http://ann:s3cret@127.0.0.1:9/" in opened
+    assert "s3cret" not in done.output
+
+
+def test_damaged_lines_are_said(uri):
+    path = left_behind(uri)
+    path.write_bytes(path.read_bytes() + b"nonsense\n")
+    code, found = run("sync")
+    assert (code, found["sent"], found["unreadable"]) == (0, 3, 1)
+    assert doctor()["unreadable spool"]["state"] == "warning"
+    assert path.with_suffix(".unreadable").read_text() == "nonsense\n"

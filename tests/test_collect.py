@@ -1,0 +1,365 @@
+"""``collect`` around any code: what happened is what is remembered."""
+
+import math
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import optuna
+import pytest
+from history_cases import new_database, runs
+from hypothesis import given
+from hypothesis import strategies as st
+from learner_contract import iris
+from memory_store import MemoryStore
+
+import metatune
+from metatune.errors import UsageError
+from metatune.history.mlflow_store import MLflowStore
+from metatune.learners import get_family
+from metatune.notebook import notebook_of, widened
+from metatune.space import SearchSpace
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+]
+CONFIGURATION = {"rate": 0.1, "act": "relu"}
+
+
+def collect(store, configuration=CONFIGURATION, **options):
+    options = {"metric": "auc", "direction": "maximize", "store": store} | options
+    return metatune.collect("churn", "net", configuration, **options)
+
+
+def kept(store):
+    assert notebook_of(store).flush()
+    return [trial for record in store.studies() for trial in store.trials(record.id)]
+
+
+class TestOutcomes:
+    def one(self, work, error=None):
+        store = MemoryStore()
+        if error is None:
+            with collect(store) as trial:
+                work(trial)
+        else:
+            with pytest.raises(error), collect(store) as trial:
+                work(trial)
+        (found,) = kept(store)
+        assert found.configuration == CONFIGURATION
+        assert found.seconds >= 0
+        assert found.started > 1.7e9
+        return found
+
+    def test_the_last_step_is_the_value(self):
+        found = self.one(lambda trial: [trial.report(0.5 + i / 10, step=i) for i in range(3)])
+        assert (found.status, found.value) == ("complete", 0.7)
+        assert found.curve == (0.5, 0.6, 0.7)
+        assert found.reported == ((0, 0.5), (1, 0.6), (2, 0.7))
+
+    def test_a_result_without_a_step_wins(self):
+        def work(trial):
+            trial.report(0.9, metrics={"loss": 0.3, "odd": math.nan})
+            trial.report(0.1, step=3)
+
+        found = self.one(work)
+        assert found.value == 0.9
+        assert found.metrics == {"loss": 0.3}
+        assert found.curve[2:] == (0.1,)
+        assert all(math.isnan(value) for value in found.curve[:2])
+
+    def test_an_exception_is_a_failed_trial_and_travels_on(self):
+        def work(trial):
+            trial.report(0.5, step=1)
+            raise ValueError("diverged")
+
+        found = self.one(work, ValueError)
+        assert (found.status, found.value, found.error) == ("failed", None, "ValueError: diverged")
+        assert found.curve == (0.5,)
+
+    def test_a_time_out_is_told_as_one(self):
+        def work(trial):
+            raise TimeoutError("30 s")
+
+        assert self.one(work, TimeoutError).error == "TimeoutError: 30 s"
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+    def test_an_interrupt(self, error):
+        def work(trial):
+            raise error
+
+        assert self.one(work, error).status == "interrupted"
+
+    def test_a_pruned_trial_keeps_its_last_score(self):
+        def work(trial):
+            trial.report(0.4, step=1)
+            raise optuna.TrialPruned
+
+        found = self.one(work, optuna.TrialPruned)
+        assert (found.status, found.value) == ("pruned", 0.4)
+
+    def test_no_report(self):
+        found = self.one(lambda trial: None)
+        assert found.status == "failed"
+        assert "trial.report" in found.error
+
+    @pytest.mark.parametrize("score", [math.nan, math.inf])
+    def test_a_score_that_is_not_finite(self, score):
+        found = self.one(lambda trial: trial.report(score))
+        assert (found.status, found.error) == ("failed", f"score {score}")
+
+    def test_what_is_no_score_is_refused_where_it_is_reported(self):
+        found = self.one(lambda trial: trial.report("good"), UsageError)
+        assert found.status == "failed"
+        with pytest.raises(UsageError, match="step"), collect(MemoryStore()) as trial:
+            trial.report(0.5, step=-1)
+
+
+class TestDecorator:
+    def test_every_call_is_a_trial(self):
+        store = MemoryStore()
+
+        @collect(store, None)
+        def train(configuration, extra=0):
+            """Train."""
+            return configuration["rate"] + extra
+
+        assert train.__doc__ == "Train."
+        assert train({"rate": 0.1}) == 0.1
+        assert train({"rate": 0.2}, extra=1) == 1.2
+        with pytest.raises(KeyError):
+            train({"other": 1.0})
+        assert [(t.number, t.status, t.value) for t in kept(store)][:2] == [(0, "complete", 0.1), (1, "complete", 1.2)]
+        assert kept(store)[2].error == "KeyError: 'rate'"
+
+    def test_it_may_report(self):
+        store = MemoryStore()
+
+        @collect(store, None)
+        def train(configuration, report):
+            report(0.25, step=1)
+            return 0.5
+
+        train(CONFIGURATION)
+        (found,) = kept(store)
+        assert (found.value, found.curve) == (0.5, (0.25,))
+
+
+class TestStudies:
+    def test_equal_tasks_families_and_spaces_share_a_study(self):
+        store = MemoryStore()
+        space = SearchSpace({"rate": {"low": 0.0, "high": 1.0}})
+        for i in range(3):
+            with collect(store, {"rate": i / 3}, space=space) as trial:
+                trial.report(i)
+        kept(store)
+        (record,) = store.studies()
+        assert (record.space, record.strategy, record.family) == (space, "collected", "net")
+        assert [trial.number for trial in store.trials(record.id)] == [0, 1, 2]
+
+    def test_a_task_with_data_is_described(self):
+        store = MemoryStore()
+        for _ in range(2):
+            with metatune.collect(iris(), "lightgbm", get_family("lightgbm").default(), store=store) as trial:
+                trial.report(0.9)
+        kept(store)
+        (record,) = store.studies()
+        assert record.task.fingerprint == iris().fingerprint
+        assert len(record.task.metafeatures) > 20
+        assert record.space == get_family("lightgbm").space()
+
+    def test_the_space_grows_with_what_is_seen(self):
+        store = MemoryStore()
+        seen = [{"rate": 0.1, "act": "relu"}, {"rate": 0.5, "act": "relu"}, {"rate": 50.0, "act": "tanh"}]
+        for configuration in seen:
+            with collect(store, configuration) as trial:
+                trial.report(1.0)
+        assert len(kept(store)) == 3
+        spaces = [record.space for record in store.studies()]
+        assert len(spaces) == 2
+        assert spaces[0].contains(seen[0])
+        assert all(spaces[1].contains(configuration) for configuration in seen)
+
+    def test_numpy_numbers_are_numbers(self):
+        import numpy as np
+
+        store = MemoryStore()
+        with collect(store, {"n": np.int64(3), "rate": np.float32(0.5)}) as trial:
+            trial.report(np.float64(0.5))
+        assert kept(store)[0].configuration == {"n": 3, "rate": 0.5}
+
+
+VALUES = st.one_of(st.floats(-1e12, 1e12), st.integers(-(10**9), 10**9), st.booleans(), st.none(), st.text(max_size=5))
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), VALUES, min_size=1), min_size=1, max_size=6))
+def test_an_inferred_space_has_room_for_the_configuration(configurations):
+    space = None
+    for configuration in configurations:
+        space = widened(space, configuration)
+        assert all(name in space for name in configuration)
+        assert space.clip(configuration)[0] | configuration == {**space.clip(configuration)[0]}
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("changed", "match"),
+        [
+            ({"configuration": {}}, "configuration"),
+            ({"configuration": {"x": [1]}}, r"configuration\['x'\]"),
+            ({"configuration": {"x": math.nan}}, r"configuration\['x'\]"),
+            ({"metric": None}, "metric"),
+            ({"direction": None}, "direction"),
+            ({"direction": "up"}, "direction"),
+        ],
+    )
+    def test_wrong_arguments(self, changed, match):
+        with pytest.raises(UsageError, match=match):
+            collect(MemoryStore(), **changed)
+
+    def test_a_context_needs_a_configuration_and_is_used_once(self):
+        with pytest.raises(UsageError, match="decorator"), collect(MemoryStore(), None):
+            pass
+        one = collect(MemoryStore())
+        with one as trial:
+            trial.report(1)
+        with pytest.raises(UsageError, match="once"), one:
+            pass
+
+    def test_a_task_has_its_metric(self):
+        with pytest.raises(UsageError, match="metric"):
+            metatune.collect(iris(), "f", CONFIGURATION, metric="auc")
+
+
+class TestManyAtOnce:
+    def test_threads(self):
+        store = MemoryStore()
+
+        def work(i):
+            with collect(store, {"rate": 0.1}) as trial:
+                trial.report(i)
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, range(100)))
+        found = kept(store)
+        assert sorted(trial.value for trial in found) == list(range(100))
+        assert sorted(trial.number for trial in found) == list(range(100))
+        assert threading.active_count() < 50
+
+    def test_processes_that_are_forked(self, tmp_path):
+        uri = new_database(tmp_path)
+        context = multiprocessing.get_context("fork")
+        with collect(MLflowStore(uri), {"rate": 0.1}) as trial:
+            trial.report(-1)
+        workers = [context.Process(target=_work, args=(uri, i)) for i in range(3)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(120)
+        assert [worker.exitcode for worker in workers] == [0, 0, 0]
+        store = MLflowStore(uri)
+        found = [trial.value for record in store.studies() for trial in store.trials(record.id)]
+        assert sorted(value for value in found if value >= 0) == [0, 1, 2, 10, 11, 12]
+        assert {run.info.status for run in runs(uri, "study")} >= {"FINISHED"}
+
+    @pytest.mark.slow
+    def test_a_process_of_its_own_flushes_at_its_end(self, tmp_path):
+        uri = new_database(tmp_path)
+        code = (
+            "import metatune\n"
+            "for i in range(5):\n"
+            "    with metatune.collect('t', 'f', {'x': 1.0 + i / 10}, metric='m', direction='minimize') as trial:\n"
+            "        trial.report(i)\n"
+        )
+        environment = os.environ | {"MLFLOW_TRACKING_URI": uri, "PYTHONPATH": ":".join(filter(None, sys.path))}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+        assert (done.returncode, done.stderr, done.stdout) == (0, "", "")
+        store = MLflowStore(uri)
+        (record,) = store.studies()
+        assert [trial.value for trial in store.trials(record.id)] == [0, 1, 2, 3, 4]
+        assert [run.info.status for run in runs(uri, "study")] == ["FINISHED"]
+
+
+def _work(uri, i):
+    store = MLflowStore(uri)
+    for k in range(2):
+        with collect(store, {"rate": 0.1}, study="shared") as trial:
+            trial.report(i + 10 * k)
+
+
+class TestOptuna:
+    def study(self, **options):
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), **options)
+
+    def test_what_optuna_knows_is_remembered(self):
+        def objective(trial):
+            x = trial.suggest_float("x", 1e-3, 1.0, log=True)
+            trial.suggest_categorical("c", ["a", "b"])
+            trial.report(x / 2, 1)
+            trial.report(x, 2)
+            if trial.number == 1:
+                raise optuna.TrialPruned
+            if trial.number == 2:
+                raise ValueError("bad")
+            return x if trial.number != 3 else math.nan
+
+        store, study = MemoryStore(), self.study(direction="minimize")
+        collector = metatune.OptunaCollector("t", "f", metric="loss", store=store)
+        study.optimize(objective, n_trials=5, callbacks=[collector], catch=(ValueError,))
+        found = kept(store)
+        assert [t.status for t in found] == ["complete", "pruned", "failed", "failed", "complete"]
+        assert [t.value for t in found] == [
+            study.trials[0].value,
+            study.trials[1].value,
+            None,
+            None,
+            study.trials[4].value,
+        ]
+        assert [dict(t.configuration) for t in found] == [t.params for t in study.trials]
+        assert found[0].curve == (found[0].value / 2, found[0].value)
+        (record,) = store.studies()
+        assert (record.task.metric.name, record.task.metric.direction) == ("loss", "minimize")
+        assert dict(record.space.parameters) == study.trials[0].distributions
+        for frozen in study.trials:
+            collector(study, frozen)
+        assert len(kept(store)) == 5  # a trial is itself, however often it comes
+
+    def test_of_several_objectives_one_is_the_value(self):
+        store, study = MemoryStore(), self.study(directions=["minimize", "maximize"])
+        collector = metatune.OptunaCollector("t", "f", metric="accuracy", objective=1, store=store)
+        study.optimize(lambda t: (t.suggest_int("x", 1, 9), 0.5), n_trials=2, callbacks=[collector])
+        found = kept(store)
+        assert [t.value for t in found] == [0.5, 0.5]
+        assert [t.metrics["objective_0"] for t in found] == [t.values[0] for t in study.trials]
+        assert store.studies()[0].task.metric.direction == "maximize"
+
+    def test_a_direction_that_contradicts_the_task(self):
+        study = self.study(direction="minimize")
+        with pytest.raises(UsageError, match="minimize"):
+            study.optimize(lambda t: t.suggest_float("x", 0, 1), n_trials=1,
+                           callbacks=[metatune.OptunaCollector(iris(), "f", store=MemoryStore())])  # fmt: skip
+        with pytest.raises(UsageError, match="objective"):
+            study.optimize(lambda t: t.suggest_float("x", 0, 1), n_trials=1,
+                           callbacks=[metatune.OptunaCollector("t", "f", objective=1, store=MemoryStore())]
+                           )  # fmt: skip
+
+    def test_choices_that_are_no_parameters_are_kept_as_texts(self):
+        store, study = MemoryStore(), self.study()
+        collector = metatune.OptunaCollector("t", "f", store=store)
+        with pytest.warns(UserWarning, match="Choices"):
+            study.optimize(lambda t: len(t.suggest_categorical("c", [(1, 2)])), n_trials=1, callbacks=[collector])
+        assert kept(store)[0].configuration == {"c": "(1, 2)"}
+
+    def test_several_jobs_and_conditional_parameters(self):
+        store, study = MemoryStore(), self.study()
+
+        def objective(trial):
+            return trial.suggest_float("y" if trial.number % 2 else "x", 0.0, 1.0)
+
+        study.optimize(objective, n_trials=20, n_jobs=4, callbacks=[metatune.OptunaCollector("t", "f", store=store)])
+        assert sorted(trial.number for trial in kept(store)) == list(range(20))

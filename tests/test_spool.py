@@ -1,0 +1,551 @@
+"""The spool and the outbox: what was added is on disk, reaches the store exactly once, and no trial waits for it."""
+
+import fcntl
+import logging
+import math
+import os
+import resource
+import signal
+import stat
+import threading
+import time
+
+import pytest
+from history_cases import study, trial
+from memory_store import MemoryStore
+
+from metatune.errors import StoreError, StoreUnavailableError
+from metatune.history import spool
+from metatune.history.address import without_secrets
+from metatune.history.outbox import Outbox, Pace, catch_up
+from metatune.history.replay import look, send_orphans, sync
+from metatune.history.spool import Destination, Ended, Entry, SpoolFile, read
+from metatune.recording import Recorder
+
+QUICK = Pace(quiet=0.0, retry=0.02, retry_most=0.1, leave=5.0, stall=1.0, linger=0.05)
+PLACE = Destination("memory", "metatune")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("METATUNE_SPOOL", str(tmp_path / "spool"))
+    monkeypatch.setattr(spool, "fallback_folder", lambda: tmp_path / "fallback")
+    return tmp_path / "spool"
+
+
+def files(folder):
+    return sorted(folder.glob("*.jsonl"))
+
+
+def left_behind(folder, *entries):
+    """The spool file of a process that died: nobody holds its lock."""
+    file = SpoolFile(folder, PLACE)
+    for entry in entries:
+        file.append(entry)
+    file.close(remove=False)
+    return file.path
+
+
+def dead(folder, n=3):
+    return left_behind(folder, Entry("study-1", study()), *(Entry("study-1", trial(i)) for i in range(n)))
+
+
+def failing_store():
+    store = MemoryStore()
+    store.failing = True
+    return store
+
+
+# --- the file
+
+
+def test_what_was_written_is_read_back(folder):
+    odd = trial(1, status="failed", value=None, error="böse\nZeile ✓", curve=(1.0, math.nan, math.inf))
+    path = left_behind(
+        folder, Entry("study-1", study()), Entry("study-1", trial(0)), Entry("study-1", odd),
+        Entry("study-1", Ended("finished", {"result.json": "{}\n"})),
+    )  # fmt: skip
+    content = read(path)
+    assert content.destination == PLACE
+    assert [entry.what for entry in content.entries[1:]] == [trial(0), odd, Ended("finished", {"result.json": "{}\n"})]
+    assert content.studies["study-1"].space == study().space
+    assert content.trials == 2
+    assert not content.unreadable
+
+
+def test_it_is_for_this_user_alone(folder):
+    path = left_behind(folder)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("postgresql://ann:s3cret@db.example:5432/x?sslmode=require", "postgresql://db.example:5432/x?sslmode=require"),
+        ("https://ann:s3cret@mlflow.example/a?api_token=s3cret", "https://mlflow.example/a"),
+        ("postgresql://db/x?password=s3cret&user=ann", "postgresql://db/x"),
+        ("sqlite:////tmp/a b.db", "sqlite:////tmp/a b.db"),
+    ],
+)
+def test_no_credentials_are_written_down(folder, uri, shown):
+    store = failing_store()
+    store.uri = uri
+    outbox = Outbox(store, pace=QUICK)
+    outbox.add_trial("study-1", trial(0))
+    (path,) = files(folder)
+    assert b"s3cret" not in path.read_bytes()
+    assert without_secrets(uri) == shown == read(path).destination.store
+    outbox.drop()
+
+
+def test_a_cut_last_line_is_no_trial_and_hurts_none(folder):
+    path = dead(folder)
+    whole = path.read_bytes()
+    last = len(whole.rsplit(b"\n", 2)[1]) + 1
+    for cut in (1, 2, last // 2, last - 1):
+        path.write_bytes(whole[:-cut])
+        content = read(path)
+        assert content.trials == (3 if cut == 1 else 2)
+        assert content.cut == (cut > 1)
+        assert not content.unreadable
+
+
+def test_damaged_lines_are_set_aside_and_the_rest_is_sent(folder):
+    path = dead(folder)
+    lines = path.read_bytes().split(b"\n")
+    lines[3:3] = [b'{"n":77,"of":"study-1","trial":{"nonsense":1}}', b"\xff\x00 garbage", b"[]", b"3"]
+    path.write_bytes(b"\n".join(lines))
+    store = MemoryStore()
+    (done,) = sync([folder], lambda destination: store)
+    assert (done.sent, done.waiting, done.unreadable) == (3, 0, 4)
+    assert store.trials("study-1") == [trial(0), trial(1), trial(2)]
+    assert not files(folder)
+    assert [one.unreadable for one in look([folder])] == [4]
+
+
+@pytest.mark.parametrize("first", [b"", b"{}", b'{"spool": 99, "store": "memory", "experiment": "x"}', b"\xff"])
+def test_a_file_that_is_no_spool_of_ours_is_left_alone(folder, first):
+    path = dead(folder)
+    path.write_bytes(first + b"\n" + path.read_bytes().split(b"\n", 1)[1])
+    before = path.read_bytes()
+    (done,) = sync([folder], lambda destination: MemoryStore())
+    assert done.destination is None
+    assert done.reason
+    assert path.read_bytes() == before
+
+
+def test_artifacts_cannot_leave_their_folder(folder, tmp_path):
+    left_behind(
+        folder, Entry("study-1", study()), Entry("study-1", Ended("finished", {"../../../evil": "x", "a/b.txt": "y"}))
+    )
+    store = MemoryStore()
+    list(sync([folder], lambda destination: store))
+    assert store.artifacts["study-1"] == ["x", "y"]
+    assert not list(tmp_path.rglob("evil"))
+
+
+# --- replay
+
+
+def test_replaying_twice_changes_nothing(folder):
+    path = dead(folder)
+    copy = path.read_bytes()
+    store = MemoryStore()
+    for _ in range(2):
+        path.write_bytes(copy)
+        (done,) = sync([folder], lambda destination: store)
+        assert (done.sent, done.waiting) == (3, 0)
+        assert not path.exists()
+    assert store.trials("study-1") == [trial(0), trial(1), trial(2)]
+
+
+def test_a_refused_study_keeps_no_other_back(folder):
+    class Picky(MemoryStore):
+        def add_trials(self, study_id, trials):
+            if study_id == "bad":
+                raise StoreError("no", field="study", value=study_id, remedy="None.")
+            super().add_trials(study_id, trials)
+
+    path = left_behind(
+        folder, Entry("bad", study("bad")), Entry("bad", trial(9)), Entry("study-1", study()),
+        *(Entry("study-1", trial(i)) for i in range(3)),
+    )  # fmt: skip
+    store = Picky()
+    (done,) = sync([folder], lambda destination: store)
+    assert (done.sent, done.waiting) == (3, 1)
+    assert done.reason.startswith("no")
+    assert [entry.what for entry in read(path).entries if entry.study_id == "study-1"] == []
+    assert read(path).trials == 1
+
+
+def test_the_file_of_a_living_process_is_left_to_it(folder):
+    file = SpoolFile(folder, PLACE)
+    file.append(Entry("study-1", trial(0)))
+    (done,) = sync([folder], lambda destination: pytest.fail("opened"))
+    assert done.owned
+    assert (done.sent, done.waiting) == (0, 1)
+    assert [one.owned for one in look([folder])] == [True]
+    file.close(remove=True)
+
+
+def test_two_replays_at_once_send_once(folder):
+    for _ in range(4):
+        dead(folder)
+    calls = []
+
+    class Counting(MemoryStore):
+        def add_trials(self, study_id, trials):
+            calls.append(len(trials))
+            time.sleep(0.01)
+            super().add_trials(study_id, trials)
+
+    store = Counting()
+    threads = [threading.Thread(target=lambda: list(sync([folder], lambda d: store))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(calls) == 12
+    assert not files(folder)
+
+
+def test_what_a_dead_process_left_goes_with_the_next_search(folder):
+    dead(folder)
+    store = MemoryStore()
+    outbox = Outbox(store, pace=QUICK)
+    outbox.open_study(study("study-2"))
+    deadline = time.monotonic() + 5
+    while files(folder) and len(store.kept.get("study-1", ())) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert store.trials("study-1") == [trial(0), trial(1), trial(2)]
+
+
+def test_only_what_waits_for_a_store_goes_there(folder):
+    dead(folder)
+    other = MemoryStore()
+    other.uri = "elsewhere"
+    assert send_orphans(other, [folder], stop=lambda: False) == []
+    assert len(files(folder)) == 1
+
+
+# --- the outbox
+
+
+def test_everything_reaches_the_store_once_and_the_file_goes(folder):
+    store = MemoryStore()
+    outbox = Outbox(store, pace=QUICK)
+    outbox.open_study(study())
+    for i in range(200):
+        outbox.add_trial("study-1", trial(i))
+    outbox.close_study("study-1", "finished", {"result.json": "{}"})
+    assert outbox.flush()
+    assert store.trials("study-1") == [trial(i) for i in range(200)]
+    assert store.status == {"study-1": "finished"}
+    assert store.artifacts == {"study-1": ["{}"]}
+    assert outbox.waiting() == ()
+    deadline = time.monotonic() + 5
+    while files(folder) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not files(folder)  # with its thread
+
+
+def test_sent_lines_are_compacted_away(folder):
+    store = MemoryStore()
+    outbox = Outbox(store, pace=QUICK)
+    outbox.open_study(study())
+    assert outbox.flush()
+    (path,) = files(folder)
+    size = path.stat().st_size
+    for i in range(20):
+        outbox.add_trial("study-1", trial(i))
+        outbox.flush()
+    assert path.stat().st_size == size
+    assert read(path).entries == ()
+    assert "study-1" in read(path).studies
+    outbox.drop()
+
+
+def test_a_trial_is_on_disk_when_add_returns_whatever_the_store_does(folder):
+    stuck = threading.Event()
+
+    class Stuck(MemoryStore):
+        def add_trials(self, study_id, trials):
+            stuck.wait(30)
+            super().add_trials(study_id, trials)
+
+    store = Stuck()
+    outbox = Outbox(store, pace=QUICK)
+    outbox.open_study(study())
+    for i in range(5):
+        began = time.monotonic()
+        outbox.add_trial("study-1", trial(i))
+        assert time.monotonic() - began < 1
+        (path,) = files(folder)
+        assert [e.what for e in read(path).entries if isinstance(e.what, type(trial(0)))][-1] == trial(i)
+    began = time.monotonic()
+    assert not outbox.flush()
+    assert time.monotonic() - began < 3
+    stuck.set()
+    assert outbox.flush()
+    assert store.trials("study-1") == [trial(i) for i in range(5)]
+    outbox.drop()
+
+
+def test_a_store_that_fails_for_a_while(folder, caplog):
+    store = failing_store()
+    outbox = Outbox(store, pace=QUICK)
+    outbox.open_study(study())
+    for i in range(5):
+        outbox.add_trial("study-1", trial(i))
+    assert not outbox.flush()
+    assert outbox.waiting("study-1") == tuple(trial(i) for i in range(5))
+    assert isinstance(outbox.problem, StoreError)
+    store.failing = False
+    assert outbox.flush()
+    assert outbox.problem is None
+    assert len([r for r in caplog.records if r.levelno >= logging.WARNING]) == 1  # said once
+    assert store.trials("study-1") == [trial(i) for i in range(5)]
+    outbox.drop()
+
+
+def test_a_store_that_raises_anything(folder):
+    class Wild(MemoryStore):
+        def add_trials(self, study_id, trials):
+            raise ZeroDivisionError("wild")
+
+    outbox = Outbox(Wild(), pace=QUICK)
+    outbox.open_study(study())
+    outbox.add_trial("study-1", trial(0))
+    assert not outbox.flush()
+    assert "ZeroDivisionError: wild" in str(outbox.problem)
+    assert len(outbox.waiting()) == 1
+    outbox.drop()
+
+
+def test_many_threads(folder):
+    store = MemoryStore()
+    outbox = Outbox(store, pace=QUICK)
+    outbox.open_study(study())
+
+    def work(first):
+        for i in range(first, first + 50):
+            outbox.add_trial("study-1", trial(i))
+
+    threads = [threading.Thread(target=work, args=(50 * n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outbox.flush()
+    assert store.trials("study-1") == [trial(i) for i in range(400)]
+    outbox.drop()
+
+
+def test_what_waits_at_the_exit_is_said_and_stays(folder, caplog):
+    outbox = Outbox(failing_store(), pace=QUICK)
+    outbox.open_study(study())
+    outbox.add_trial("study-1", trial(0))
+    outbox.leave()
+    assert any("1 trials" in r.getMessage() and "metatune sync" in r.getMessage() for r in caplog.records)
+    store = MemoryStore()
+    (done,) = sync([folder], lambda destination: store)
+    assert done.sent == 1
+    outbox.drop()
+
+
+def test_catching_up_sends_what_this_process_still_has(folder):
+    store = failing_store()
+    outbox = Outbox(store, pace=QUICK)
+    outbox.open_study(study())
+    outbox.add_trial("study-1", trial(0))
+    outbox.flush()
+    store.failing = False
+    catch_up(store)
+    assert store.trials("study-1") == [trial(0)]
+    outbox.drop()
+
+
+# --- disks
+
+
+def test_a_folder_that_cannot_be_written(folder, caplog):
+    folder.parent.mkdir(exist_ok=True)
+    folder.write_text("a file where the folder should be")  # root may write into read-only folders
+    store = failing_store()
+    outbox = Outbox(store, pace=QUICK)
+    outbox.open_study(study())
+    outbox.add_trial("study-1", trial(0))
+    fallback = folder.parent / "fallback"
+    assert read(files(fallback)[0]).trials == 1
+    assert any(str(fallback) in record.getMessage() for record in caplog.records)
+    outbox.leave()
+    good = MemoryStore()
+    assert [one.sent for one in sync(spool.folders(), lambda destination: good)] == [1]
+    outbox.drop()
+
+
+def test_no_folder_at_all_keeps_the_trials_in_memory(folder, monkeypatch, caplog):
+    folder.write_text("")
+    monkeypatch.setattr(spool, "fallback_folder", lambda: folder / "below")
+    store = MemoryStore()
+    outbox = Outbox(store, pace=QUICK)
+    outbox.open_study(study())
+    outbox.add_trial("study-1", trial(0))
+    assert outbox.flush()
+    assert store.trials("study-1") == [trial(0)]
+    assert any("in memory" in record.getMessage() for record in caplog.records)
+    outbox.drop()
+
+
+def test_somebody_elses_folder_is_not_used(folder, tmp_path, monkeypatch):
+    target = tmp_path / "target"
+    target.mkdir()
+    (tmp_path / "fallback").symlink_to(target)
+    with pytest.raises(PermissionError):
+        SpoolFile(tmp_path / "fallback", PLACE)
+
+
+def child(function):
+    """Run ``function`` in a forked process that ends without clearing up; its exit code, or minus the signal."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            function()
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_full_disk_loses_nothing(folder):
+    """With a limit on the size of files: some lines fit, one is half written, and later there is room again."""
+
+    def work():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        store = failing_store()
+        outbox = Outbox(store, pace=QUICK)
+        outbox.open_study(study())
+        outbox.add_trial("study-1", trial(0))
+        (path,) = files(folder)
+        size = path.stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 500, resource.RLIM_INFINITY))
+        for i in range(1, 6):
+            outbox.add_trial("study-1", trial(i))
+        assert outbox.disk_problem
+        assert len(outbox.waiting()) == 6
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        outbox.add_trial("study-1", trial(6))
+        assert outbox.disk_problem is None
+        assert [e.what for e in read(path).entries][1:] == [trial(i) for i in range(7)]
+        assert not read(path).unreadable
+        os._exit(0)
+
+    assert child(work) == 0
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_process_has_a_file_of_its_own(folder):
+    store = failing_store()
+    outbox = Outbox(store, pace=QUICK)
+    outbox.open_study(study())
+    outbox.add_trial("study-1", trial(0))
+
+    def work():
+        outbox.open_study(study())
+        outbox.add_trial("study-1", trial(1))
+        assert len(files(folder)) == 2
+        os._exit(0)
+
+    assert child(work) == 0
+    good = MemoryStore()
+    assert sorted((one.owned, one.sent) for one in sync([folder], lambda d: good)) == [(False, 1), (True, 0)]
+    assert good.trials("study-1") == [trial(1)]
+    outbox.drop()
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("at", range(1, 16, 2))
+@pytest.mark.parametrize("half", [False, True])
+def test_killed_at_every_write(folder, monkeypatch, at, half):
+    """A process is killed during its write number ``at``; what ``add_trial`` returned for is there, and once."""
+    ended, acknowledged = os.pipe()
+    real, calls = os.write, [0]
+
+    def work():
+        def write(fd, content):
+            if fd == acknowledged:
+                return real(fd, content)
+            calls[0] += 1
+            if calls[0] == at:
+                if half:
+                    real(fd, content[: len(content) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(fd, content)
+
+        os.write = write
+        outbox = Outbox(failing_store(), pace=QUICK)
+        outbox.open_study(study())
+        for i in range(20):
+            outbox.add_trial("study-1", trial(i))
+            real(acknowledged, bytes([i]))
+
+    assert child(work) == -signal.SIGKILL
+    os.close(acknowledged)
+    with os.fdopen(ended, "rb") as pipe:
+        added = list(pipe.read())
+    store = MemoryStore()
+    for _ in range(2):
+        list(sync([folder], lambda destination: store))
+    kept = [one.number for one in store.trials("study-1")] if "study-1" in store.kept else []
+    assert kept[: len(added)] == added
+    assert len(kept) <= len(added) + 1  # the last was whole, but add_trial had not returned
+    assert not files(folder)
+
+
+# --- the recorder
+
+
+def test_an_unusable_store_stops_the_search_and_one_that_is_away_does_not(folder):
+    recorder = Recorder(failing_store(), study(), pace=QUICK)
+    with pytest.raises(StoreError, match="gone"):
+        recorder.open()
+    assert not files(folder)
+
+    class Away(MemoryStore):
+        def open_study(self, record):
+            raise StoreUnavailableError("away", field="store", value=self.uri, remedy="Wait.")
+
+    recorder = Recorder(Away(), study(), pace=QUICK)
+    recorder.open()
+    recorder.add(trial(0))
+    recorder.close("finished")
+    assert recorder.unsaved == (trial(0),)
+    assert recorder.kept
+    assert "away" in str(recorder.problem)
+
+
+def test_ctrl_c_while_the_rest_is_sent_leaves_it_in_the_spool(folder, caplog):
+    store = failing_store()
+    recorder = Recorder(store, study(), pace=Pace(stall=30.0, attempts=10**6))
+    recorder.add(trial(0))
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    recorder.close("finished")
+    assert recorder.unsaved == (trial(0),)
+    assert any("metatune sync" in record.getMessage() for record in caplog.records)
+    recorder._outbox.drop()
+
+
+def test_locks_are_those_of_the_system(folder):
+    """The lock goes with the process, however it ends; no clock decides about it."""
+    path = dead(folder)
+    with spool.locked(path) as fd:
+        assert fd is not None
+        other = os.open(path, os.O_RDWR)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(other)
+    os.utime(path, (0, 2**31))  # a clock that is years off
+    with spool.locked(path) as fd:
+        assert fd is not None
