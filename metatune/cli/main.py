@@ -12,6 +12,7 @@ from metatune.cli.boundary import print_usage_error
 from metatune.cli.demo import demo
 from metatune.cli.doctor import doctor
 from metatune.cli.history import history
+from metatune.cli.importing import app as importing
 from metatune.cli.recommend import recommend
 from metatune.cli.train import train
 from metatune.cli.tune import tune
@@ -61,6 +62,7 @@ app = typer.Typer(
 )
 for function in (demo, tune, recommend, train, history, backtest, doctor):
     app.command()(function)
+app.add_typer(importing, name="import")
 
 
 def _version(wanted: bool) -> None:

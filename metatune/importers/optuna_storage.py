@@ -1,0 +1,176 @@
+"""``import_optuna``: studies of an Optuna storage, a journal file or a database."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from metatune.errors import StoreError, UnknownNameError
+from metatune.history.store import HistoryStore
+from metatune.importers.foreign import ForeignTrial, ImportLog, Origin, finite
+from metatune.importers.intake import Settings, take_in
+from metatune.importers.names import Names
+from metatune.importers.report import ImportReport
+from metatune.metric import Direction, Metric
+from metatune.space import SearchSpace
+from metatune.task import Task
+from metatune.trial import Status
+
+_STATUS: dict[TrialState, Status] = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
+
+
+def import_optuna(
+    storage: str | Path,
+    store: HistoryStore,
+    *,
+    studies: Sequence[str] = (),
+    metric: str | None = None,
+    family: str | None = None,
+    task: Task | str | None = None,
+    names: Names | None = None,
+    dry_run: bool = False,
+) -> ImportReport:
+    """Import ``studies`` (all unless given) of an Optuna ``storage``: a journal file, or the URL of a database.
+
+    ``metric`` names what the studies optimised, ``family`` what they tuned; without, the study's own metric name
+    and the study's name. ``task``: a task with data, whose meta-features are then recorded, or the name of one; the
+    study's name unless given. ``names``: see ``Names.load``.
+
+    Raises ``StoreError`` for a storage that cannot be read, ``UnknownNameError`` for an unknown study.
+    """
+    log = ImportLog()
+    settings = Settings(store, names or Names.load(), task if isinstance(task, Task) else None, dry_run)
+    name = task.name if isinstance(task, Task) else task
+    opened = _opened(storage)
+    trials = _trials(opened, studies, log, settings.names, metric=metric, family=family, task=name)
+    return take_in(trials, log, settings, source=f"Optuna storage {Path(str(storage)).name}")
+
+
+def _opened(storage: str | Path) -> BaseStorage:
+    text = str(storage)
+    try:
+        if "://" not in text:
+            if not Path(text).is_file():
+                raise FileNotFoundError(f"no such file: {text}")
+            return JournalStorage(JournalFileBackend(text))
+        url = make_url(text)
+        # Optuna would make a new database.
+        if url.drivername.startswith("sqlite") and not Path(url.database or "").is_file():
+            raise FileNotFoundError(f"no such file: {url.database}")
+        return RDBStorage(text)
+    except (OSError, ImportError, SQLAlchemyError, RuntimeError, ValueError, KeyError) as error:
+        raise StoreError(
+            f"not an Optuna storage that can be read ({str(error).splitlines()[0]})",
+            field="storage",
+            value=text if "://" not in text else make_url(text).render_as_string() if "@" in text else text,
+            remedy="Give the path of a journal file, or a URL such as sqlite:///study.db; `optuna storage upgrade` "
+            "brings an old database up to date.",
+        ) from error
+
+
+def _trials(
+    storage: BaseStorage,
+    wanted: Sequence[str],
+    log: ImportLog,
+    names: Names,
+    *,
+    metric: str | None,
+    family: str | None,
+    task: str | None,
+) -> Iterator[ForeignTrial]:
+    studies = {study.study_name: study for study in storage.get_all_studies()}
+    for name in wanted:
+        if name not in studies:
+            raise UnknownNameError.of("study", name, studies)
+    for name in wanted or studies:
+        study = studies[name]
+        found = storage.get_all_trials(study._study_id, deepcopy=False)
+        if len(study.directions) != 1:
+            log.skip("several objectives: metatune learns from one", len(found))
+            continue
+        space = _space_of(found)
+        if space is None:
+            log.skip("no parameters", len(found))
+            continue
+        judged, sign = _metric(study, metric, names)
+        origin = Origin("optuna", name, task or name, family or name, judged, name, space)
+        for trial in found:
+            if trial.state in _STATUS:
+                yield _foreign(trial, origin, sign)
+            else:
+                log.skip("not finished: waiting or running")
+
+
+def _metric(study: FrozenStudy, given: str | None, names: Names) -> tuple[Metric, float]:
+    direction: Direction = "maximize" if study.direction is StudyDirection.MAXIMIZE else "minimize"
+    own = (study.system_attrs or {}).get("study:metric_names") or ["objective"]
+    objective = names.objective(given or str(own[0]), direction)
+    assert objective is not None  # the direction is known
+    return objective.metric, objective.sign
+
+
+def _foreign(trial: FrozenTrial, origin: Origin, sign: float) -> ForeignTrial:
+    reported = [(s, float(v)) for s, v in sorted(trial.intermediate_values.items()) if finite(v) is not None]
+    status = _STATUS[trial.state]
+    value = finite(trial.value) if trial.values else None
+    if status == "pruned" and value is None and reported:
+        value = reported[-1][1]
+    if status == "failed" or (status == "complete" and value is None):
+        status, value = "failed", None
+    started = trial.datetime_start
+    return ForeignTrial(
+        origin=origin,
+        id=f"{origin.study}/{trial.number}/{started.isoformat() if started else ''}",
+        parameters=trial.params,
+        status=status,
+        value=None if value is None else sign * value,
+        curve=_curve(reported, sign),
+        reported=tuple((step, sign * score) for step, score in reported),
+        seconds=trial.duration.total_seconds() if trial.duration else float("nan"),
+        started=started.timestamp() if started else float("nan"),
+        error=str(trial.system_attrs.get("fail_reason", "failed in Optuna")) if status == "failed" else None,
+    )
+
+
+def _curve(reported: Sequence[tuple[int, float]], sign: float) -> tuple[float, ...]:
+    """The reported values as a curve, if they are of every step from the first."""
+    steps = [step for step, _ in reported]
+    if len(steps) < 2 or steps[0] not in (0, 1) or steps != list(range(steps[0], steps[0] + len(steps))):
+        return ()
+    return tuple(sign * value for _, value in reported)
+
+
+def _space_of(trials: Sequence[FrozenTrial]) -> SearchSpace | None:
+    """The smallest space that holds the distributions of all ``trials``."""
+    found: dict[str, BaseDistribution] = {}
+    for trial in trials:
+        for name, distribution in trial.distributions.items():
+            known = found.get(name)
+            found[name] = distribution if known is None or known == distribution else _joined(known, distribution)
+    return SearchSpace(found) if found else None
+
+
+def _joined(a: Any, b: Any) -> BaseDistribution:
+    """A distribution that holds both; of two kinds that do not mix, ``a``."""
+    if isinstance(a, CategoricalDistribution) and isinstance(b, CategoricalDistribution):
+        extra = [choice for choice in b.choices if choice not in a.choices]
+        return CategoricalDistribution((*a.choices, *extra))
+    if isinstance(a, CategoricalDistribution) or isinstance(b, CategoricalDistribution):
+        return a if isinstance(a, CategoricalDistribution) else b
+    low, high, log = min(a.low, b.low), max(a.high, b.high), a.log and b.log
+    if isinstance(a, IntDistribution) and isinstance(b, IntDistribution):
+        same_grid = a.step == b.step and (a.low - b.low) % a.step == 0
+        return IntDistribution(low, high, log=log, step=a.step if same_grid else 1)
+    return FloatDistribution(float(low), float(high), log=log)
