@@ -3,12 +3,7 @@
 ``python stranger.py URI FOLDER PART...`` fills one experiment per part.
 """
 
-import os
 import sys
-import warnings
-
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-warnings.filterwarnings("ignore")
 
 import mlflow
 import numpy as np

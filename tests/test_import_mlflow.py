@@ -24,7 +24,7 @@ STRANGER = Path(__file__).with_name("stranger.py")
 
 def logged(folder: Path, *parts: str) -> str:
     uri = f"sqlite:///{folder}/runs.db"
-    command = [sys.executable, str(STRANGER), uri, str(folder), *parts]
+    command = [sys.executable, "-W", "ignore", str(STRANGER), uri, str(folder), *parts]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr
     return uri
@@ -166,7 +166,7 @@ def test_the_metric_must_be_named_where_several_could_be_meant(client: MlflowCli
     assert imported(uri, "several")[0].skipped == {
         "several metrics (precision, recall): say with --metric which one counts": 1
     }
-    _, [(study, [trial])] = imported(uri, "several", metric="recall")
+    _, [(_, [trial])] = imported(uri, "several", metric="recall")
     assert (trial.value, dict(trial.metrics)) == (0.9, {"precision": 0.1})
 
 

@@ -258,17 +258,30 @@ def _names(aliases: Path | None) -> "Names":
 
 
 def _task(data: Path | None, target: str | None, name: str | None) -> "Task | None":
+    from metatune.errors import UsageError
+
     if data is None and target is not None:
-        raise typer.BadParameter("names a column of --data, which is missing", param_hint="--target")
+        raise UsageError(
+            "a column of the data, which were not given",
+            field="--target",
+            value=target,
+            remedy="Add --data FILE, or leave --target out.",
+        )
     return None if data is None else options.read_task(data, target, name=name)
 
 
 def _mappings(path: Path | None, **given: Any) -> "tuple[RunMapping, ...]":
     """What the options say, or the file; both at once is not clear."""
+    from metatune.errors import UsageError
     from metatune.importers.mapping import RunMapping, read_mappings
 
     if path is None:
         return (RunMapping(**given),)
     if any(value is not None for value in given.values()):
-        raise typer.BadParameter("says all of this itself: leave the other options out", param_hint="--mapping")
+        raise UsageError(
+            "not together with other options on what the trials mean",
+            field="--mapping",
+            value=str(path),
+            remedy="Write those into the file.",
+        )
     return read_mappings(path)
