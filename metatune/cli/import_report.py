@@ -73,8 +73,8 @@ def _left_out(report: "ImportReport") -> list[RenderableType]:
 
 def _parameters(report: "ImportReport") -> list[RenderableType]:
     other = defaultdict(list)
-    for family, names in report.aliases.items():
-        for name, ours in names.items():
+    for family, aliases in report.aliases.items():
+        for name, ours in aliases.items():
             other[family, ours].append(name)
     made = table("family", "parameter", "values", "was called")
     for family, types in report.types.items():

@@ -56,7 +56,7 @@ app = typer.Typer(help="Bring into the history what other tools recorded.", no_a
 
 @app.command("mlflow")
 @command
-def import_mlflow(
+def from_mlflow(
     uri: Annotated[
         str | None, typer.Argument(help="Where the runs are; where the history is unless given.", show_default=False)
     ] = None,
@@ -87,14 +87,14 @@ def import_mlflow(
     as_json: options.AsJson = False,
 ) -> Answer:
     """MLflow runs: autologged by scikit-learn's searches, LightGBM, XGBoost or Keras, or logged by hand."""
-    from metatune import importers
+    from metatune.importers import import_mlflow
 
     given = _mappings(
         mapping, metric=metric, direction=direction, family=family, task=task, dataset_tag=dataset_tag,
         parameters=_listed(parameters) or None,
     )  # fmt: skip
     with console().status("Reading runs"):
-        report = importers.import_mlflow(
+        report = import_mlflow(
             uri or tracking_uri,
             options.open_store(tracking_uri, into),
             experiments=experiment or (),
@@ -108,7 +108,7 @@ def import_mlflow(
 
 @app.command("optuna")
 @command
-def import_optuna(
+def from_optuna(
     storage: Annotated[str, typer.Argument(help="A journal file, or a URL such as sqlite:///study.db.")],
     study: Annotated[list[str] | None, typer.Option(help="This study only; may be repeated.")] = None,
     metric: Metric = None,
@@ -123,10 +123,10 @@ def import_optuna(
     as_json: options.AsJson = False,
 ) -> Answer:
     """Optuna studies, with their spaces, directions and intermediate values."""
-    from metatune import importers
+    from metatune.importers import import_optuna
 
     with console().status("Reading studies"):
-        report = importers.import_optuna(
+        report = import_optuna(
             storage,
             options.open_store(tracking_uri, into),
             studies=study or (),
@@ -141,7 +141,7 @@ def import_optuna(
 
 @app.command("kerastuner")
 @command
-def import_kerastuner(
+def from_kerastuner(
     directory: Annotated[Path, typer.Argument(help="A folder below which there are trial_*/trial.json.")],
     metric: Metric = None,
     family: Family = None,
@@ -155,10 +155,10 @@ def import_kerastuner(
     as_json: options.AsJson = False,
 ) -> Answer:
     """KerasTuner searches, from their folders."""
-    from metatune import importers
+    from metatune.importers import import_kerastuner
 
     with console().status("Reading trials"):
-        report = importers.import_kerastuner(
+        report = import_kerastuner(
             directory,
             options.open_store(tracking_uri, into),
             metric=metric,
@@ -172,7 +172,7 @@ def import_kerastuner(
 
 @app.command("ray")
 @command
-def import_ray(
+def from_ray(
     directory: Annotated[Path, typer.Argument(help="A folder below which the trials have a params.json each.")],
     metric: Metric = None,
     direction: Direction = None,
@@ -187,10 +187,10 @@ def import_ray(
     as_json: options.AsJson = False,
 ) -> Answer:
     """Ray Tune experiments, from their folders; pickled files are not opened."""
-    from metatune import importers
+    from metatune.importers import import_ray
 
     with console().status("Reading trials"):
-        report = importers.import_ray(
+        report = import_ray(
             directory,
             options.open_store(tracking_uri, into),
             metric=metric,
@@ -205,7 +205,7 @@ def import_ray(
 
 @app.command("table")
 @command
-def import_table(
+def from_table(
     file: Annotated[Path, typer.Argument(help="A CSV or Parquet file with one trial a row.")],
     metric: Annotated[str, typer.Option("--metric", "-m", help="The column with the score.", rich_help_panel=_MEANING)],
     direction: Direction = None,
@@ -224,10 +224,10 @@ def import_table(
     as_json: options.AsJson = False,
 ) -> Answer:
     """Trials in a CSV or Parquet file."""
-    from metatune import importers
+    from metatune.importers import import_table
 
     with console().status("Reading rows"):
-        report = importers.import_table(
+        report = import_table(
             file,
             options.open_store(tracking_uri, into),
             metric=metric,
@@ -258,17 +258,30 @@ def _names(aliases: Path | None) -> "Names":
 
 
 def _task(data: Path | None, target: str | None, name: str | None) -> "Task | None":
+    from metatune.errors import UsageError
+
     if data is None and target is not None:
-        raise typer.BadParameter("names a column of --data, which is missing", param_hint="--target")
+        raise UsageError(
+            "a column of the data, which were not given",
+            field="--target",
+            value=target,
+            remedy="Add --data FILE, or leave --target out.",
+        )
     return None if data is None else options.read_task(data, target, name=name)
 
 
 def _mappings(path: Path | None, **given: Any) -> "tuple[RunMapping, ...]":
     """What the options say, or the file; both at once is not clear."""
+    from metatune.errors import UsageError
     from metatune.importers.mapping import RunMapping, read_mappings
 
     if path is None:
         return (RunMapping(**given),)
     if any(value is not None for value in given.values()):
-        raise typer.BadParameter("says all of this itself: leave the other options out", param_hint="--mapping")
+        raise UsageError(
+            "not together with other options on what the trials mean",
+            field="--mapping",
+            value=str(path),
+            remedy="Write those into the file.",
+        )
     return read_mappings(path)

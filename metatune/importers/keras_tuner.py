@@ -146,6 +146,7 @@ def _foreign(raw: Mapping[str, Any], origin: Origin, objective: Objective, names
     value = observed[-1][1] if value is None and observed else value
     failed = raw["status"] in _FAILED or value is None
     epochs = _epochs(raw)
+    resumed = raw["hyperparameters"]["values"].get("tuner/initial_epoch", 0) != 0  # its steps count from there
     partial = 0 < epochs < longest  # Hyperband: not promoted to the full number of epochs
     values = {k: v for k, v in raw["hyperparameters"]["values"].items() if not k.startswith(_INTERNAL)}
     assert origin.space is not None
@@ -158,7 +159,7 @@ def _foreign(raw: Mapping[str, Any], origin: Origin, objective: Objective, names
         value=None if failed or value is None else objective.sign * value,
         metrics={} if failed else _others(raw, objective, names),
         curve=tuple(objective.sign * score for _, score in observed) if len(observed) > 1 else (),
-        best_step=best + 1 if isinstance(best, int) and not failed else None,
+        best_step=best + 1 if isinstance(best, int) and not failed and not resumed else None,
         fidelity=epochs / longest if partial else 1.0,
         error=_last_line(raw.get("message")) if failed else None,
     )

@@ -86,6 +86,8 @@ def _trials(
         for folder in folders:
             if not folder.results and folder.error is None:
                 log.skip("no result yet")
+            elif folder.error is None and folder.results[-1].get("done") is False:
+                log.skip("not finished")
             elif not folder.parameters:
                 log.skip("no parameters")
             else:

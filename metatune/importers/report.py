@@ -27,9 +27,9 @@ class ImportReport:
     """What was imported from ``source``, and what was not.
 
     ``skipped`` counts records left out, by reason; ``refused`` those that had training scores only, by the name of
-    one. ``aliases`` maps, per family, other names of parameters to those that are used now. ``types`` holds, per family,
-    each parameter's type and range; ``inferred`` names the families whose types were inferred from the values. ``ignored``
-    maps parameters that were left out to the reason. With ``dry_run``, nothing was written.
+    one. ``aliases`` maps, per family, other names of parameters to those that are used now. ``types`` holds, per
+    family, each parameter's type and range; ``inferred`` names the families whose types were inferred from the values.
+    ``ignored`` maps parameters that were left out to the reason. With ``dry_run``, nothing was written.
     """
 
     source: str

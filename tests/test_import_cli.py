@@ -1,0 +1,98 @@
+"""``metatune import`` as it is typed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from sklearn.datasets import load_iris
+from typer.testing import CliRunner, Result
+
+from metatune.cli.main import app
+from metatune.history.mlflow_store import MLflowStore
+
+DATA = Path(__file__).with_name("data")
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty history; making one takes seconds."""
+    store = MLflowStore(f"sqlite:///{tmp_path_factory.mktemp('empty') / 'mlflow.db'}")
+    with store._boundary():
+        pass
+    return Path(store.uri.removeprefix("sqlite:///"))
+
+
+@pytest.fixture
+def history(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    shutil.copy(database, tmp_path / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("COLUMNS", "160")
+    pd.DataFrame({"lr": [0.1, 0.01, 0.01], "seed": [1, 2, 3], "acc": [0.7, 0.9, 0.9]}).to_csv("trials.csv", index=False)
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(app, ["import", *words])
+
+
+def test_a_stranger_reads_what_came_in_and_what_was_made_of_it(history: str) -> None:
+    result = run("table", "trials.csv", "--metric", "acc", "--family", "svm")
+    assert result.exit_code == 0
+    text = " ".join(result.stdout.split())
+    assert "Imported 2 trials from table trials.csv; 1 duplicate merged" in text
+    assert "accuracy (higher is better)" in text
+    assert "learning_rate float [0.01, 0.1] log lr" in text
+    assert "Ignored, not a hyperparameter: seed." in text
+    [(study, trials)] = MLflowStore(history).records()
+    assert (study.family, study.strategy, len(trials)) == ("svm", "table", 2)
+    again = run("table", "trials.csv", "--metric", "acc", "--family", "svm")
+    assert again.exit_code == 0
+    assert "Imported 0 trials" in again.stdout
+    assert "2 were in the history already" in again.stdout
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(history: str) -> None:
+    result = run("ray", str(DATA / "ray"), "--dry-run", "--json")
+    found = json.loads(result.stdout)
+    assert (found["imported"], found["dry_run"], found["aliases"]) == (5, True, {"tune_demo": {"lr": "learning_rate"}})
+    assert list(MLflowStore(history).records()) == []
+
+
+def test_data_bring_meta_features(history: str) -> None:
+    load_iris(as_frame=True).frame.to_csv("iris.csv", index=False)
+    result = run("kerastuner", str(DATA / "kerastuner" / "random"), "--data", "iris.csv", "--target", "target")
+    assert result.exit_code == 0
+    [(study, trials)] = MLflowStore(history).records()
+    assert (study.task.name, study.task.n_rows, len(trials)) == ("iris", 150, 6)
+    assert study.task.metafeatures
+
+
+def test_what_could_not_be_imported_is_no_success(history: str) -> None:
+    assert run("kerastuner", str(DATA / "kerastuner" / "random"), "--metric", "accuracy").exit_code == 6
+    assert run("kerastuner", "nowhere").exit_code == 2
+    assert run("table", "trials.csv", "--metric", "seed").exit_code == 2
+    assert run("table", "trials.csv", "--metric", "acc", "--target", "x").exit_code == 2
+    assert run("optuna", "none.log").exit_code == 4
+    assert run("mlflow", "sqlite:///none.db").exit_code == 4
+    refused = run("mlflow", "--metric", "train_auc", "--json")
+    assert refused.exit_code == 2
+    assert "training rows" in json.loads(refused.stdout)["error"]["problem"]
+
+
+def test_names_from_a_source_cannot_steer_the_terminal(history: str) -> None:
+    frame = pd.DataFrame({"a\x1b[31m": [1, 2], "[bold]b": [1, 3], "acc": [0.1, 0.2], "on": ["\x1b]0;x\x07"] * 2})
+    frame.to_csv("evil.csv", index=False)
+    result = run("table", "evil.csv", "--metric", "acc", "--task-column", "on", "--dry-run")
+    assert result.exit_code == 0
+    assert "\x1b" not in result.stdout
+    assert "[bold]b" in result.stdout
+
+
+@pytest.mark.parametrize("command", ["", "mlflow", "optuna", "kerastuner", "ray", "table"])
+def test_help_names_every_source(command: str) -> None:
+    result = run(*([command] if command else []), "--help")
+    assert result.exit_code == 0
+    assert "Usage" in result.stdout

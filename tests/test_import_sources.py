@@ -1,0 +1,305 @@
+"""Importing Optuna, KerasTuner, Ray Tune and tables; the folders in ``tests/data`` were written by the tools."""
+
+import json
+import math
+import shutil
+import warnings
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+from memory_store import MemoryStore
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from sklearn.datasets import load_iris
+
+from metatune.errors import DataError, StoreError, UnknownNameError, UsageError
+from metatune.importers import Names, import_kerastuner, import_optuna, import_ray, import_table
+from metatune.space import Condition
+from metatune.task import Task
+
+DATA = Path(__file__).with_name("data")
+
+
+def taken(read, source, **options):
+    store = MemoryStore()
+    report = read(source, store, **options)
+    again = read(source, store, **options)
+    assert (again.imported, again.known) == (0, report.imported)
+    return report, {study.family: (study, store.trials(study.id)) for study in store.studies()}
+
+
+# --- Optuna
+
+
+def objective(trial: optuna.Trial) -> float:
+    x = trial.suggest_float("lr", 1e-4, 1.0, log=True)
+    kind = trial.suggest_categorical("kind", ["a", "b", None])
+    depth = trial.suggest_int("depth", 2, 8, step=2) if kind == "a" else 0
+    for step in range(3):
+        trial.report(x + step, step)
+        if trial.number == 3:
+            raise optuna.TrialPruned
+    if trial.number == 4:
+        raise ValueError("diverged")
+    return x + depth
+
+
+def filled(storage) -> None:
+    study = optuna.create_study(storage=storage, study_name="mine", sampler=optuna.samplers.RandomSampler(0))
+    study.optimize(objective, n_trials=8, catch=ValueError)
+    study.ask()
+    both = optuna.create_study(storage=storage, study_name="both", directions=["minimize", "maximize"])
+    both.optimize(lambda trial: (trial.suggest_float("x", 0, 1), 1.0), n_trials=2)
+
+
+@pytest.fixture(params=["journal", "sqlite"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if request.param == "journal":
+            filled(JournalStorage(JournalFileBackend(str(tmp_path / "study.log"))))
+            return str(tmp_path / "study.log")
+        filled(f"sqlite:///{tmp_path}/study.db")
+        return f"sqlite:///{tmp_path}/study.db"
+
+
+def test_an_optuna_study_is_imported_whole(storage: str) -> None:
+    report, found = taken(import_optuna, storage, metric="rmse", family="tree")
+    study, trials = found["tree"]
+    assert report.skipped == {
+        "several objectives: metatune learns from one": 2,
+        "not finished: waiting or running": 1,
+    }
+    assert (study.task.name, study.task.metric.name, study.task.metric.direction) == ("mine", "rmse", "minimize")
+    assert list(study.space) == ["learning_rate", "kind", "max_depth"]
+    assert (study.space["learning_rate"].low, study.space["learning_rate"].log) == (1e-4, True)
+    assert study.space["kind"].choices == ("a", "b", None)
+    assert study.space["max_depth"].step == 2
+    assert [trial.status for trial in trials] == ["complete"] * 3 + ["pruned", "failed"] + ["complete"] * 3
+    first, pruned, failed = trials[0], trials[3], trials[4]
+    rate = first.configuration["learning_rate"]
+    assert first.value == rate + first.configuration.get("max_depth", 0)
+    assert first.curve == (rate, rate + 1, rate + 2)
+    assert pruned.value == pruned.configuration["learning_rate"]
+    assert pruned.reported == ((0, pruned.value),)
+    assert failed.value is None
+    assert first.seconds >= 0
+    assert first.started > 1e9
+
+
+def test_a_study_that_is_not_there_is_named(storage: str) -> None:
+    with pytest.raises(UnknownNameError, match="mine"):
+        import_optuna(storage, MemoryStore(), studies=["mime"])
+
+
+@pytest.mark.parametrize("address", ["none.log", "sqlite:///none.db", "sqlite:///text.db", "nonsense://x"])
+def test_what_is_no_optuna_storage_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text.db").write_text("a text, not a database, of some length" * 40)
+    with pytest.raises(StoreError, match="storage"):
+        import_optuna(address, MemoryStore())
+    assert [path.name for path in tmp_path.iterdir()] == ["text.db"]
+
+
+def test_the_password_of_a_storage_is_not_shown() -> None:
+    with pytest.raises(StoreError) as caught:
+        import_optuna("nonsense://me:secret@host/db", MemoryStore())
+    assert "secret" not in str(caught.value)
+
+
+# --- KerasTuner
+
+
+def test_a_search_of_kerastuner_is_imported_with_space_and_scores() -> None:
+    report, found = taken(import_kerastuner, DATA / "kerastuner" / "random")
+    study, trials = found["random"]
+    assert (study.task.metric.name, study.task.metric.direction) == ("accuracy", "maximize")
+    assert [trial.status for trial in trials].count("failed") == 1
+    assert report.aliases == {"random": {"layers": "n_layers", "lr": "learning_rate"}}
+    assert study.space.conditions == {"units_1": Condition("n_layers", (2,))}
+    assert (study.space["units_0"].step, study.space["learning_rate"].log) == (4, True)
+    raw = json.loads((DATA / "kerastuner/random/trial_2/trial.json").read_text())
+    best = max((trial for trial in trials if trial.value is not None), key=lambda trial: trial.value)
+    assert (best.value, best.best_step) == (raw["score"], raw["best_step"] + 1)
+    assert set(best.metrics) == {"loss"}
+    failed = next(trial for trial in trials if trial.status == "failed")
+    assert "too fast" in failed.error
+    assert all(study.space.contains(trial.configuration) for trial in trials)
+
+
+def test_trials_that_hyperband_did_not_promote_are_pruned() -> None:
+    _, found = taken(import_kerastuner, DATA / "kerastuner" / "hyperband", family="net", task="blobs")
+    study, trials = found["net"]
+    assert study.task.name == "blobs"
+    assert study.task.metric.direction == "minimize"
+    assert {(t.status, t.fidelity) for t in trials if t.value is not None} == {
+        ("pruned", 0.25), ("pruned", 0.5), ("complete", 1.0),
+    }  # fmt: skip
+    assert not any(name.startswith("tuner/") for name in study.space)
+
+
+def test_two_searches_with_equal_identifiers_are_kept_apart() -> None:
+    report, found = taken(import_kerastuner, DATA / "kerastuner")
+    assert set(found) == {"random", "hyperband"}
+    assert report.imported == 11
+
+
+def test_the_metric_of_the_training_rows_does_not_count() -> None:
+    report, found = taken(import_kerastuner, DATA / "kerastuner" / "random", metric="accuracy")
+    assert not found
+    assert report.skipped == {"no score of validation rows": 6}
+    with pytest.raises(UsageError, match="val_loss"):
+        import_kerastuner(DATA / "kerastuner" / "random", MemoryStore(), metric="auc")
+
+
+def test_damaged_trials_are_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "random"
+    shutil.copytree(DATA / "kerastuner" / "random", folder)
+    (folder / "trial_0" / "trial.json").write_text('{"trial_id": "0", "hyperpar')
+    (folder / "trial_1" / "trial.json").write_text("[1, 2]")
+    report, _ = taken(import_kerastuner, folder)
+    assert (report.imported, dict(report.skipped)) == (4, {"not a trial of KerasTuner, or cut off": 2})
+
+
+# --- Ray Tune
+
+
+def test_an_experiment_of_ray_is_imported() -> None:
+    report, found = taken(import_ray, DATA / "ray")
+    study, trials = found["tune_demo"]
+    assert (study.task.metric.name, study.task.metric.direction) == ("accuracy", "maximize")
+    assert [trial.status for trial in trials] == ["complete", "failed", "complete", "pruned", "complete"]
+    assert [trial.fidelity for trial in trials] == [1.0, 1.0, 1.0, 0.25, 1.0]
+    assert trials[1].error == "ValueError: diverged"
+    assert set(study.space) == {"learning_rate", "net/act", "net/depth"}
+    assert len(trials[0].curve) == 4
+    assert trials[0].value == trials[0].curve[-1]
+    assert any(note.startswith("fn:") for note in report.notes)
+
+
+def test_results_of_ray_can_come_from_the_csv_file(tmp_path: Path) -> None:
+    shutil.copytree(DATA / "ray", tmp_path / "ray")
+    lines = {}
+    for path in tmp_path.rglob("result.json"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        lines[path.parent.name] = rows
+        path.unlink()
+        if rows:
+            pd.DataFrame(rows).drop(columns="config").to_csv(path.with_name("progress.csv"), index=False)
+    _, found = taken(import_ray, tmp_path / "ray")
+    _, expected = taken(import_ray, DATA / "ray")
+    assert found["tune_demo"][1][0].curve == expected["tune_demo"][1][0].curve
+
+
+def test_nothing_that_ray_pickled_is_opened(tmp_path: Path) -> None:
+    target = tmp_path / "touched"
+    shutil.copytree(DATA / "ray", tmp_path / "ray")
+    hostile = f"cposix\nsystem\n(S'touch {target}'\ntR.".encode()
+    for path in list(tmp_path.rglob("params.json")):
+        path.with_name("params.pkl").write_bytes(hostile)
+        raw = json.loads(path.read_text()) | {"fn": {"_type": "CLOUDPICKLE_FALLBACK", "_value": hostile.hex()}}
+        path.write_text(json.dumps(raw))
+    _, found = taken(import_ray, tmp_path / "ray")
+    assert not target.exists()
+    assert "fn" not in found["tune_demo"][0].space
+
+
+def test_a_trial_of_ray_that_still_runs_is_left_for_later(tmp_path: Path) -> None:
+    shutil.copytree(DATA / "ray", tmp_path / "ray")
+    path = next(tmp_path.rglob("*00000/result.json"))
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:2]) + '\n{"val_acc": 0.9, "tim')
+    report, _ = taken(import_ray, tmp_path / "ray")
+    assert (report.imported, dict(report.skipped)) == (4, {"not finished": 1})
+
+
+def test_ray_must_be_told_a_metric_that_nobody_knows(tmp_path: Path) -> None:
+    folder = tmp_path / "exp" / "trial"
+    folder.mkdir(parents=True)
+    (folder / "params.json").write_text('{"a": 1}')
+    (folder / "result.json").write_text('{"profit": 3.0, "done": true}\n')
+    with pytest.raises(UsageError, match="profit"):
+        import_ray(tmp_path, MemoryStore())
+    with pytest.raises(UsageError, match="direction"):
+        import_ray(tmp_path, MemoryStore(), metric="profit")
+    assert import_ray(tmp_path, MemoryStore(), metric="profit", direction="maximize").imported == 1
+
+
+@pytest.mark.parametrize("read", [import_kerastuner, import_ray])
+def test_a_folder_of_something_else_is_refused(read, tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(UsageError, match="folder"):
+            read(folder, MemoryStore())
+
+
+# --- tables
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    frame = pd.DataFrame(
+        {
+            "set": ["a", "a", "b", "b", "b"],
+            "lr": [0.1, 0.01, 0.001, 0.1, 0.1],
+            "depth": [3, None, 5, 2, 2],
+            "kind": ["x", "y", "x", "y", "y"],
+            "rmse": [1.0, 2.0, None, 4.0, 4.0],
+        }
+    )
+    frame.to_csv(tmp_path / "trials.csv", index=False)
+    frame.to_parquet(tmp_path / "trials.parquet")
+    return tmp_path / "trials.csv"
+
+
+def test_a_table_gives_a_study_for_each_task(table: Path) -> None:
+    store = MemoryStore()
+    report = import_table(table, store, metric="rmse", task_column="set", family="tree")
+    assert (report.imported, report.merged) == (4, 1)
+    found = {study.task.name: (study, store.trials(study.id)) for study in store.studies()}
+    study, trials = found["b"]
+    assert study.task.metric.direction == "minimize"
+    assert [(trial.status, trial.value) for trial in trials] == [("failed", None), ("complete", 4.0)]
+    assert trials[1].configuration == {"learning_rate": 0.1, "max_depth": 2, "kind": "y"}
+    assert isinstance(trials[1].configuration["max_depth"], int)
+    assert "max_depth" not in found["a"][1][1].configuration
+    assert found["a"][0].space == study.space
+    same = import_table(table.with_suffix(".parquet"), store, metric="rmse", task_column="set", family="tree")
+    assert (same.imported, same.known) == (0, 4)
+
+
+def test_only_the_named_parameters_are_taken(table: Path) -> None:
+    _, found = taken(import_table, table, metric="rmse", parameters=["lr"])
+    assert set(found["trials"][0].space) == {"learning_rate"}
+
+
+def test_wrong_columns_are_refused(table: Path) -> None:
+    for options in ({"metric": "mse"}, {"metric": "kind"}, {"metric": "rmse", "task_column": "sets"},
+                    {"metric": "rmse", "parameters": ["learning"]}, {"metric": "train_rmse"}):  # fmt: skip
+        with pytest.raises((UsageError, DataError)):
+            import_table(table, MemoryStore(), **options)
+
+
+def test_a_task_with_data_has_its_metafeatures(table: Path) -> None:
+    X, y = load_iris(return_X_y=True)
+    task = Task.from_arrays(X, y, name="iris")
+    store = MemoryStore()
+    import_table(table, store, metric="rmse", direction="minimize", task=task)
+    [study] = store.studies()
+    assert study.task.fingerprint == task.fingerprint
+    assert (study.task.kind, study.task.n_rows) == ("multiclass", 150)
+    assert len(study.task.metafeatures) > 20
+    assert study.task.metric.name == "rmse"
+
+
+def test_other_names_can_be_added(table: Path, tmp_path: Path) -> None:
+    file = tmp_path / "names.toml"
+    file.write_text(
+        '[parameters]\nsort = ["kind"]\n[ignored]\nparameters = ["depth"]\n[metrics.maximize]\ngain = ["rmse"]'
+    )
+    _, found = taken(import_table, table, metric="rmse", names=Names.load(file))
+    study, trials = found["trials"]
+    assert set(study.space) == {"learning_rate", "sort", "set"}
+    assert (study.task.metric.name, study.task.metric.direction) == ("gain", "maximize")
+    assert all(math.isfinite(trial.value) for trial in trials if trial.status == "complete")
