@@ -151,6 +151,26 @@ class MLflowStore:
             running = (run for run in self._runs(client, "study") if run.info.status == "RUNNING")
             return [study.id for _, study in self._decoded(running, _decoded_study)]
 
+    def identity(self) -> str | None:
+        """What tells this experiment from another one that had its name; ``None`` if it does not exist."""
+        if self._absent():
+            return None
+        with self._boundary() as client:
+            known = self._known_experiment(client)
+            return None if known is None else f"{known}/{client.get_experiment(known).creation_time}"
+
+    def search(self, condition: str, *, order: str, limit: int, deleted: bool = False) -> list[Run]:
+        """At most ``limit`` runs that fulfil ``condition`` (MLflow's filter), by their time ``order``."""
+        if self._absent():
+            return []
+        with self._boundary() as client:
+            experiment = self._known_experiment(client)
+            if experiment is None:
+                return []
+            view = ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
+            by = [f"attributes.{order} ASC"]
+            return list(client.search_runs([experiment], condition, view, max_results=limit, order_by=by))
+
     def _decoded(self, runs: Iterable[Run], decode: Callable[[Run], _Record]) -> list[tuple[Run, _Record]]:
         """The readable ones of ``runs``; one warning names those that are not and were not named before."""
         found, failed = [], {}

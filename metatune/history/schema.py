@@ -37,7 +37,8 @@ SCHEMA, RECORD, STUDY_ID, TRIAL_KEY = (
     "metatune.study",
     "metatune.trial_key",
 )
-_DOCUMENT = "metatune.document"
+#: Beginning of the names of the tags that hold the document.
+DOCUMENT = "metatune.document"
 _LEGAL = r"\w./ \-"
 
 
@@ -229,7 +230,7 @@ def _readable(tags: Mapping[str, str]) -> dict[str, str]:
 
 def _split(document: str) -> dict[str, str]:
     parts = [document[i : i + TAG_LIMIT] for i in range(0, len(document), TAG_LIMIT)]
-    return {f"{_DOCUMENT}.{i}": part for i, part in enumerate(parts)} | {f"{_DOCUMENT}.parts": str(len(parts))}
+    return {f"{DOCUMENT}.{i}": part for i, part in enumerate(parts)} | {f"{DOCUMENT}.parts": str(len(parts))}
 
 
 def _joined(tags: Mapping[str, str], source: str) -> str:
@@ -243,7 +244,7 @@ def _joined(tags: Mapping[str, str], source: str) -> str:
             remedy="Update metatune on this machine to the version that wrote it.",
         )
     try:
-        return "".join(tags[f"{_DOCUMENT}.{i}"] for i in range(int(tags[f"{_DOCUMENT}.parts"])))
+        return "".join(tags[f"{DOCUMENT}.{i}"] for i in range(int(tags[f"{DOCUMENT}.parts"])))
     except (KeyError, ValueError) as error:
         raise _damaged(source, "record", sorted(tags), error) from error
 
