@@ -20,7 +20,7 @@ from metatune.segments import SegmentFolder, SupersededError, Version
 from metatune.snapshot import Snapshot
 
 #: How far clocks of the machines that write may be apart (milliseconds) without a run being seen late.
-OVERLAP = 15 * 60 * 1000
+OVERLAP = 10 * 60 * 1000
 #: After how many seconds all runs are compared again, for edits, deletions and worse clocks.
 COMPARE_AFTER = 24 * 3600.0
 #: Names the folder in which copies are kept, instead of the user's cache folder.

@@ -65,7 +65,7 @@ def studies(n_trials: int) -> Iterator[tuple[StudyRecord, list[Trial]]]:
             metafeatures={f"feature_{k}": float(v) for k, v in enumerate(rng.normal(size=60))},
         )
         study = StudyRecord(
-            task=task, family=f"family-{i % 4}", space=SPACE, id=f"study-{i:06d}", created=BEGIN + 500 * i
+            task=task, family=f"family-{i % 4}", space=SPACE, id=f"study-{i:06d}", created=BEGIN + 2_000 * i
         )
         configurations = SPACE.sample(min(TRIALS_PER_STUDY, n_trials - first), rng)
         yield study, [_trial(rng, study, number, values) for number, values in enumerate(configurations)]
@@ -83,7 +83,7 @@ def _trial(rng: np.random.Generator, study: StudyRecord, number: int, values: Co
         key=f"{study.id}-{number}",
         seconds=float(rng.random()),
         origin="model",
-        started=study.created + 2 * number,
+        started=study.created + 10 * number,
     )
 
 
@@ -96,7 +96,7 @@ def runs(n_trials: int) -> Iterator[Row]:
         data = schema.encode_study(study)
         started = int(1000 * study.created)
         parent = uuid.uuid4().hex
-        yield StoredRun(parent, started, started + 450_000, data.tags), data, None
+        yield StoredRun(parent, started, started + 2_000_000, data.tags), data, None
         for trial in trials:
             data = schema.encode_trial(trial, study)
             started = int(1000 * trial.started)

@@ -119,8 +119,8 @@ class SqlReader:
         if self._id is None:
             return KNOWN.empty_table()
         parameters = {"key": schema.RECORD, "record": record, "experiment": self._id}
-        found = self._connection.execute(_RUNS, parameters, execution_options={"yield_per": _ROWS})
-        batches = [pa.record_batch(list(zip(*rows, strict=True)), schema=KNOWN) for rows in found.partitions()]
+        found = self._connection.execute(_RUNS, parameters, execution_options={"stream_results": True})
+        batches = [pa.record_batch(list(zip(*rows, strict=True)), schema=KNOWN) for rows in found.partitions(_ROWS)]
         return pa.Table.from_batches(batches, KNOWN).combine_chunks()
 
     def _of_studies(self, runs: Sequence[str], studies: Container[str]) -> list[str]:
