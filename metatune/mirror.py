@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 from metatune.errors import KnowledgeError, StoreError, UnknownNameError
@@ -148,8 +149,18 @@ def mirror_of(store: MLflowStore) -> Mirror:
 
 
 def refreshed_snapshot(store: MLflowStore, families: Collection[str] | None = None) -> Snapshot:
-    """The history in ``store``, or that of some families, through its local copy. Raises as ``Mirror`` does."""
+    """The history in ``store``, or that of some families, through its local copy. Raises as ``Mirror`` does.
+
+    Where the copy cannot be kept, one is made for this time only, with a warning.
+    """
     mirror = mirror_of(store)
     with open_reader(store) as reader:
-        mirror.refresh(reader)
+        try:
+            mirror.refresh(reader)
+        except OSError as error:
+            _LOG.warning("No copy of the history can be kept: %s. Name a folder in $%s.", error, MIRROR_VARIABLE)
+            with TemporaryDirectory() as folder:
+                mirror = Mirror(Path(folder))
+                mirror.refresh(reader)
+                return mirror.snapshot(families)
     return mirror.snapshot(families)

@@ -177,7 +177,7 @@ class _Killed(BaseException):
 class _Death:
     """After ``left`` more changes of files, the process changes no file any more: as if it had been killed."""
 
-    EVENTS = {"os.rename", "os.link", "os.remove", "os.mkdir"}
+    EVENTS = ("os.rename", "os.link", "os.remove", "os.mkdir")
 
     def __init__(self):
         self.left = math.inf
