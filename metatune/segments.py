@@ -122,8 +122,8 @@ class SegmentFolder:
                 file.flush()
                 os.fsync(file.fileno())
             os.link(partial, path)  # unlike a rename, this fails where the name is taken
-        except FileExistsError as error:
-            raise SupersededError(path.name) from error
+        except (FileExistsError, FileNotFoundError) as error:
+            raise SupersededError(path.name) from error  # the number is taken, or was and ours has been cleaned away
         finally:
             partial.unlink(missing_ok=True)
         self._clean(version)

@@ -31,11 +31,12 @@ SCHEMA_VERSION = 1
 NAME_LIMIT, PARAM_LIMIT, TAG_LIMIT = 250, 6_000, 8_000
 
 #: Tags by which runs are found.
-SCHEMA, RECORD, STUDY_ID, TRIAL_KEY = (
+SCHEMA, RECORD, STUDY_ID, TRIAL_KEY, SPACE = (
     "metatune.schema",
     "metatune.record",
     "metatune.study",
     "metatune.trial_key",
+    "metatune.space",
 )
 #: Beginning of the names of the tags that hold the document.
 DOCUMENT = "metatune.document"
@@ -158,7 +159,7 @@ def encode_study(study: StudyRecord) -> RunData:
         "metatune.group": task.group,
         "metatune.direction": task.metric.direction,
         "metatune.strategy": study.strategy,
-        "metatune.space": study.space.digest,
+        SPACE: study.space.digest,
         **_shared(study),
     }
     return RunData(

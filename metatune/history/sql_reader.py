@@ -30,6 +30,8 @@ _COLUMNS = {
     "runs": {"run_uuid", "experiment_id", "lifecycle_stage", "start_time", "end_time"},
     "tags": {"run_uuid", "key", "value"},
 }
+#: A tag that only runs of this record have: an index answers who has it, where the value of a tag takes a look at each.
+_MARK: dict[Record, str] = {"study": schema.SPACE, "trial": schema.TRIAL_KEY}
 _ROWS = 20_000
 _IDS = 500
 
@@ -38,7 +40,7 @@ _EXPERIMENT = text(
 )
 _RUNS = text(
     "SELECT r.run_uuid, NULLIF(r.end_time, 0) FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = :key"
-    " WHERE r.experiment_id = :experiment AND r.lifecycle_stage = 'active' AND t.value = :record"
+    " WHERE r.experiment_id = :experiment AND r.lifecycle_stage = 'active'"
 )
 _STUDY_OF = text("SELECT run_uuid, value FROM tags WHERE key = :key AND run_uuid IN :runs").bindparams(
     bindparam("runs", expanding=True)
@@ -118,7 +120,7 @@ class SqlReader:
         """Ids and ends of all undeleted runs, as a table with the columns ``KNOWN``."""
         if self._id is None:
             return KNOWN.empty_table()
-        parameters = {"key": schema.RECORD, "record": record, "experiment": self._id}
+        parameters = {"key": _MARK[record], "experiment": self._id}
         found = self._connection.execute(_RUNS, parameters, execution_options={"stream_results": True})
         batches = [pa.record_batch(list(zip(*rows, strict=True)), schema=KNOWN) for rows in found.partitions(_ROWS)]
         return pa.Table.from_batches(batches, KNOWN).combine_chunks()
