@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import Connection, Engine, bindparam, create_engine, inspect, text
+from sqlalchemy import Connection, Engine, TextClause, bindparam, create_engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from metatune.errors import StoreError
@@ -29,6 +29,7 @@ _COLUMNS = {
     "experiments": {"experiment_id", "name", "workspace", "lifecycle_stage", "creation_time"},
     "runs": {"run_uuid", "experiment_id", "lifecycle_stage", "start_time", "end_time"},
     "tags": {"run_uuid", "key", "value"},
+    "alembic_version": {"version_num"},
 }
 #: A tag that only runs of this record have: an index answers who has it, where the value of a tag takes a look at each.
 _MARK: dict[Record, str] = {"study": schema.SPACE, "trial": schema.TRIAL_KEY}
@@ -38,10 +39,11 @@ _IDS = 500
 _EXPERIMENT = text(
     "SELECT experiment_id, creation_time, lifecycle_stage FROM experiments WHERE name = :name AND workspace = 'default'"
 )
+# Two scans, joined here: a join in the database takes a look at the table for each run.
 _RUNS = text(
-    "SELECT r.run_uuid, NULLIF(r.end_time, 0) FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = :key"
-    " WHERE r.experiment_id = :experiment AND r.lifecycle_stage = 'active'"
+    "SELECT run_uuid, NULLIF(end_time, 0) FROM runs WHERE experiment_id = :experiment AND lifecycle_stage = 'active'"
 )
+_MARKED = text("SELECT run_uuid FROM tags WHERE key = :key")
 _STUDY_OF = text("SELECT run_uuid, value FROM tags WHERE key = :key AND run_uuid IN :runs").bindparams(
     bindparam("runs", expanding=True)
 )
@@ -65,6 +67,7 @@ class SqlReader:
         self._address = address
         self._name = experiment
         self._active: dict[Record, pa.Table] = {}
+        self._runs: pa.Table | None = None
         self._id: int | None = None
 
     def __enter__(self) -> "SqlReader":
@@ -120,10 +123,15 @@ class SqlReader:
         """Ids and ends of all undeleted runs, as a table with the columns ``KNOWN``."""
         if self._id is None:
             return KNOWN.empty_table()
-        parameters = {"key": _MARK[record], "experiment": self._id}
-        found = self._connection.execute(_RUNS, parameters, execution_options={"stream_results": True})
-        batches = [pa.record_batch(list(zip(*rows, strict=True)), schema=KNOWN) for rows in found.partitions(_ROWS)]
-        return pa.Table.from_batches(batches, KNOWN).combine_chunks()
+        if self._runs is None:
+            self._runs = self._table(_RUNS, KNOWN, {"experiment": self._id})
+        marked = self._table(_MARKED, pa.schema([KNOWN.field("run")]), {"key": _MARK[record]})
+        return self._runs.filter(pc.is_in(self._runs["run"], value_set=marked["run"]))
+
+    def _table(self, query: TextClause, names: pa.Schema, parameters: dict[str, Any]) -> pa.Table:
+        rows = self._connection.execute(query, parameters, execution_options={"stream_results": True})
+        batches = [pa.record_batch(list(zip(*part, strict=True)), schema=names) for part in rows.partitions(_ROWS)]
+        return pa.Table.from_batches(batches, names).combine_chunks()
 
     def _of_studies(self, runs: Sequence[str], studies: Container[str]) -> list[str]:
         rows = self._connection.execute(_STUDY_OF, {"key": schema.STUDY_ID, "runs": runs})
@@ -180,14 +188,11 @@ def _check(connection: Connection, address: Address) -> None:
         connection.exec_driver_sql("PRAGMA query_only = ON")
         connection.exec_driver_sql("BEGIN")
     found = inspect(connection)
-    tables: dict[str, set[str]] = {
-        name: {str(column["name"]) for column in found.get_columns(name)} for name in found.get_table_names()
-    }
-    for name, columns in _COLUMNS.items():
-        if not columns <= tables.get(name, set()):
-            raise _unknown(address, f"no table {name!r} with the columns expected", sorted(tables))
-    if "alembic_version" not in tables:
-        raise _unknown(address, "no version of MLflow's tables", sorted(tables))
+    tables = set(found.get_table_names())
+    for name, expected in _COLUMNS.items():
+        columns = {str(column["name"]) for column in found.get_columns(name)} if name in tables else set()
+        if not expected <= columns:
+            raise _unknown(address, f"no table {name!r} with the columns expected", sorted(columns))
     versions: Sequence[Any] = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
     if not KNOWN_VERSIONS.issuperset(versions) or len(versions) != 1:
         raise _unknown(address, "MLflow's tables have a version that is not known here", ", ".join(versions))
