@@ -129,8 +129,13 @@ class SqlReader:
         return self._runs.filter(pc.is_in(self._runs["run"], value_set=marked["run"]))
 
     def _table(self, query: TextClause, names: pa.Schema, parameters: dict[str, Any]) -> pa.Table:
-        rows = self._connection.execute(query, parameters, execution_options={"stream_results": True})
-        batches = [pa.record_batch(list(zip(*part, strict=True)), schema=names) for part in rows.partitions(_ROWS)]
+        found = self._connection.execute(query, parameters, execution_options={"stream_results": True})
+        cursor = found.cursor  # the driver's own: SQLAlchemy makes an object of each row
+        assert cursor is not None
+        batches = []
+        while rows := cursor.fetchmany(_ROWS):
+            batches.append(pa.record_batch(list(zip(*rows, strict=True)), schema=names))
+        found.close()
         return pa.Table.from_batches(batches, names).combine_chunks()
 
     def _of_studies(self, runs: Sequence[str], studies: Container[str]) -> list[str]:
