@@ -129,7 +129,7 @@ class SqlReader:
         return self._runs.filter(pc.is_in(self._runs["run"], value_set=marked["run"]))
 
     def _table(self, query: TextClause, names: pa.Schema, parameters: dict[str, Any]) -> pa.Table:
-        found = self._connection.execute(query, parameters, execution_options={"stream_results": True})
+        found = self._connection.execute(query, parameters)
         cursor = found.cursor  # the driver's own: SQLAlchemy makes an object of each row
         assert cursor is not None
         batches = []
