@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from metatune.errors import MetatuneError, StoreError, UsageError
 from metatune.history import schema
 from metatune.history.address import Address
-from metatune.history.mlflow_database import create_database, quiet
+from metatune.history.mlflow_database import create_database, log_dataset, quiet
 from metatune.history.schema import RunData
 from metatune.study import StudyRecord
 from metatune.trial import Trial
@@ -64,7 +64,7 @@ class MLflowStore:
             if known is None:
                 data = schema.encode_study(study)
                 run = client.create_run(self._made_experiment(client), run_name=data.name, tags=dict(data.tags))
-                client.log_inputs(run.info.run_id, [_dataset(study)])
+                log_dataset(client, run.info.run_id, _dataset(study))
                 known = _OpenStudy(study, run.info.run_id)
             else:
                 client.update_run(known.run_id, status="RUNNING")
