@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,20 +11,16 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from metatune.errors import KnowledgeError, MetatuneError, UnknownNameError, UsageError
+from metatune.errors import MetatuneError, UnknownNameError, UsageError
 from metatune.history.schema import study_document, study_of
 from metatune.history.store import HistoryStore
 from metatune.study import StudyRecord
+from metatune.table_file import damaged, read_table, write_table
 from metatune.trial import Trial
 from metatune.trial_table import FIXED, FamilyTable, content_digest, table_of
 
-#: Version of the files; a change of the columns that every table has raises it.
-SNAPSHOT_VERSION = 1
-
 _STUDIES = "studies.parquet"
-_META = b"metatune"
 
 
 class Snapshot:
@@ -84,7 +79,7 @@ class Snapshot:
                 for study, trial in self.family(name).trials():
                     trials[study].append(trial)
             except (UsageError, ValueError, TypeError) as error:
-                raise _damaged(self._files[name][0], error) from error
+                raise damaged(self._files[name][0], error) from error
         return [(study, tuple(those)) for study, those in zip(self.studies, trials, strict=True)]
 
     def merge(self, other: "Snapshot") -> "Snapshot":
@@ -118,10 +113,10 @@ class Snapshot:
         tables = {name: self.family(name).table for name in self.families}
         names = {name: f"{_file_name(name)}.parquet" for name in tables}
         for name, table in tables.items():
-            _write(table, trials / names[name], {"version": SNAPSHOT_VERSION, "family": name})
+            write_table(table, trials / names[name], {"family": name})
         content = {name: {"file": names[name], "rows": table.num_rows} for name, table in tables.items()}
-        meta = {"version": SNAPSHOT_VERSION, "studies": len(self.studies), "families": content}
-        _write(_study_table(self.studies), Path(directory) / _STUDIES, meta)
+        meta = {"studies": len(self.studies), "families": content}
+        write_table(_study_table(self.studies), Path(directory) / _STUDIES, meta)
         for stale in set(trials.glob("*.parquet")) - {trials / name for name in names.values()}:
             stale.unlink()
 
@@ -129,19 +124,19 @@ class Snapshot:
     def read(cls, directory: Path) -> "Snapshot":
         """What ``write`` wrote. Raises ``KnowledgeError`` naming a missing or damaged file."""
         path = Path(directory) / _STUDIES
-        table, meta = _read(path)
+        table, meta = read_table(path)
         try:
             studies = [study_of(document) for document in table["record"].to_pylist()]
             folder, families = Path(directory) / "trials", meta["families"].items()
             files = {name: (folder / entry["file"], int(entry["rows"])) for name, entry in families}
             lost = meta["studies"] - len(studies)
         except (KeyError, TypeError, AttributeError, MetatuneError) as error:
-            raise _damaged(path, error) from error
+            raise damaged(path, error) from error
         if lost or {study.family for study in studies} != set(files):
-            raise _damaged(path, f"{lost} studies are missing")
+            raise damaged(path, f"{lost} studies are missing")
         for file, _ in files.values():
             if not file.is_file():
-                raise _damaged(file, "no such file")
+                raise damaged(file, "no such file")
         return cls(studies, {}, files)
 
 
@@ -152,14 +147,14 @@ def snapshot_of(store: HistoryStore) -> Snapshot:
 
 def _family_table(path: Path, rows: int, studies: set[str]) -> pa.Table:
     """The trials in ``path``, of which there must be ``rows``, all of these studies. Raises ``KnowledgeError``."""
-    table, _ = _read(path)
+    table, _ = read_table(path)
     missing = set(FIXED) - set(table.column_names)
     if missing:
-        raise _damaged(path, f"no columns {', '.join(sorted(missing))}")
+        raise damaged(path, f"no columns {', '.join(sorted(missing))}")
     if table.num_rows != rows:
-        raise _damaged(path, f"{table.num_rows} rows where there were {rows}")
+        raise damaged(path, f"{table.num_rows} rows where there were {rows}")
     if not studies.issuperset(pc.unique(table["study"].cast(pa.string())).to_pylist()):
-        raise _damaged(path, "trials of unknown studies")
+        raise damaged(path, "trials of unknown studies")
     return table
 
 
@@ -179,38 +174,3 @@ def _file_name(family: str) -> str:
     """``family`` as a file name that no other family has, on any file system."""
     name = re.sub(r"[^a-z0-9_-]", lambda match: f"%{ord(match[0]):x}", family)
     return name if len(name) <= 100 else f"{name[:80]}%{hashlib.sha256(family.encode()).hexdigest()[:16]}"
-
-
-def _write(table: pa.Table, path: Path, meta: Mapping[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(table.replace_schema_metadata({_META: json.dumps(meta)}), partial, compression="zstd")
-    partial.replace(path)
-
-
-def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
-    """Table and metadata of one of our files. Raises ``KnowledgeError``."""
-    try:
-        table = pq.read_table(path, partitioning=None)
-        meta = json.loads((table.schema.metadata or {})[_META])
-        version = meta["version"]
-    except FileNotFoundError as error:
-        raise _damaged(path, "no such file") from error
-    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
-        raise _damaged(path, error) from error
-    if version != SNAPSHOT_VERSION:
-        raise KnowledgeError(
-            f"snapshot of another version (this one is {SNAPSHOT_VERSION})",
-            field=str(path),
-            value=version,
-            remedy="Update metatune, or make the snapshot again with `metatune train`.",
-        )
-    return table, meta
-
-
-def _damaged(path: Path, reason: object) -> KnowledgeError:
-    return KnowledgeError(
-        f"not a readable file of a snapshot ({reason})",
-        field=str(path),
-        value=path.name,
-        remedy="Make the snapshot again with `metatune train`, or fetch the directory again.",
-    )

@@ -3,6 +3,8 @@
 import os
 import tempfile
 
+import pytest
+
 # Several test processes share the cores; threads of their libraries would only get in each other's way.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
     os.environ.setdefault(variable, "1")
@@ -11,3 +13,8 @@ for variable in ("METATUNE_KNOWLEDGE", "METATUNE_KEY", "MLFLOW_TRACKING_URI"):
 # Not the user's own spool: searches also send what others left there.
 os.environ["METATUNE_SPOOL"] = tempfile.mkdtemp(prefix="metatune-tests-spool-")
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_copies_in_the_cache_of_the_user(tmp_path_factory):
+    os.environ["METATUNE_MIRROR"] = str(tmp_path_factory.mktemp("mirror"))

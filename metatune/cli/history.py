@@ -73,7 +73,9 @@ def _read(knowledge: str | None, uri: str | None, experiment: str, study: str | 
     if knowledge is None:
         store = options.open_store(uri, experiment)
         if study is None:
-            return store.uri, list(store.records())
+            from metatune.mirror import refreshed_snapshot
+
+            return store.uri, list(refreshed_snapshot(store).records())
         record = store.study(study)
         return store.uri, [(record, store.trials(record.id))]
     from metatune.errors import UsageError

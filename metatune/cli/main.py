@@ -13,6 +13,7 @@ from metatune.cli.demo import demo
 from metatune.cli.doctor import doctor
 from metatune.cli.history import history
 from metatune.cli.importing import app as importing
+from metatune.cli.pull import pull
 from metatune.cli.recommend import recommend
 from metatune.cli.sync import sync
 from metatune.cli.train import train
@@ -61,7 +62,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 a bug, 2 wrong usage, 3 bad data, 4 history or knowledge unusable, "
     "5 nothing known (with --strict), 6 not everything done, 130 interrupted and saved.",
 )
-for function in (demo, tune, recommend, train, history, sync, backtest, doctor):
+for function in (demo, tune, recommend, train, history, pull, sync, backtest, doctor):
     app.command()(function)
 app.add_typer(importing, name="import")
 

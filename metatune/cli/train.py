@@ -13,9 +13,7 @@ from metatune.cli.boundary import Answer, command, console
 from metatune.cli.display import headline, number, table
 
 if TYPE_CHECKING:
-    from metatune.history.mlflow_store import MLflowStore
     from metatune.knowledge import Knowledge
-    from metatune.snapshot import Snapshot
 
 
 #: Headline of ``learnt_table``.
@@ -43,11 +41,12 @@ def train(
     import time
 
     from metatune.knowledge import Knowledge
+    from metatune.mirror import refreshed_snapshot
 
     store = options.open_store(tracking_uri, experiment)
     messages = console()
     messages.print(f"Reading {store.uri}")
-    own = _own(store, family)
+    own = refreshed_snapshot(store, family)
     known = Knowledge.starter() if starter else None
     start = time.perf_counter()
     with messages.status("Training"):
@@ -64,21 +63,6 @@ def train(
     use = "searches started in this folder use it" if output == _DEFAULT else f"use it with --knowledge {output}"
     said = f"{len(own.studies)} studies of yours, {len(built.snapshot.studies)} in all. Saved in {output}; {use}."
     return Answer(document, Group(headline(LEARNT), learnt_table(rows), Text(said)))
-
-
-def _own(store: "MLflowStore", families: list[str] | None) -> "Snapshot":
-    """The history in ``store``, or what it has of ``families``. Raises ``UnknownNameError`` for one it has not."""
-    from metatune.errors import UnknownNameError
-    from metatune.snapshot import Snapshot, snapshot_of
-
-    if not families:
-        return snapshot_of(store)
-    records = list(store.records())
-    known = {study.family for study, _ in records}
-    for name in families:
-        if name not in known:
-            raise UnknownNameError.of("family", name, known)
-    return Snapshot.of((study, trials) for study, trials in records if study.family in families)
 
 
 def learnt(knowledge: "Knowledge") -> list[dict[str, Any]]:

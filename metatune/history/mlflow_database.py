@@ -7,6 +7,9 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mlflow import MlflowClient
+from mlflow.entities import DatasetInput
+from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from metatune.history.address import Address
@@ -34,6 +37,14 @@ def create_database(address: Address) -> None:
             partial.rename(file)  # a file system without links
     finally:
         partial.unlink(missing_ok=True)
+
+
+def log_dataset(client: MlflowClient, run_id: str, dataset: DatasetInput) -> None:
+    """Log the dataset of a run; a second time where MLflow failed, as it does if two register one dataset at once."""
+    try:
+        client.log_inputs(run_id, [dataset])
+    except MlflowException:
+        client.log_inputs(run_id, [dataset])
 
 
 @contextmanager

@@ -1,12 +1,14 @@
 """What ``MLflowStore`` does with single runs: find them, end them, and tell who owns them."""
 
 import math
+import time
 from collections.abc import Iterator
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, Run, ViewType
 
 from metatune.history import schema
+from metatune.history.owner import Owner
 from metatune.history.schema import RunData
 from metatune.study import StudyRecord
 from metatune.trial import Trial
@@ -71,6 +73,15 @@ def search(client: MlflowClient, experiment: str, record: str, study_id: str = "
             return
 
 
+def page(
+    client: MlflowClient, experiment: str, condition: str, *, order: str, limit: int, deleted: bool = False
+) -> list[Run]:
+    """The first ``limit`` runs, at most, that fulfil ``condition`` (MLflow's filter), by their time ``order``."""
+    view = ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
+    by = [f"attributes.{order} ASC"]
+    return list(client.search_runs([experiment], condition, view, max_results=limit, order_by=by))
+
+
 def single(client: MlflowClient, runs: Iterator[Run]) -> Run | None:
     """The first of ``runs`` that hold one and the same; a request that was sent twice made the others: deleted."""
     first: Run | None = None
@@ -93,3 +104,18 @@ def dataset(study: StudyRecord) -> DatasetInput:
     task = study.task
     source = schema.to_json({"name": task.name, "rows": task.n_rows, "columns": task.n_columns})
     return DatasetInput(Dataset(schema.readable(task.name, 500), task.fingerprint[:36], "metatune", source))
+
+
+def decoded_study(run: Run) -> StudyRecord:
+    """The study in the tags of ``run``. Raises ``StoreError`` for what is damaged or of another version."""
+    return schema.decode_study(run.data.tags, f"run {run.info.run_id}")
+
+
+def decoded_trial(run: Run) -> Trial:
+    """The trial in the tags of ``run``. Raises ``StoreError`` for what is damaged or of another version."""
+    return schema.decode_trial(run.data.tags, f"run {run.info.run_id}")
+
+
+def signature() -> dict[str, str]:
+    """Tags that say which process writes, and that it lives."""
+    return {OWNER: str(Owner.current()), HEARTBEAT: f"{time.time():.0f}"}

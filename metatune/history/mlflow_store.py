@@ -20,9 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from metatune.errors import MetatuneError, StoreError, StoreUnavailableError, UsageError
 from metatune.history import mlflow_runs, schema
 from metatune.history.address import Address, without_secrets
-from metatune.history.mlflow_database import create_database, forget_connections, quiet, without_links
-from metatune.history.mlflow_runs import HEARTBEAT, OWNER, PARENT, OpenStudy
-from metatune.history.owner import Owner
+from metatune.history.mlflow_database import create_database, forget_connections, log_dataset, quiet, without_links
+from metatune.history.mlflow_runs import HEARTBEAT, PARENT, OpenStudy
 from metatune.study import StudyRecord
 from metatune.trial import Trial
 
@@ -68,7 +67,7 @@ class MLflowStore:
                 known = self._created(client, study)
             else:
                 client.update_run(known.run_id, status="RUNNING")
-                for name, value in _signature().items():
+                for name, value in mlflow_runs.signature().items():
                     client.set_tag(known.run_id, name, value)
             self._open[study.id] = known
 
@@ -119,7 +118,7 @@ class MLflowStore:
     def beat(self, study_id: str) -> None:
         """See ``HistoryStore``."""
         with self._boundary() as client:
-            client.set_tag(self._opened(client, study_id).run_id, HEARTBEAT, _signature()[HEARTBEAT])
+            client.set_tag(self._opened(client, study_id).run_id, HEARTBEAT, mlflow_runs.signature()[HEARTBEAT])
 
     def studies(self) -> list[StudyRecord]:
         """See ``HistoryStore``."""
@@ -127,7 +126,7 @@ class MLflowStore:
             return []
         with self._boundary() as client:
             runs = self._runs(client, "study")
-            found = {study.id: study for _, study in self._decoded(runs, _decoded_study)}
+            found = {study.id: study for _, study in self._decoded(runs, mlflow_runs.decoded_study)}
         return sorted(found.values(), key=lambda study: (study.created, study.id))
 
     def study(self, study_id: str) -> StudyRecord:
@@ -149,7 +148,7 @@ class MLflowStore:
             return []
         with self._boundary() as client:
             runs = self._runs(client, "trial", study_id)
-            return _ordered(trial for _, trial in self._decoded(runs, _decoded_trial))
+            return _ordered(trial for _, trial in self._decoded(runs, mlflow_runs.decoded_trial))
 
     def records(self) -> Iterator[tuple[StudyRecord, list[Trial]]]:
         """See ``HistoryStore``. Trials whose study was deleted are left out."""
@@ -158,7 +157,7 @@ class MLflowStore:
         studies = self.studies()
         trials: defaultdict[str, list[Trial]] = defaultdict(list)
         with self._boundary() as client:
-            for run, trial in self._decoded(self._runs(client, "trial"), _decoded_trial):
+            for run, trial in self._decoded(self._runs(client, "trial"), mlflow_runs.decoded_trial):
                 trials[run.data.tags.get(schema.STUDY_ID, "")].append(trial)
         for study in studies:
             yield study, _ordered(trials[schema.token(study.id)])
@@ -169,7 +168,7 @@ class MLflowStore:
             return []
         with self._boundary() as client:
             running = (run for run in self._runs(client, "study") if run.info.status == "RUNNING")
-            return [study.id for _, study in self._decoded(running, _decoded_study)]
+            return [study.id for _, study in self._decoded(running, mlflow_runs.decoded_study)]
 
     @contextmanager
     def runs(self) -> Iterator[tuple[MlflowClient, Callable[[str], Iterator[Run]]]]:
@@ -179,6 +178,24 @@ class MLflowStore:
             return
         with self._boundary() as client:
             yield client, lambda record: self._runs(client, record)
+
+    def identity(self) -> str | None:
+        """What tells this experiment from another one that had its name; ``None`` if it does not exist."""
+        if self._absent():
+            return None
+        with self._boundary() as client:
+            known = self._known_experiment(client)
+            return None if known is None else f"{known}/{client.get_experiment(known).creation_time}"
+
+    def search(self, condition: str, *, order: str, limit: int, deleted: bool = False) -> list[Run]:
+        """At most ``limit`` runs that fulfil ``condition`` (MLflow's filter), by their time ``order``."""
+        if self._absent():
+            return []
+        with self._boundary() as client:
+            experiment = self._known_experiment(client)
+            if experiment is None:
+                return []
+            return mlflow_runs.page(client, experiment, condition, order=order, limit=limit, deleted=deleted)
 
     def _decoded(self, runs: Iterable[Run], decode: Callable[[Run], _Record]) -> list[tuple[Run, _Record]]:
         """The readable ones of ``runs``; one warning names those that are not and were not named before."""
@@ -224,7 +241,7 @@ class MLflowStore:
         run = mlflow_runs.single(client, self._runs(client, "study", study_id))
         if run is None:
             return None
-        study = OpenStudy(_decoded_study(run), run.info.run_id)
+        study = OpenStudy(mlflow_runs.decoded_study(run), run.info.run_id)
         for child in self._runs(client, "trial", study_id):
             key = child.data.tags.get(schema.TRIAL_KEY, "")
             if key in study.started:
@@ -240,11 +257,11 @@ class MLflowStore:
     def _created(self, client: MlflowClient, study: StudyRecord) -> OpenStudy:
         """A new study. Two processes may begin it at once: both then go on with the same one of their runs."""
         data = schema.encode_study(study)
-        tags = {**data.tags, **_signature()}
+        tags = {**data.tags, **mlflow_runs.signature()}
         made = client.create_run(self._made_experiment(client), run_name=data.name, tags=tags)
         run = mlflow_runs.single(client, self._runs(client, "study", study.id)) or made
         if run.info.run_id == made.info.run_id:
-            client.log_inputs(run.info.run_id, [mlflow_runs.dataset(study)])
+            log_dataset(client, run.info.run_id, mlflow_runs.dataset(study))
         return OpenStudy(study, run.info.run_id)
 
     def _look_up(self, client: MlflowClient, experiment: str, study: OpenStudy, key: str) -> None:
@@ -316,22 +333,9 @@ class MLflowStore:
         return known
 
 
-def _decoded_study(run: Run) -> StudyRecord:
-    return schema.decode_study(run.data.tags, f"run {run.info.run_id}")
-
-
-def _decoded_trial(run: Run) -> Trial:
-    return schema.decode_trial(run.data.tags, f"run {run.info.run_id}")
-
-
 def _ordered(trials: Iterable[Trial]) -> list[Trial]:
     """By number, each key once."""
     return sorted({trial.key: trial for trial in trials}.values(), key=lambda trial: (trial.number, trial.key))
-
-
-def _signature() -> dict[str, str]:
-    """Tags that say which process writes, and that it lives."""
-    return {OWNER: str(Owner.current()), HEARTBEAT: f"{time.time():.0f}"}
 
 
 def _first_line(error: Exception) -> str:

@@ -31,13 +31,15 @@ SCHEMA_VERSION = 1
 NAME_LIMIT, PARAM_LIMIT, TAG_LIMIT = 250, 6_000, 8_000
 
 #: Tags by which runs are found.
-SCHEMA, RECORD, STUDY_ID, TRIAL_KEY = (
+SCHEMA, RECORD, STUDY_ID, TRIAL_KEY, SPACE = (
     "metatune.schema",
     "metatune.record",
     "metatune.study",
     "metatune.trial_key",
+    "metatune.space",
 )
-_DOCUMENT = "metatune.document"
+#: Beginning of the names of the tags that hold the document.
+DOCUMENT = "metatune.document"
 _LEGAL = r"\w./ \-"
 
 
@@ -157,7 +159,7 @@ def encode_study(study: StudyRecord) -> RunData:
         "metatune.group": task.group,
         "metatune.direction": task.metric.direction,
         "metatune.strategy": study.strategy,
-        "metatune.space": study.space.digest,
+        SPACE: study.space.digest,
         **_shared(study),
     }
     return RunData(
@@ -229,7 +231,7 @@ def _readable(tags: Mapping[str, str]) -> dict[str, str]:
 
 def _split(document: str) -> dict[str, str]:
     parts = [document[i : i + TAG_LIMIT] for i in range(0, len(document), TAG_LIMIT)]
-    return {f"{_DOCUMENT}.{i}": part for i, part in enumerate(parts)} | {f"{_DOCUMENT}.parts": str(len(parts))}
+    return {f"{DOCUMENT}.{i}": part for i, part in enumerate(parts)} | {f"{DOCUMENT}.parts": str(len(parts))}
 
 
 def _joined(tags: Mapping[str, str], source: str) -> str:
@@ -243,7 +245,7 @@ def _joined(tags: Mapping[str, str], source: str) -> str:
             remedy="Update metatune on this machine to the version that wrote it.",
         )
     try:
-        return "".join(tags[f"{_DOCUMENT}.{i}"] for i in range(int(tags[f"{_DOCUMENT}.parts"])))
+        return "".join(tags[f"{DOCUMENT}.{i}"] for i in range(int(tags[f"{DOCUMENT}.parts"])))
     except (KeyError, ValueError) as error:
         raise _damaged(source, "record", sorted(tags), error) from error
 

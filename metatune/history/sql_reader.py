@@ -1,0 +1,212 @@
+"""``SqlReader``: runs straight from MLflow's tables, read-only; about a hundred times as fast as its API.
+
+Only for SQLite and PostgreSQL, and only for versions of the tables whose parts used here have been checked.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Container, Iterator, Sequence
+from typing import Any, Literal
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import Connection, Engine, TextClause, bindparam, create_engine, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from metatune.errors import StoreError
+from metatune.history import schema
+from metatune.history.address import BUSY_SECONDS, Address
+from metatune.history.runs import KNOWN, Record, StoredRun, is_content
+
+#: Versions of MLflow's tables (``alembic_version``): since workspaces (January 2026) none has changed what is read.
+KNOWN_VERSIONS = frozenset({
+    "1b5f0d9ad7c1", "e1f2a3b4c5d6", "76601a5f987d", "c3d6457b6d8a", "a5b4c3d2e1f0", "ae8bbe7743c9", "7d34483879f0",
+    "da6fb0208061", "89d3d66ed43f", "b7e4c1a90f23", "a8b9c0d1e2f3", "c1d2e3f4a5b6", "c3d9e7f1a2b4", "6f8d9c3b2a1e",
+    "1971f2d9a75b", "17e22815139b", "b7e2c1a4d9f3", "75868b020152", "dc11669786a5",
+})  # fmt: skip
+_COLUMNS = {
+    "experiments": {"experiment_id", "name", "workspace", "lifecycle_stage", "creation_time"},
+    "runs": {"run_uuid", "experiment_id", "lifecycle_stage", "start_time", "end_time"},
+    "tags": {"run_uuid", "key", "value"},
+    "alembic_version": {"version_num"},
+}
+#: A tag that only runs of this record have: an index answers who has it, where the value of a tag takes a look at each.
+_MARK: dict[Record, str] = {"study": schema.SPACE, "trial": schema.TRIAL_KEY}
+_ROWS = 20_000
+_IDS = 500
+
+_EXPERIMENT = text(
+    "SELECT experiment_id, creation_time, lifecycle_stage FROM experiments WHERE name = :name AND workspace = 'default'"
+)
+# Two scans, joined here: a join in the database takes a look at the table for each run.
+_RUNS = text(
+    "SELECT run_uuid, NULLIF(end_time, 0) FROM runs WHERE experiment_id = :experiment AND lifecycle_stage = 'active'"
+)
+_MARKED = text("SELECT run_uuid FROM tags WHERE key = :key")
+_STUDY_OF = text("SELECT run_uuid, value FROM tags WHERE key = :key AND run_uuid IN :runs").bindparams(
+    bindparam("runs", expanding=True)
+)
+_TIMES = text("SELECT run_uuid, start_time, NULLIF(end_time, 0) FROM runs WHERE run_uuid IN :runs").bindparams(
+    bindparam("runs", expanding=True)
+)
+_TAGS = text("SELECT run_uuid, key, value FROM tags WHERE run_uuid IN :runs AND key LIKE 'metatune.%'").bindparams(
+    bindparam("runs", expanding=True)
+)
+
+
+class SqlReader:
+    """A ``RunReader`` in one read-only transaction; a context manager.
+
+    Raises ``StoreError`` for tables of another version, other databases, and what the driver raises.
+    """
+
+    path: Literal["sql", "api"] = "sql"
+
+    def __init__(self, address: Address, experiment: str) -> None:
+        self._address = address
+        self._name = experiment
+        self._active: dict[Record, pa.Table] = {}
+        self._runs: pa.Table | None = None
+        self._id: int | None = None
+
+    def __enter__(self) -> "SqlReader":
+        with self._boundary():
+            self._engine = _engine(self._address)
+            try:
+                self._connection = self._engine.connect()
+                _check(self._connection, self._address)
+            except BaseException:
+                self._engine.dispose()
+                raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+        self._engine.dispose()
+
+    def experiment(self) -> str | None:
+        """See ``RunReader``."""
+        with self._boundary():
+            row = self._connection.execute(_EXPERIMENT, {"name": self._name}).one_or_none()
+        if row is None:
+            return None
+        if row.lifecycle_stage != "active":
+            raise StoreError(
+                "the experiment was deleted in MLflow",
+                field="experiment",
+                value=self._name,
+                remedy="Restore it (`mlflow experiments restore`) or choose another name.",
+            )
+        self._id = row.experiment_id
+        return f"{row.experiment_id}/{row.creation_time}"
+
+    def changes(
+        self, record: Record, known: pa.Table, *, since: int, studies: Container[str], everything: bool
+    ) -> Iterator[StoredRun]:
+        """See ``RunReader``. All runs are compared by id and end, whenever they ended: no clock can hide one."""
+        with self._boundary():
+            active = self._active[record] = self._heads(record)
+            wanted = active["run"] if everything else active.filter(_differs(active, known))["run"]
+            for chunk in range(0, len(wanted), _IDS):
+                runs = wanted.slice(chunk, _IDS).to_pylist()
+                if record == "trial":
+                    runs = self._of_studies(runs, studies)
+                yield from self._stored(runs)
+
+    def gone(self, record: Record, known: pa.Table, *, everything: bool) -> set[str]:
+        """See ``RunReader``."""
+        active = pc.is_in(known["run"], value_set=self._active[record]["run"])
+        return set(known["run"].filter(pc.invert(active)).to_pylist())
+
+    def _heads(self, record: Record) -> pa.Table:
+        """Ids and ends of all undeleted runs, as a table with the columns ``KNOWN``."""
+        if self._id is None:
+            return KNOWN.empty_table()
+        if self._runs is None:
+            self._runs = self._table(_RUNS, KNOWN, {"experiment": self._id})
+        marked = self._table(_MARKED, pa.schema([KNOWN.field("run")]), {"key": _MARK[record]})
+        return self._runs.filter(pc.is_in(self._runs["run"], value_set=marked["run"]))
+
+    def _table(self, query: TextClause, names: pa.Schema, parameters: dict[str, Any]) -> pa.Table:
+        found = self._connection.execute(query, parameters)
+        cursor = found.cursor  # the driver's own: SQLAlchemy makes an object of each row
+        assert cursor is not None
+        batches = []
+        while rows := cursor.fetchmany(_ROWS):
+            batches.append(pa.record_batch(list(zip(*rows, strict=True)), schema=names))
+        found.close()
+        return pa.Table.from_batches(batches, names).combine_chunks()
+
+    def _of_studies(self, runs: Sequence[str], studies: Container[str]) -> list[str]:
+        rows = self._connection.execute(_STUDY_OF, {"key": schema.STUDY_ID, "runs": runs})
+        return [run for run, study in rows if study in studies]
+
+    def _stored(self, runs: Sequence[str]) -> Iterator[StoredRun]:
+        if not runs:
+            return
+        tags: dict[str, dict[str, str]] = {run: {} for run in runs}
+        for run, key, value in self._connection.execute(_TAGS, {"runs": runs}):
+            if is_content(key):
+                tags[run][key] = value
+        for run, started, ended in self._connection.execute(_TIMES, {"runs": runs}):
+            yield StoredRun(run, int(started or 0), ended, tags[run])
+
+    @contextlib.contextmanager
+    def _boundary(self) -> Iterator[None]:
+        try:
+            yield
+        except (SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
+            raise StoreError(
+                f"the database cannot be read ({next(iter(str(error).splitlines()), type(error).__name__)})",
+                field="store",
+                value=_safe(self._address),
+                remedy=self._address.remedy(str(error)),
+            ) from error
+
+
+def _differs(active: pa.Table, known: pa.Table) -> pa.Array:
+    """Which of ``active`` are not in ``known``, or ended at another time."""
+    place = pc.index_in(active["run"], value_set=known["run"].combine_chunks())
+    before = known["ended"].take(place)
+    same = pc.fill_null(pc.equal(active["ended"], before), False)
+    neither = pc.and_(pc.is_null(active["ended"]), pc.is_null(before))
+    return pc.invert(pc.and_(pc.is_valid(place), pc.or_(same, neither)))
+
+
+def _engine(address: Address) -> Engine:
+    if address.file is not None:
+        uri = f"file:{quote(address.file.as_posix())}?mode=ro"
+        return create_engine(
+            "sqlite://", creator=lambda: sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
+        )
+    if not address.uri.startswith("postgres"):
+        raise _unknown(address, "not SQLite or PostgreSQL", address.uri.split(":")[0])
+    # One transaction: all queries see the same moment.
+    options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    return create_engine(address.uri, execution_options=options)
+
+
+def _check(connection: Connection, address: Address) -> None:
+    """Refuse tables that are not known to be what the queries expect. Raises ``StoreError``."""
+    if address.file is not None:
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+        connection.exec_driver_sql("BEGIN")
+    found = inspect(connection)
+    tables = set(found.get_table_names())
+    for name, expected in _COLUMNS.items():
+        columns = {str(column["name"]) for column in found.get_columns(name)} if name in tables else set()
+        if not expected <= columns:
+            raise _unknown(address, f"no table {name!r} with the columns expected", sorted(columns))
+    versions: Sequence[Any] = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+    if not KNOWN_VERSIONS.issuperset(versions) or len(versions) != 1:
+        raise _unknown(address, "MLflow's tables have a version that is not known here", ", ".join(versions))
+
+
+def _unknown(address: Address, problem: str, value: object) -> StoreError:
+    return StoreError(problem, field=_safe(address), value=value, remedy="It is read through MLflow's API, slower.")
+
+
+def _safe(address: Address) -> str:
+    """The address without user and password."""
+    return address.uri.split("://")[0] + "://…" if address.file is None else address.uri

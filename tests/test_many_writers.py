@@ -1,0 +1,103 @@
+"""Many processes record at once: every trial is there, once, and no process ends badly."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import requests
+from postgres import cluster, free_port, programs
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import InternalError
+from writers import write
+
+from metatune.history.address import Address
+from metatune.history.mlflow_store import MLflowStore
+from metatune.history.reader import open_reader
+from metatune.history.sql_reader import SqlReader
+from metatune.mirror import Mirror
+from metatune.snapshot import snapshot_of
+
+# MLflow's connections live as long as its engines, which is as long as the process.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
+
+needs_postgres = pytest.mark.skipif(
+    programs() is None or importlib.util.find_spec("psycopg2") is None,
+    reason="needs PostgreSQL (Debian: postgresql) and its driver (pip install metatune[postgres])",
+)
+SCALES = [pytest.param(3, 5, id="few"), pytest.param(None, 50, id="many", marks=pytest.mark.slow)]
+
+
+def assert_complete(uri, folder, writers, trials):
+    """Trials = asked, no duplicates among the runs, and the copy by SQL and by the API is the history."""
+    store = MLflowStore(uri)
+    runs = store.search("tags.`metatune.record` = 'trial'", order="start_time", limit=50_000)
+    keys = sorted(run.data.tags["metatune.trial_key"] for run in runs)
+    assert keys == sorted(f"{writer}-{n}" for writer in range(writers) for n in range(trials))
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for path in ("sql", "api") if not uri.startswith("http") else ("api",):
+        mirror = Mirror(folder / path)
+        with open_reader(store, path=path) as reader:
+            assert mirror.refresh(reader).trials == writers * trials
+        assert mirror.snapshot().digest == snapshot_of(store).digest
+
+
+@pytest.mark.parametrize(("writers", "trials"), SCALES)
+def test_sqlite(tmp_path, writers, trials):
+    """Eight at full scale; the file does not exist when they begin."""
+    writers = writers or 8
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    assert write(uri, writers, trials) == [0] * writers
+    assert_complete(uri, tmp_path, writers, trials)
+
+
+@pytest.fixture(scope="module")
+def database():
+    with cluster() as uri:
+        yield uri
+
+
+@pytest.fixture(scope="module")
+def server(database, tmp_path_factory):
+    """A real MLflow server on the database."""
+    folder, port = tmp_path_factory.mktemp("server"), free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database, "--port", str(port)]
+    command += ["--host", "127.0.0.1", "--workers", "1", "--artifacts-destination", str(folder)]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, start_new_session=True)
+    try:
+        uri, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 120
+        while not _answers(uri):
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < deadline, (folder / "log").read_text()
+            time.sleep(0.2)
+        yield uri
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _answers(uri):
+    try:
+        return requests.get(f"{uri}/health", timeout=2).ok
+    except requests.RequestException:
+        return False
+
+
+@needs_postgres
+@pytest.mark.parametrize(("writers", "trials"), SCALES)
+def test_server_on_postgresql(server, database, tmp_path, writers, trials):
+    """Sixteen at full scale."""
+    writers = writers or 16
+    engine = create_engine(database)
+    with engine.begin() as connection:  # of the scale that ran before
+        connection.execute(text("TRUNCATE runs CASCADE"))
+    engine.dispose()
+    assert write(server, writers, trials) == [0] * writers
+    assert_complete(server, tmp_path / "server", writers, trials)
+    assert_complete(database, tmp_path / "database", writers, trials)
+    with SqlReader(Address.of(database), "metatune") as reader, pytest.raises(InternalError, match="read-only"):
+        reader._connection.execute(text("DELETE FROM tags"))
