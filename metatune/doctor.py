@@ -18,6 +18,7 @@ from metatune.errors import MetatuneError
 from metatune.history.address import Address
 from metatune.history.mlflow_store import MLflowStore
 from metatune.knowledge import Knowledge, knowledge_directory
+from metatune.redaction import redacted
 
 State: TypeAlias = Literal["ok", "warning", "problem"]
 
@@ -43,14 +44,17 @@ class Check:
     exit_code: int = 1
 
 
-def examine(store: MLflowStore, knowledge: Path | None = None) -> Iterator[Check]:
+def examine(store: MLflowStore, knowledge: Path | str | None = None) -> Iterator[Check]:
     """Every check in turn; none raises, none changes anything. ``knowledge``: as for ``Knowledge.find``."""
     yield _python()
     yield from map(_package, _NEEDED)
     yield from (_optional(name, *about) for name, about in _OPTIONAL.items())
     yield _threads()
     yield from _store(store)
-    yield _knowledge(knowledge_directory(knowledge))
+    try:
+        yield _knowledge(knowledge_directory(knowledge))
+    except MetatuneError as error:  # of a published one that cannot be fetched
+        yield _failed("knowledge", error)
     yield _disk(Path.cwd())
 
 
@@ -86,7 +90,11 @@ def _store(store: MLflowStore) -> Iterator[Check]:
         writable = os.access(next(folder for folder in file.parents if folder.exists()), os.W_OK)
         remedy = "" if writable else "Choose another folder with --tracking-uri."
         yield Check(
-            "history", "ok" if writable else "problem", f"{store.uri}, made by the first search", remedy, exit_code=4
+            "history",
+            "ok" if writable else "problem",
+            f"{redacted(store.uri)}, made by the first search",
+            remedy,
+            exit_code=4,
         )
         return
     try:
@@ -97,7 +105,7 @@ def _store(store: MLflowStore) -> Iterator[Check]:
         return
     tasks = len({study.task.fingerprint for study, _ in records})
     trials = sum(count for _, count in records)
-    yield Check("history", "ok", f"{store.uri}: {tasks} tasks, {len(records)} studies, {trials} trials")
+    yield Check("history", "ok", f"{redacted(store.uri)}: {tasks} tasks, {len(records)} studies, {trials} trials")
     if store.unreadable:
         yield _unreadable(store.unreadable)
     if file is not None:

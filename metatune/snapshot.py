@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from metatune.errors import KnowledgeError, MetatuneError, UnknownNameError, UsageError
 from metatune.history.schema import study_document, study_of
 from metatune.history.store import HistoryStore
+from metatune.manifest import safe_path
 from metatune.study import StudyRecord
 from metatune.trial import Trial
 from metatune.trial_table import FIXED, FamilyTable, content_digest, table_of
@@ -133,7 +134,7 @@ class Snapshot:
         try:
             studies = [study_of(document) for document in table["record"].to_pylist()]
             folder, families = Path(directory) / "trials", meta["families"].items()
-            files = {name: (folder / entry["file"], int(entry["rows"])) for name, entry in families}
+            files = {name: (safe_path(folder, entry["file"]), int(entry["rows"])) for name, entry in families}
             lost = meta["studies"] - len(studies)
         except (KeyError, TypeError, AttributeError, MetatuneError) as error:
             raise _damaged(path, error) from error

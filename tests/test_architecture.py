@@ -17,7 +17,13 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 HOSTS = {
     "tensorflow": {"learners/keras_host.py"},
     "keras": {"learners/keras_host.py"},
-    "mlflow": {"history/mlflow_store.py", "history/mlflow_database.py", "history/foreign_runs.py"},
+    "mlflow": {
+        "history/mlflow_store.py",
+        "history/mlflow_database.py",
+        "history/registry.py",
+        "history/forgetting.py",
+        "history/foreign_runs.py",
+    },
     "lightgbm": {"learners/lightgbm.py", "surrogate/gbdt.py"},
     "jinja2": {"report/"},
     "typer": {"cli/"},

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from metatune.errors import MetatuneError, StoreError, UsageError
 from metatune.history import schema
 from metatune.history.address import Address
+from metatune.history.filters import tag_equals
 from metatune.history.mlflow_database import create_database, quiet
 from metatune.history.schema import RunData
 from metatune.study import StudyRecord
@@ -275,9 +276,9 @@ def _finish(client: MlflowClient, run_id: str, data: RunData, trial: Trial) -> N
 
 def _search(client: MlflowClient, experiment: str, record: str, study_id: str = "") -> Iterator[Run]:
     """The undeleted runs of studies or of trials, each once, in the order in which they were made."""
-    condition = f"tags.`{schema.RECORD}` = '{record}'"
+    condition = tag_equals(schema.RECORD, record)
     if study_id:
-        condition += f" and tags.`{schema.STUDY_ID}` = '{schema.token(study_id)}'"
+        condition += f" and {tag_equals(schema.STUDY_ID, schema.token(study_id))}"
     seen: set[str] = set()
     token = None
     while True:
