@@ -132,7 +132,7 @@ def _numbers(given: object) -> dict[str, float]:
     for name, value in fields.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise UsageError("not a number", field=f"metafeatures[{name!r}]", value=value, remedy="Send a number.")
-        numbers[str(name)] = float("nan") if value is None else float(value)
+        numbers[str(name)] = float(value) if value is not None and math.isfinite(value) else math.nan
     return numbers
 
 

@@ -196,7 +196,7 @@ def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
         version = meta["version"]
     except FileNotFoundError as error:
         raise _damaged(path, "no such file") from error
-    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise _damaged(path, error) from error
     if version != SNAPSHOT_VERSION:
         raise KnowledgeError(

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlflow import MlflowClient, pyfunc
+from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
@@ -197,7 +197,7 @@ def _write_model(model: Path, knowledge: Path, names: Sequence[str], requirement
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(safe_path(knowledge, name), target, follow_symlinks=False)
     described = Model()
-    pyfunc.add_to_model(described, loader_module="metatune.serving", data=_KNOWLEDGE)
+    described.add_flavor("python_function", loader_module="metatune.serving", data=_KNOWLEDGE)
     described.save(str(model / "MLmodel"))
     (model / "requirements.txt").write_text(f"{requirement}\n")
 
