@@ -33,7 +33,7 @@ from metatune.learners import get_family, load_model
 from metatune.result import Progress
 from metatune.trial import Trial
 
-COMMANDS = ("demo", "tune", "recommend", "train", "history", "backtest", "doctor")
+COMMANDS = ("demo", "tune", "recommend", "train", "publish", "history", "export", "forget", "backtest", "doctor")
 METATUNE = (sys.executable, "-m", "metatune")
 
 

@@ -183,7 +183,9 @@ def test_two_processes_at_once_share_one_whole_copy(registry: Registry, folder: 
     assert said[0] == said[1] != ""
 
 
-@pytest.mark.parametrize("hostile", ["../outside.txt", "/tmp/outside.txt", "a/../../outside.txt", "a\\..\\b", "C:x", ""])
+@pytest.mark.parametrize(
+    "hostile", ["../outside.txt", "/tmp/outside.txt", "a/../../outside.txt", "a\\..\\b", "C:x", ""]
+)
 def test_a_hostile_version_writes_nothing_outside_its_folder(
     registry: Registry, folder: Path, tmp_path: Path, hostile: str
 ) -> None:

@@ -164,5 +164,6 @@ def answered(request: urllib.request.Request, server: subprocess.Popen[bytes], l
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{error.read().decode()}\n{log.read_text()[-2000:]}") from error
         except OSError:
-            assert server.poll() is None and time.monotonic() < end, log.read_text()[-2000:]
+            assert server.poll() is None, log.read_text()[-2000:]
+            assert time.monotonic() < end, log.read_text()[-2000:]
             time.sleep(0.5)
