@@ -16,12 +16,13 @@ from typing import Literal, TypeAlias
 
 from metatune.errors import MetatuneError
 from metatune.history import mlflow_upkeep
-from metatune.history.address import Address, without_secrets
+from metatune.history.address import Address
 from metatune.history.mlflow_store import MLflowStore
 from metatune.history.mlflow_upkeep import Defects
 from metatune.history.replay import look
 from metatune.history.spool import folders
 from metatune.knowledge import Knowledge, knowledge_directory
+from metatune.redaction import redacted
 
 State: TypeAlias = Literal["ok", "warning", "problem"]
 
@@ -48,7 +49,7 @@ class Check:
     exit_code: int = 1
 
 
-def examine(store: MLflowStore, knowledge: Path | None = None, *, repair: bool = False) -> Iterator[Check]:
+def examine(store: MLflowStore, knowledge: Path | str | None = None, *, repair: bool = False) -> Iterator[Check]:
     """Every check in turn; none raises. ``knowledge``: as for ``Knowledge.find``.
 
     Nothing is changed, unless ``repair`` asks to put the history in order (see ``mlflow_upkeep.repair``).
@@ -59,7 +60,10 @@ def examine(store: MLflowStore, knowledge: Path | None = None, *, repair: bool =
     yield _threads()
     yield from _store(store, repair=repair)
     yield from _spool()
-    yield _knowledge(knowledge_directory(knowledge))
+    try:
+        yield _knowledge(knowledge_directory(knowledge))
+    except MetatuneError as error:  # of a published one that cannot be fetched
+        yield _failed("knowledge", error)
     yield _disk(Path.cwd())
 
 
@@ -90,7 +94,7 @@ def _threads() -> Check:
 
 
 def _store(store: MLflowStore, *, repair: bool) -> Iterator[Check]:
-    file, shown = Address.of(store.uri).file, without_secrets(store.uri)
+    file, shown = Address.of(store.uri).file, redacted(store.uri)
     if file is not None and not file.exists():
         writable = os.access(next(folder for folder in file.parents if folder.exists()), os.W_OK)
         remedy = "" if writable else "Choose another folder with --tracking-uri."

@@ -19,16 +19,21 @@
 import difflib
 from collections.abc import Iterable
 
+from metatune.redaction import redacted
+
 
 class MetatuneError(Exception):
     """Base of all errors that a user can act upon.
 
-    ``field`` is the argument, column or file at fault, ``value`` what it was, ``remedy`` what to do.
+    ``field`` is the argument, column or file at fault, ``value`` what it was, ``remedy`` what to do. Credentials in
+    any of them are left out, since messages end up in logs.
     """
 
     exit_code = 1
 
     def __init__(self, problem: str, *, field: str, value: object, remedy: str) -> None:
+        problem, field, remedy = redacted(problem), redacted(field), redacted(remedy)
+        value = redacted(value) if isinstance(value, str) else value
         super().__init__(problem, field, value, remedy)
         self.problem = problem
         self.field = field

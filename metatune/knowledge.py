@@ -1,12 +1,13 @@
 """``Knowledge``: a directory with a snapshot, the surrogates trained on it, and a manifest that vouches for both."""
 
-import hashlib
+import importlib
 import json
 import os
 import shutil
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
@@ -15,6 +16,7 @@ import numpy as np
 
 from metatune.errors import KnowledgeError, NoHistoryError
 from metatune.history.schema import study_document
+from metatune.manifest import MANIFEST, check_files, file_hashes
 from metatune.metric import Metric
 from metatune.snapshot import Snapshot
 from metatune.surrogate.family import FamilySurrogate
@@ -25,10 +27,10 @@ from metatune.version import __version__
 KNOWLEDGE_VERSION = 2
 #: Names the knowledge to use instead of the one found or shipped.
 KNOWLEDGE_VARIABLE = "METATUNE_KNOWLEDGE"
+#: How the address of a published knowledge begins.
+PUBLISHED = "models:/"
 #: Where ``metatune train`` writes, and where a search looks, below the current folder.
 LOCAL_DIRECTORY = Path("metatune-knowledge")
-
-_MANIFEST = "manifest.json"
 
 
 class Knowledge:
@@ -99,13 +101,29 @@ class Knowledge:
             surrogates[family] = known if known is not None and same else FamilySurrogate.fit(table, borrowed=borrowed)
         return cls(snapshot, surrogates=surrogates, directory=None)
 
+    def without(self, studies: Collection[str]) -> "Knowledge":
+        """The same without the studies with these ids; families that had one are trained again."""
+        gone = frozenset(studies)
+        left = Snapshot.of(record for record in self.snapshot.records() if record[0].id not in gone)
+        surrogates = {}
+        for family in left.families:
+            known, table = self._learnt(family), left.family(family)
+            borrowed = known.borrowed - gone
+            same = _trained_on(known.table) == _trained_on(table)
+            surrogates[family] = (
+                replace(known, table=table, borrowed=borrowed)
+                if same
+                else FamilySurrogate.fit(table, borrowed=borrowed)
+            )
+        return Knowledge(left, surrogates=surrogates, directory=None)
+
     def save(self, directory: Path) -> None:
         """Write everything into ``directory``, replacing an earlier knowledge there at once or not at all.
 
         Raises ``KnowledgeError`` if ``directory`` holds something else.
         """
         directory = Path(directory).resolve()
-        if directory.exists() and any(directory.iterdir()) and not (directory / _MANIFEST).is_file():
+        if directory.exists() and any(directory.iterdir()) and not (directory / MANIFEST).is_file():
             raise KnowledgeError(
                 "the folder holds other files",
                 field="knowledge",
@@ -118,39 +136,30 @@ class Knowledge:
             self.snapshot.write(fresh / "snapshot")
             for family in self.families:
                 self._learnt(family).write(fresh / "surrogates" / _file_name(family))
-            (fresh / _MANIFEST).write_text(json.dumps(self._manifest(fresh), indent=1, sort_keys=True))
+            (fresh / MANIFEST).write_text(json.dumps(self._manifest(fresh), indent=1, sort_keys=True))
             _replace(directory, fresh)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
 
     def _manifest(self, directory: Path) -> dict[str, object]:
-        files = sorted(path for path in directory.rglob("*") if path.is_file())
         return {
             "version": KNOWLEDGE_VERSION,
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "metatune": __version__,
             "snapshot": self.snapshot.digest,
             "studies": len(self.snapshot.studies),
-            "files": {path.relative_to(directory).as_posix(): _sha256(path) for path in files},
+            "files": file_hashes(directory),
         }
 
     @classmethod
     def load(cls, directory: Path) -> "Knowledge":
         """The knowledge in ``directory``, every file checked against the manifest.
 
-        Raises ``KnowledgeError`` naming a file that is missing or altered, or a version this release cannot read.
+        Raises ``KnowledgeError`` naming a file that is missing, altered or not in the manifest, or a version that
+        this release cannot read.
         """
         directory = Path(directory)
-        manifest = _read_manifest(directory)
-        for name, expected in manifest["files"].items():
-            path = directory / name
-            if not path.is_file() or _sha256(path) != expected:
-                raise KnowledgeError(
-                    "the file is missing" if not path.is_file() else "the file was altered (its SHA-256 differs)",
-                    field="knowledge",
-                    value=str(path),
-                    remedy="Restore the folder, or train again: metatune train.",
-                )
+        check_files(directory, files_of(directory))
         return cls(Snapshot.read(directory / "snapshot"), surrogates={}, directory=directory)
 
     @classmethod
@@ -159,33 +168,41 @@ class Knowledge:
         return cls.load(starter_directory())
 
     @classmethod
-    def find(cls, directory: Path | None = None) -> "Knowledge":
-        """The knowledge in ``directory``; else in ``$METATUNE_KNOWLEDGE``, in ./metatune-knowledge, or the starter."""
+    def find(cls, directory: Path | str | None = None) -> "Knowledge":
+        """The knowledge in ``directory``; else in ``$METATUNE_KNOWLEDGE``, in ./metatune-knowledge, or the starter.
+
+        Both may also name a published one, ``models:/<name>@<alias>``; see ``metatune.published.fetched``.
+        """
         return cls.load(knowledge_directory(directory))
 
 
-def knowledge_directory(directory: Path | None = None) -> Path:
-    """The folder that ``Knowledge.find`` reads."""
-    named = os.environ.get(KNOWLEDGE_VARIABLE)
-    if directory is not None or named:
-        return Path(directory or str(named))
-    return LOCAL_DIRECTORY if (LOCAL_DIRECTORY / _MANIFEST).is_file() else starter_directory()
+def knowledge_directory(directory: Path | str | None = None) -> Path:
+    """The folder that ``Knowledge.find`` reads; a published knowledge is downloaded. Raises as ``fetched`` does."""
+    named = str(directory) if directory is not None else os.environ.get(KNOWLEDGE_VARIABLE)
+    if named and named.startswith(PUBLISHED):
+        # Imported only now: MLflow takes a second to load, and a folder needs none of it.
+        found: Path = importlib.import_module("metatune.published").fetched(named)
+        return found
+    if named:
+        return Path(named)
+    return LOCAL_DIRECTORY if (LOCAL_DIRECTORY / MANIFEST).is_file() else starter_directory()
 
 
 def starter_directory() -> Path:
     """Where the starter knowledge is: inside the installed package, or beside it in a source tree."""
     package = Path(str(resources.files("metatune")))
     installed = package / "knowledge_base"
-    return installed if (installed / _MANIFEST).is_file() else package.parent / "knowledge_base"
+    return installed if (installed / MANIFEST).is_file() else package.parent / "knowledge_base"
 
 
-def _read_manifest(directory: Path) -> dict[str, dict[str, str]]:
-    path = directory / _MANIFEST
+def files_of(directory: Path) -> object:
+    """What the manifest lists. Raises ``KnowledgeError`` where there is none, or one of another version."""
+    path = directory / MANIFEST
     try:
         manifest = json.loads(path.read_text())
         found = manifest["version"]
         files = manifest["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise KnowledgeError(
             f"not a knowledge folder ({error})",
             field="knowledge",
@@ -199,7 +216,7 @@ def _read_manifest(directory: Path) -> dict[str, dict[str, str]]:
             value=found,
             remedy="Train the knowledge again with this release: metatune train.",
         )
-    return {"files": files}
+    return files
 
 
 def _trained_on(table: FamilyTable) -> tuple[str, list[str]]:
@@ -219,9 +236,5 @@ def _replace(directory: Path, fresh: Path) -> None:
         fresh.rename(directory)
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def _file_name(family: str) -> str:
-    return quote(family, safe="")
+    return quote(family, safe="").replace(".", "%2E")  # no family is called `..`

@@ -127,22 +127,37 @@ def recommend(
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise UsageError("a number of configurations", field="n", value=n, remedy="Use a whole number from 1.")
     family = default_for(task) if family is None else family
-    learner = family if isinstance(family, ModelFamily) else None
-    if isinstance(family, str) and (space is None or family in family_names()):
-        learner = get_family(family)
+    learner = _learner(family, space)
     if learner is not None and space is None and task.data is not None:
         check_family(task, learner)
+    record = task.record(describe(task))
+    known = Knowledge.find() if knowledge is None else knowledge
+    return recommend_for(record, family, n, knowledge=known, space=space, default=default, strict=strict, seed=seed)
+
+
+def recommend_for(
+    record: TaskRecord,
+    family: str | ModelFamily[Any],
+    n: int = 3,
+    *,
+    knowledge: Knowledge,
+    space: SearchSpace | None = None,
+    default: Configuration | None = None,
+    strict: bool = False,
+    seed: int = 0,
+) -> Recommendation:
+    """As ``recommend``, for a task of which only the record is known: its metric, meta-features and size."""
+    learner = _learner(family, space)
     name = learner.name if learner is not None else str(family)
     where = space if space is not None else learner.space()  # type: ignore[union-attr]
     start = default if default is not None else learner.default() if learner is not None else None
-    record = task.record(describe(task))
-    surrogate = (Knowledge.find() if knowledge is None else knowledge).surrogate(name, record.metric)
+    surrogate = knowledge.surrogate(name, record.metric)
     prior = Prior(surrogate, record, where, seed=seed)
     if strict and (prior.empty or prior.is_unlike):
         raise NoHistoryError(
             "no known task is like this one" if not prior.empty else "nothing is known of this model family",
             field="family" if prior.empty else "task",
-            value=name if prior.empty else task.name,
+            value=name if prior.empty else record.name,
             remedy="Leave --strict out to get the default, or run a search first: metatune tune.",
         )
     clipped = None if start is None else where.clip(start)[0]
@@ -160,6 +175,13 @@ def recommend(
         relative_gain=record.metric.gains_are_relative,
         notes=_notes(prior, items),
     )
+
+
+def _learner(family: str | ModelFamily[Any], space: SearchSpace | None) -> ModelFamily[Any] | None:
+    """The family that metatune trains; ``None`` for one that is only a name. Raises ``UnknownNameError``."""
+    if isinstance(family, str) and (space is None or family in family_names()):
+        return get_family(family)
+    return family if isinstance(family, ModelFamily) else None
 
 
 def _chosen(prior: Prior, n: int, default: Configuration | None) -> list[tuple[Configuration, str]]:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from metatune.errors import MetatuneError, UnknownNameError, UsageError
 from metatune.history.schema import study_document, study_of
 from metatune.history.store import HistoryStore
+from metatune.manifest import safe_path
 from metatune.study import StudyRecord
 from metatune.table_file import damaged, read_table, write_table
 from metatune.trial import Trial
@@ -128,7 +129,7 @@ class Snapshot:
         try:
             studies = [study_of(document) for document in table["record"].to_pylist()]
             folder, families = Path(directory) / "trials", meta["families"].items()
-            files = {name: (folder / entry["file"], int(entry["rows"])) for name, entry in families}
+            files = {name: (safe_path(folder, entry["file"]), int(entry["rows"])) for name, entry in families}
             lost = meta["studies"] - len(studies)
         except (KeyError, TypeError, AttributeError, MetatuneError) as error:
             raise damaged(path, error) from error

@@ -36,7 +36,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> tuple[pa.Tab
         version = meta["version"]
     except FileNotFoundError as error:
         raise damaged(path, "no such file") from error
-    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise damaged(path, error) from error
     if version != SNAPSHOT_VERSION:
         raise KnowledgeError(

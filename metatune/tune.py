@@ -22,6 +22,7 @@ from metatune.learners.evaluate import test_scores
 from metatune.metafeatures import describe
 from metatune.metric import Metric
 from metatune.objective import FamilyJudge, FunctionJudge, Objective, Subject, named
+from metatune.provenance import provenance
 from metatune.recording import Recorder
 from metatune.result import Progress, TuneResult
 from metatune.resume import default_of, knowledge_of, notes_of, take_up, warm_start_of
@@ -208,7 +209,7 @@ def _new_study(
         space=subject.space,
         strategy=strategy,
         seed=int(seed),
-        notes=notes_of(task, default=subject.default, warm_start=warm_start, knowledge=guide.note),
+        notes=provenance() | notes_of(task, default=subject.default, warm_start=warm_start, knowledge=guide.note),
     )
 
 

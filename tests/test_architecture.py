@@ -24,6 +24,8 @@ HOSTS = {
         "history/mlflow_upkeep.py",
         "history/foreign_runs.py",
         "history/api_reader.py",
+        "history/registry.py",
+        "history/forgetting.py",
     },
     "lightgbm": {"learners/lightgbm.py", "surrogate/gbdt.py"},
     "jinja2": {"report/"},

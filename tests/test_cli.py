@@ -33,7 +33,9 @@ from metatune.learners import get_family, load_model
 from metatune.result import Progress
 from metatune.trial import Trial
 
-COMMANDS = ("demo", "tune", "recommend", "train", "history", "sync", "backtest", "doctor")
+COMMANDS = (
+    "demo", "tune", "recommend", "train", "publish", "history", "pull", "sync", "export", "forget", "backtest", "doctor",
+)  # fmt: skip
 METATUNE = (sys.executable, "-m", "metatune")
 
 

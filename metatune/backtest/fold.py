@@ -1,6 +1,6 @@
 """``Fold``: one split of a table's trials into history and pools; ``Problem``: one task left out, to be searched."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
@@ -30,7 +30,8 @@ class Fold:
 
     ``history_rows``: so many random trials at most are the history of a task. ``stress``: ``inverted`` negates the
     history's scores, ``unrelated`` shuffles them among its configurations. ``n_history``: only so many other tasks,
-    drawn at random for each left-out task, are its history. Raises ``UnknownNameError`` for another ``stress``.
+    drawn at random for each left-out task, are its history. ``teachers``: positions of the tasks that may be history at
+    all, unless all may. Raises ``UnknownNameError`` for another ``stress``.
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class Fold:
         history_rows: int = 500,
         stress: str = "none",
         n_history: int | None = None,
+        teachers: Collection[int] | None = None,
     ) -> None:
         if stress not in get_args(Stress):
             raise UnknownNameError.of("stress", stress, get_args(Stress))
         self.table, self.seed = table, seed
         self.history_rows, self.stress, self.n_history = history_rows, stress, n_history
+        self._teachers = range(len(table.tasks)) if teachers is None else frozenset(teachers)
         self._histories: dict[int, TaskTrials] = {}
 
     @cached_property
@@ -61,11 +64,11 @@ class Fold:
     def history(self, task: int) -> TaskTrials:
         """The trials of ``task`` that others may learn from, in random order.
 
-        ``rows`` are positions in the table's configurations.
+        ``rows`` are positions in the table's configurations; none of a task that may not be history.
         """
         if task not in self._histories:
             whole = self.table.tasks[task]
-            own = np.flatnonzero(np.isin(whole.rows, self.split[0]))
+            own = np.flatnonzero(np.isin(whole.rows, self.split[0]) & (task in self._teachers))
             own = self._rng(_HISTORY, task).permutation(own)[: self.history_rows]
             score = whole.score[own]
             if self.stress == "inverted":

@@ -106,8 +106,8 @@ class ReplayTable:
 
     @cached_property
     def shared(self) -> bool:
-        """Whether tasks have their configurations in common: most trials are of one that another task tried too."""
-        times = Counter(int(row) for task in self.tasks for row in np.unique(task.rows))
+        """Whether tasks have their configurations in common: most trials are of one that another group tried too."""
+        times = Counter(row for row, _ in {(int(row), task.record.group) for task in self.tasks for row in task.rows})
         total = sum(times.values())
         return sum(count for count in times.values() if count > 1) > total / 2
 

@@ -22,6 +22,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from metatune.errors import MetatuneError
+from metatune.redaction import redacted
 
 #: With this variable set, errors show their traceback.
 DEBUG_VARIABLE = "METATUNE_DEBUG"
@@ -96,9 +97,9 @@ def _answer(function: Callable[..., Answer], options: Mapping[str, Any]) -> Answ
         raise _FailedError(INTERRUPTED, type="KeyboardInterrupt", problem="interrupted") from None
     # The last line of defence: nothing above this could handle it, and a traceback says nothing to most users.
     except Exception as error:
-        problem = f"{type(error).__name__}: {error}"
+        problem = redacted(f"{type(error).__name__}: {error}")
         _report("Internal error", problem, remedy=f"Set {DEBUG_VARIABLE}=1 for the traceback, and please report it.")
-        raise _FailedError(_BUG, type=type(error).__name__, problem=str(error)) from error
+        raise _FailedError(_BUG, type=type(error).__name__, problem=redacted(str(error))) from error
 
 
 def print_usage_error(error: Any) -> None:

@@ -17,6 +17,7 @@ from metatune.cli.display import duration, headline, mlflow_ui, number, percent,
 from metatune.cli.progress import SearchProgress
 from metatune.cli.train import learnt
 from metatune.comparison import best_so_far, trials_until
+from metatune.redaction import redacted
 
 if TYPE_CHECKING:
     from metatune.knowledge import Knowledge
@@ -88,7 +89,7 @@ def demo(
     _tell_learning(screen, families, known, relearnt, output)
     missing = [family for family in parts.FAMILIES if family not in families]
     seconds = time.perf_counter() - began
-    files = {"report": str(page), "knowledge": str(output), "history": store.uri, "seconds": seconds}
+    files = {"report": str(page), "knowledge": str(output), "history": redacted(store.uri), "seconds": seconds}
     document = _document(task, found, advised) | files | {"not_installed": missing, "learnt": learnt(relearnt)}
     return Answer(document, Group(_comparison(found), *_ending(page, ui, missing, seconds)))
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from metatune.cli.boundary import legible
+from metatune.redaction import redacted
 
 _SQLITE = "sqlite:///"
 
@@ -75,5 +76,5 @@ def short_uri(uri: str, folder: Path) -> str:
 def mlflow_ui(uri: str, folder: Path) -> str:
     """What shows the history at ``uri`` in a browser, typed in ``folder``."""
     if uri.startswith("http"):
-        return f"open {uri}"
-    return shlex.join(["mlflow", "ui", "--backend-store-uri", short_uri(uri, folder)])
+        return f"open {redacted(uri)}"
+    return shlex.join(["mlflow", "ui", "--backend-store-uri", redacted(short_uri(uri, folder))])

@@ -1,7 +1,6 @@
 """``metatune doctor``: what is in order and what is not, with a remedy."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,7 +29,7 @@ def doctor(
     from metatune.doctor import examine
     from metatune.knowledge import starter_directory
 
-    directory = starter_directory() if knowledge == "starter" else Path(knowledge) if knowledge else None
+    directory = starter_directory() if knowledge == "starter" else knowledge or None
     checks = list(examine(options.open_store(tracking_uri, experiment), directory, repair=repair))
     problems = [check for check in checks if check.state == "problem"]
     grid = Table.grid(padding=(0, 2))

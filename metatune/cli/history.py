@@ -13,6 +13,7 @@ from rich.text import Text
 from metatune.cli import options
 from metatune.cli.boundary import Answer, command, legible
 from metatune.cli.display import headline, number, settings, table
+from metatune.redaction import redacted
 
 if TYPE_CHECKING:
     from metatune.study import StudyRecord
@@ -75,9 +76,9 @@ def _read(knowledge: str | None, uri: str | None, experiment: str, study: str | 
         if study is None:
             from metatune.mirror import refreshed_snapshot
 
-            return store.uri, list(refreshed_snapshot(store).records())
+            return redacted(store.uri), list(refreshed_snapshot(store).records())
         record = store.study(study)
-        return store.uri, [(record, store.trials(record.id))]
+        return redacted(store.uri), [(record, store.trials(record.id))]
     from metatune.errors import UsageError
 
     known = options.open_knowledge(knowledge)

@@ -11,8 +11,11 @@ from metatune.cli.backtest import backtest
 from metatune.cli.boundary import print_usage_error
 from metatune.cli.demo import demo
 from metatune.cli.doctor import doctor
+from metatune.cli.export import export
+from metatune.cli.forget import forget
 from metatune.cli.history import history
 from metatune.cli.importing import app as importing
+from metatune.cli.publish import publish
 from metatune.cli.pull import pull
 from metatune.cli.recommend import recommend
 from metatune.cli.sync import sync
@@ -62,7 +65,9 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 a bug, 2 wrong usage, 3 bad data, 4 history or knowledge unusable, "
     "5 nothing known (with --strict), 6 not everything done, 130 interrupted and saved.",
 )
-for function in (demo, tune, recommend, train, history, pull, sync, backtest, doctor):
+for function in (
+    demo, tune, recommend, train, publish, history, pull, sync, export, forget, backtest, doctor,
+):  # fmt: skip
     app.command()(function)
 app.add_typer(importing, name="import")
 

@@ -91,7 +91,7 @@ KnowledgeDirectory: TypeAlias = Annotated[
         "--knowledge",
         metavar="DIR",
         envvar="METATUNE_KNOWLEDGE",
-        help="What was learnt before: a folder, or 'starter' for what ships; "
+        help="What was learnt before: a folder, models:/NAME@ALIAS, or 'starter' for what ships; "
         "unless given ./metatune-knowledge if it exists, else the starter.",
         rich_help_panel=_HISTORY,
     ),
@@ -133,7 +133,7 @@ def open_knowledge(directory: str | None) -> "Knowledge":
     """The knowledge that ``--knowledge`` names."""
     from metatune.knowledge import Knowledge
 
-    return Knowledge.starter() if directory == "starter" else Knowledge.find(Path(directory) if directory else None)
+    return Knowledge.starter() if directory == "starter" else Knowledge.find(directory or None)
 
 
 def open_destination(destination: "Destination", tracking_uri: str | None = None) -> "MLflowStore":

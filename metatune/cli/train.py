@@ -11,6 +11,7 @@ from rich.text import Text
 from metatune.cli import options
 from metatune.cli.boundary import Answer, command, console
 from metatune.cli.display import headline, number, table
+from metatune.redaction import redacted
 
 if TYPE_CHECKING:
     from metatune.knowledge import Knowledge
@@ -45,7 +46,7 @@ def train(
 
     store = options.open_store(tracking_uri, experiment)
     messages = console()
-    messages.print(f"Reading {store.uri}")
+    messages.print(f"Reading {redacted(store.uri)}")
     own = refreshed_snapshot(store, family)
     known = Knowledge.starter() if starter else None
     start = time.perf_counter()

@@ -15,6 +15,7 @@ from metatune.cli.boundary import INTERRUPTED, Answer, command, console, legible
 from metatune.cli.display import duration, mlflow_ui, number, settings
 from metatune.cli.progress import SearchProgress
 from metatune.errors import UsageError
+from metatune.redaction import redacted
 
 if TYPE_CHECKING:
     from metatune.result import TuneResult
@@ -100,7 +101,7 @@ def tune(
         )
     files = _write(result, save, report)
     go_on = again(context, resume=result.study_id) if result.interrupted else None
-    document = _document(task, result, files) | {"history": store.uri, "resume_command": go_on}
+    document = _document(task, result, files) | {"history": redacted(store.uri), "resume_command": go_on}
     code = INTERRUPTED if result.interrupted else _PARTIAL if result.unsaved else 0
     return Answer(document, _shown(task, result, files, mlflow_ui(store.uri, Path.cwd())), code, go_on)
 

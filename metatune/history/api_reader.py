@@ -11,6 +11,7 @@ import pyarrow as pa
 from mlflow.entities import Run
 
 from metatune.history import schema
+from metatune.history.filters import tag_equals
 from metatune.history.mlflow_store import MLflowStore
 from metatune.history.runs import Record, StoredRun, is_content
 
@@ -36,7 +37,7 @@ class ApiReader:
         self, record: Record, known: pa.Table, *, since: int, studies: Container[str], everything: bool
     ) -> Iterator[StoredRun]:
         """See ``RunReader``."""
-        ours = f"tags.`{schema.RECORD}` = '{record}'"
+        ours = tag_equals(schema.RECORD, record)
         seen = self._seen[record] = set()
         if everything:
             searches = [self._by_time(ours, "start_time", 0)]
@@ -54,7 +55,7 @@ class ApiReader:
         runs = set(known["run"].to_pylist())
         if everything:
             return runs - self._seen[record]
-        deleted = self._by_time(f"tags.`{schema.RECORD}` = '{record}'", "start_time", 0, deleted=True)
+        deleted = self._by_time(tag_equals(schema.RECORD, record), "start_time", 0, deleted=True)
         return runs & {run.info.run_id for run in deleted}
 
     def _by_time(self, condition: str, attribute: str, since: int, *, deleted: bool = False) -> Iterator[Run]:

@@ -1,23 +1,29 @@
-"""A new SQLite database for MLflow, and MLflow's silence while it is made."""
+"""Connections to MLflow: a new SQLite database, MLflow's silence, and one kind of error for what it raises."""
 
 import logging
 import os
+import sqlite3
 import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import requests
 from mlflow import MlflowClient
 from mlflow.entities import DatasetInput
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from sqlalchemy.exc import SQLAlchemyError
 
+from metatune.errors import MetatuneError, StoreError
 from metatune.history.address import Address
 
 _LEVELS = {"alembic": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
 _SILENCE = threading.Lock()
 _BEFORE: list[int] = []
 _INSIDE = [0]
+#: What MLflow lets through when a store cannot be used; ``ImportError`` is a missing database driver.
+FAILURES = (MlflowException, SQLAlchemyError, sqlite3.Error, requests.RequestException, OSError, ImportError)
 
 
 def create_database(address: Address) -> None:
@@ -75,11 +81,12 @@ def _silence(change: int) -> None:
 
 
 def without_links() -> None:
-    """Keep MLflow's client from printing two lines for every run that ends, in this process, unless the user set it.
+    """Keep MLflow's client from printing lines for every run that ends, and bars for files, unless the user set it.
 
     Once and for all: to change the environment again and again, while other threads read it, is not safe.
     """
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 def forget_connections(uri: str) -> None:
@@ -87,3 +94,29 @@ def forget_connections(uri: str) -> None:
     engine = SqlAlchemyStore._engine_map.get(uri)
     if engine is not None:
         engine.dispose(close=False)
+
+
+@contextmanager
+def connected(address: Address, *, what: str = "history", make: bool = False) -> Iterator[MlflowClient]:
+    """A client for ``address``; inside, whatever MLflow raises becomes a ``StoreError`` about the field ``what``.
+
+    A database that is not there is made only if ``make`` says so, and is an error otherwise.
+    """
+    without_links()
+    try:
+        with quiet():
+            if address.file is not None and not address.file.exists():
+                if not make:
+                    raise FileNotFoundError(f"no such database: {address.file}")
+                create_database(address)
+            address.check()
+            yield MlflowClient(tracking_uri=address.uri, registry_uri=address.uri)
+    except MetatuneError:
+        raise
+    except FAILURES as error:
+        raise StoreError(
+            f"the {what} cannot be reached or written ({next(iter(str(error).splitlines()), type(error).__name__)})",
+            field=what,
+            value=address.uri,
+            remedy=address.remedy(str(error)),
+        ) from error

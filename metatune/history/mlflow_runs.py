@@ -8,6 +8,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, Run, ViewType
 
 from metatune.history import schema
+from metatune.history.filters import tag_equals
 from metatune.history.owner import Owner
 from metatune.history.schema import RunData
 from metatune.study import StudyRecord
@@ -47,11 +48,11 @@ def search(client: MlflowClient, experiment: str, record: str, study_id: str = "
 
     ``study_id`` and ``key``, already a ``schema.token``, keep those of one study or one trial.
     """
-    condition = f"tags.`{schema.RECORD}` = '{record}'"
+    condition = tag_equals(schema.RECORD, record)
     if study_id:
-        condition += f" and tags.`{schema.STUDY_ID}` = '{schema.token(study_id)}'"
+        condition += f" and {tag_equals(schema.STUDY_ID, schema.token(study_id))}"
     if key:
-        condition += f" and tags.`{schema.TRIAL_KEY}` = '{key}'"
+        condition += f" and {tag_equals(schema.TRIAL_KEY, key)}"
     seen: set[str] = set()
     token = None
     while True:

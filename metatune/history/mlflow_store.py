@@ -2,7 +2,6 @@
 
 import logging
 import os
-import sqlite3
 import threading
 import time
 from collections import defaultdict
@@ -11,17 +10,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-import requests
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
 
 from metatune.errors import MetatuneError, StoreError, StoreUnavailableError, UsageError
 from metatune.history import mlflow_runs, schema
-from metatune.history.address import Address, without_secrets
-from metatune.history.mlflow_database import create_database, forget_connections, log_dataset, quiet, without_links
+from metatune.history.address import Address
+from metatune.history.mlflow_database import (
+    FAILURES,
+    create_database,
+    forget_connections,
+    log_dataset,
+    quiet,
+    without_links,
+)
 from metatune.history.mlflow_runs import HEARTBEAT, PARENT, OpenStudy
+from metatune.redaction import redacted
 from metatune.study import StudyRecord
 from metatune.trial import Trial
 
@@ -29,9 +34,6 @@ from metatune.trial import Trial
 _SLOW_SECONDS = 2.0
 _LOG = logging.getLogger("metatune")
 _Record = TypeVar("_Record")
-
-#: What MLflow lets through when a store cannot be used; ``ImportError`` is a missing database driver.
-_FAILURES = (MlflowException, SQLAlchemyError, sqlite3.Error, requests.RequestException, OSError, ImportError)
 
 
 class MLflowStore:
@@ -288,13 +290,13 @@ class MLflowStore:
                 yield self._client
         except MetatuneError:
             raise
-        except _FAILURES as error:
+        except FAILURES as error:
             reason = _first_line(error)
             kind = StoreUnavailableError if self._address.passing(str(error)) else StoreError
             raise kind(
                 f"the history cannot be reached or written ({reason})",
                 field="store",
-                value=without_secrets(self.uri),
+                value=redacted(self.uri),
                 remedy=self._address.remedy(str(error)),
             ) from error
 

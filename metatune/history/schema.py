@@ -108,7 +108,7 @@ def study_of(document: str, source: str = "document") -> StudyRecord:
         task = TaskRecord(**{**raw["task"], "metric": Metric(**raw["task"]["metric"])})
         space = _space_of(json.dumps(raw["space"]))
         return StudyRecord(**{**raw, "task": task, "space": space})
-    except (ValueError, TypeError, KeyError, AttributeError, MetatuneError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, MetatuneError) as error:
         raise _damaged(source, "study", document, error) from error
 
 
@@ -134,7 +134,7 @@ def trial_of(document: str, source: str = "document") -> Trial:
         raw = from_json(document)
         reported = tuple((step, value) for step, value in raw.get("reported", ()))
         return Trial(**{**raw, "curve": tuple(raw["curve"]), "reported": reported})
-    except (ValueError, TypeError, KeyError, AttributeError, MetatuneError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, MetatuneError) as error:
         raise _damaged(source, "trial", document, error) from error
 
 

@@ -45,7 +45,7 @@ def read_manifest(directory: Path) -> Manifest:
         return Manifest(str(raw["family"]), dict(raw["files"]), dict(raw["state"]))
     except OSError as error:
         raise _damaged(f"cannot be read ({error.strerror})", path, str(directory)) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(f"not a model's manifest ({error})", path, str(directory)) from error
 
 

@@ -143,7 +143,7 @@ class FamilySurrogate:
             costs, learning = directory / "cost.json", directory / "curves.json"
             cost = CostModel.from_json(costs.read_text()) if costs.is_file() else None
             curves = CurveModel.from_json(learning.read_text()) if learning.is_file() else None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise KnowledgeError.unreadable(
                 "the surrogate of this family cannot be read", error, field="knowledge", value=str(directory)
             ) from error

@@ -1,0 +1,92 @@
+"""``metatune forget``: remove a task, a study or a user completely."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from metatune.cli import options
+from metatune.cli.boundary import Answer, command, console, legible
+from metatune.cli.display import table
+from metatune.redaction import redacted
+
+if TYPE_CHECKING:
+    from metatune.forget import Plan
+
+_DEFAULT = Path("metatune-knowledge")
+_DECLINED = 6
+
+
+@command
+def forget(
+    task: Annotated[str | None, typer.Option(help="All studies of the tasks with this name.")] = None,
+    study: Annotated[str | None, typer.Option(help="The study with this id or beginning of it.")] = None,
+    user: Annotated[str | None, typer.Option(help="All studies that this user made.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    knowledge: Annotated[
+        Path, typer.Option("--knowledge", metavar="DIR", help="The knowledge to remove it from, if it is there.")
+    ] = _DEFAULT,
+    tracking_uri: options.TrackingUri = None,
+    experiment: options.Experiment = "metatune",
+    as_json: options.AsJson = False,
+) -> Answer:
+    """Remove a task, a study or a user from the history and the knowledge, for good. It asks first.
+
+    An MLflow server only marks runs as deleted; `mlflow gc` there removes them.
+    """
+    # Heavy imports wait until the command runs, for the sake of --help.
+    from metatune.forget import Selection, plan
+    from metatune.forget import forget as verb
+
+    todo = plan(
+        options.open_store(tracking_uri, experiment),
+        Selection(task, study, user),
+        knowledge=knowledge,
+    )
+    document = _document(todo)
+    if todo.empty:
+        return Answer(document | {"removed": False}, Text("Nothing of this kind is there."))
+    messages = console()
+    if not yes:
+        messages.print(_listed(todo))
+        if not typer.confirm("Remove it for good?", default=False, err=True):
+            return Answer(document | {"removed": False}, Text("Nothing was removed."), _DECLINED)
+    with messages.status("Removing"):
+        done = verb(todo)
+    said = [f"Removed {_summary(todo)}."]
+    if todo.found and not done.for_good:
+        said.append("The server only marked the runs as deleted: run `mlflow gc` there, with the ids in --json.")
+    said.append("Published versions, backups and copies made before keep what they had.")
+    return Answer(document | {"removed": True, "for_good": done.for_good}, Group(*map(Text, said)))
+
+
+def _document(todo: "Plan") -> dict[str, object]:
+    return {
+        "history": redacted(todo.uri),
+        "studies": [study.record.id for study in todo.found],
+        "trials": todo.trials,
+        "runs": [run for study in todo.found for run in study.runs],
+        "knowledge": str(todo.directory),
+        "studies_in_knowledge": list(todo.learnt),
+    }
+
+
+def _summary(todo: "Plan") -> str:
+    parts = []
+    if todo.found:
+        parts.append(f"{len(todo.found)} studies with {todo.trials} trials from {legible(redacted(todo.uri))}")
+    if todo.learnt:
+        parts.append(f"{len(todo.learnt)} studies from the knowledge in {todo.directory}")
+    return " and ".join(parts)
+
+
+def _listed(todo: "Plan") -> RenderableType:
+    shown = table("study", "task", "family", "trials", right=["trials"])
+    for found in todo.found:
+        record = found.record
+        shown.add_row(
+            legible(record.id, limit=40), legible(record.task.name, limit=60), record.family, str(found.trials)
+        )
+    return Group(shown, Text(f"To be removed: {_summary(todo)}."))

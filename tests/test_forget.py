@@ -1,0 +1,142 @@
+"""Forgetting: nothing that was forgotten is left in the database file, in files beside it, or in the knowledge."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from databases import empty_database
+from mlflow import MlflowClient
+from mlflow.entities import ViewType
+from planted import SPACE, record, study_of, utility
+from typer.testing import CliRunner
+
+from metatune.cli.main import app
+from metatune.errors import UsageError
+from metatune.forget import Selection, forget, plan
+from metatune.history.mlflow_store import MLflowStore
+from metatune.knowledge import Knowledge
+from metatune.snapshot import snapshot_of
+
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
+
+SECRET = "patients-of-doctor-no"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> MLflowStore:
+    """Three studies of two tasks by two users; the secret one has files."""
+    store = MLflowStore(empty_database(tmp_path))
+    (tmp_path / "best.json").write_text(json.dumps({"of": SECRET}))
+    for i, (task, user) in enumerate([("wine", "ann"), (SECRET, "bob"), ("wine", "bob")]):
+        study, trials = study_of(record(task), utility, configurations=SPACE.sample(10, i))
+        study = replace(study, id=f"id-{i}-{task}", notes={"user": user})
+        trials = [replace(t, key=f"{i}-{t.key}") for t in trials]
+        trials[0] = replace(trials[0], status="failed", value=None, error=f"KeyError: {task}")
+        store.open_study(study)
+        store.add_trials(study.id, trials)
+        store.close_study(study.id, status="finished", artifacts=[tmp_path / "best.json"] if task == SECRET else [])
+    (tmp_path / "best.json").unlink()
+    return store
+
+
+def names_and_bytes(folder: Path) -> bytes:
+    """All file names and contents in ``folder``."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return b"".join(str(path.relative_to(folder)).encode() + path.read_bytes() for path in files)
+
+
+def test_nothing_of_a_task_is_left(store: MLflowStore, tmp_path: Path) -> None:
+    assert names_and_bytes(tmp_path).count(SECRET.encode()) > 10
+    done = forget(plan(store, Selection(task=SECRET)))
+    assert done.for_good
+    assert [study.record.id for study in done.plan.found] == [f"id-1-{SECRET}"]
+    assert done.plan.trials == 10
+    left = names_and_bytes(tmp_path)
+    assert SECRET.encode() not in left
+    assert b"1-patients" not in left
+    assert [(study.id, len(trials)) for study, trials in store.records()] == [("id-0-wine", 10), ("id-2-wine", 10)]
+
+
+def test_forgetting_again_finds_nothing(store: MLflowStore) -> None:
+    forget(plan(store, Selection(task=SECRET)))
+    again = plan(store, Selection(task=SECRET))
+    assert again.empty
+    assert forget(again).for_good
+
+
+def test_an_interrupted_forgetting_is_finished_by_the_next(store: MLflowStore, tmp_path: Path) -> None:
+    todo = plan(store, Selection(task=SECRET))
+    half = replace(todo.found[0], runs=todo.found[0].runs[5:], artifacts=())
+    forget(replace(todo, found=(half,)))
+    forget(todo)
+    assert SECRET.encode() not in names_and_bytes(tmp_path)
+
+
+def test_runs_that_were_deleted_in_mlflow_are_forgotten_too(store: MLflowStore, tmp_path: Path) -> None:
+    client = MlflowClient(store.uri)
+    experiment = client.get_experiment_by_name("metatune").experiment_id
+    for run in client.search_runs([experiment], "", ViewType.ACTIVE_ONLY):
+        if SECRET in str(run.data.tags):
+            client.delete_run(run.info.run_id)
+    assert SECRET.encode() in names_and_bytes(tmp_path)
+    forget(plan(store, Selection(task=SECRET)))
+    assert SECRET.encode() not in names_and_bytes(tmp_path)
+
+
+def test_a_user_and_a_study(store: MLflowStore) -> None:
+    assert {s.record.id for s in plan(store, Selection(user="bob")).found} == {f"id-1-{SECRET}", "id-2-wine"}
+    assert plan(store, Selection(user="bo")).empty
+    assert [s.record.id for s in plan(store, Selection(study="id-2")).found] == ["id-2-wine"]
+    with pytest.raises(UsageError, match="3 studies"):
+        plan(store, Selection(study="id-"))
+    forget(plan(store, Selection(user="bob")))
+    assert [study.id for study in store.studies()] == ["id-0-wine"]
+
+
+@pytest.mark.parametrize("given", [{}, {"task": "a", "user": "b"}, {"task": ""}])
+def test_one_thing_at_a_time(given: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="one thing at a time"):
+        Selection(**given)
+
+
+def test_it_is_forgotten_in_the_knowledge(store: MLflowStore, tmp_path: Path) -> None:
+    folder = tmp_path / "k"
+    Knowledge.build(snapshot_of(store)).save(folder)
+    done = forget(plan(store, Selection(task=SECRET), knowledge=folder))
+    assert done.plan.learnt == (f"id-1-{SECRET}",)
+    assert SECRET.encode() not in names_and_bytes(tmp_path)
+    assert f"fingerprint-of-{SECRET}".encode() not in names_and_bytes(tmp_path)
+    left = Knowledge.load(folder)
+    assert [task.record.name for task in left.surrogate("planted").tasks] == ["wine"]  # type: ignore[union-attr]
+    forget(plan(store, Selection(task="wine"), knowledge=folder))
+    assert not folder.exists()
+
+
+def test_families_that_lose_nothing_are_not_trained_again(store: MLflowStore, tmp_path: Path) -> None:
+    other = study_of(record("else"), utility, configurations=SPACE.sample(12, 9), family="other")
+    known = Knowledge.build(snapshot_of(store).merge(type(snapshot_of(store)).of([other])))
+    left = known.without([f"id-1-{SECRET}"])
+    assert left.surrogate("other").design is known.surrogate("other").design  # type: ignore[union-attr]
+    assert left.surrogate("planted").design is not known.surrogate("planted").design  # type: ignore[union-attr]
+
+
+def test_the_command_asks_first(store: MLflowStore, tmp_path: Path) -> None:
+    runner = CliRunner()
+    command = ["forget", "--task", SECRET, "--tracking-uri", store.uri, "--knowledge", str(tmp_path / "k"), "--json"]
+    refused = runner.invoke(app, command, input="n\n")
+    assert refused.exit_code == 6
+    assert json.loads(refused.stdout)["removed"] is False
+    assert len(store.studies()) == 3
+    done = runner.invoke(app, [*command, "--yes"])
+    assert done.exit_code == 0
+    document = json.loads(done.stdout)
+    assert (document["removed"], document["for_good"], document["trials"]) == (True, True, 10)
+    again = runner.invoke(app, [*command, "--yes"])
+    assert (again.exit_code, json.loads(again.stdout)["removed"]) == (0, False)
+
+
+def test_where_there_is_no_history_none_is_made(tmp_path: Path) -> None:
+    store = MLflowStore(f"sqlite:///{tmp_path / 'none.db'}")
+    assert forget(plan(store, Selection(task="x"))).plan.empty
+    assert not (tmp_path / "none.db").exists()
