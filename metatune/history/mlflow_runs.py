@@ -40,16 +40,21 @@ def finish(client: MlflowClient, run_id: str, data: RunData, trial: Trial) -> No
     client.set_terminated(run_id, data.status)
 
 
-def search(client: MlflowClient, experiment: str, record: str, study_id: str = "", key: str = "") -> Iterator[Run]:
+def search(
+    client: MlflowClient, experiment: str, record: str, study_id: str = "", key: str = "", *, running: bool = False
+) -> Iterator[Run]:
     """The undeleted runs of studies or of trials, each once, in the order in which they were made.
 
-    ``study_id`` and ``key``, already a ``schema.token``, keep those of one study or one trial.
+    ``study_id`` and ``key``, already a ``schema.token``, keep those of one study or one trial, ``running`` those that
+    have not ended.
     """
     condition = f"tags.`{schema.RECORD}` = '{record}'"
     if study_id:
         condition += f" and tags.`{schema.STUDY_ID}` = '{schema.token(study_id)}'"
     if key:
         condition += f" and tags.`{schema.TRIAL_KEY}` = '{key}'"
+    if running:
+        condition += " and attributes.status = 'RUNNING'"
     seen: set[str] = set()
     token = None
     while True:
@@ -69,6 +74,20 @@ def search(client: MlflowClient, experiment: str, record: str, study_id: str = "
         token = page.token
         if not token:
             return
+
+
+class Find:
+    """Finds the runs of all studies (``find("study")``) or trials (``find("trial")``), or those of one ``study``."""
+
+    def __init__(self, client: MlflowClient, experiment: str | None) -> None:
+        self.client = client
+        self._experiment = experiment
+
+    def __call__(self, record: str, *, study: str = "", running: bool = False) -> Iterator[Run]:
+        """In the order in which they were made; ``running``: only those that have not ended."""
+        if self._experiment is None:
+            return iter(())
+        return search(self.client, self._experiment, record, study, running=running)
 
 
 def single(client: MlflowClient, runs: Iterator[Run]) -> Run | None:

@@ -21,7 +21,7 @@ from metatune.errors import MetatuneError, StoreError, StoreUnavailableError, Us
 from metatune.history import mlflow_runs, schema
 from metatune.history.address import Address, without_secrets
 from metatune.history.mlflow_database import create_database, forget_connections, quiet, without_links
-from metatune.history.mlflow_runs import HEARTBEAT, OWNER, PARENT, OpenStudy
+from metatune.history.mlflow_runs import HEARTBEAT, OWNER, PARENT, Find, OpenStudy
 from metatune.history.owner import Owner
 from metatune.study import StudyRecord
 from metatune.trial import Trial
@@ -172,13 +172,13 @@ class MLflowStore:
             return [study.id for _, study in self._decoded(running, _decoded_study)]
 
     @contextmanager
-    def runs(self) -> Iterator[tuple[MlflowClient, Callable[[str], Iterator[Run]]]]:
-        """MLflow's client, and what finds the runs of every ``"study"`` or ``"trial"``; for what looks after them."""
+    def runs(self) -> Iterator[Find]:
+        """What finds the runs of studies and trials, for what looks after them."""
         if self._absent():
-            yield MlflowClient(tracking_uri=self.uri), lambda record: iter(())
+            yield Find(MlflowClient(tracking_uri=self.uri), None)
             return
         with self._boundary() as client:
-            yield client, lambda record: self._runs(client, record)
+            yield Find(client, self._known_experiment(client))
 
     def _decoded(self, runs: Iterable[Run], decode: Callable[[Run], _Record]) -> list[tuple[Run, _Record]]:
         """The readable ones of ``runs``; one warning names those that are not and were not named before."""
@@ -249,7 +249,7 @@ class MLflowStore:
 
     def _look_up(self, client: MlflowClient, experiment: str, study: OpenStudy, key: str) -> None:
         """Find the run of a trial that may have been created without our knowing, or twice."""
-        run = mlflow_runs.single(client, mlflow_runs.search(client, experiment, "trial", key=key))
+        run = mlflow_runs.single(client, mlflow_runs.search(client, experiment, "trial", study.record.id, key))
         study.started.pop(key, None)
         if run is not None:
             study.started[key] = run.info.run_id
