@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metatune.errors import StoreError, StoreUnavailableError
-from metatune.history.outbox import Outbox, Pace
+from metatune.history.outbox import Outbox
+from metatune.history.pace import Pace
 from metatune.history.store import HistoryStore
 from metatune.study import StudyRecord
 from metatune.trial import Trial

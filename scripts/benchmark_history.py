@@ -3,8 +3,9 @@
     python scripts/benchmark_history.py logging [--trials 1000 --seconds 0.05] [--away]
     python scripts/benchmark_history.py kills [--kills 20]
 
-``logging``: what a trial waits for being recorded, and how memory grows with the trials. ``kills``: a process that records
-trials is killed at random moments; how many ended trials are lost or doubled. Each prints rows of a table in Markdown.
+``logging``: what a trial waits for being recorded, and how memory grows with the trials. ``kills``: a process that
+records trials is killed at random moments; how many ended trials are lost or doubled. Each prints rows of a table in
+Markdown.
 """
 
 import argparse
@@ -80,14 +81,14 @@ def measure_logging(folder: Path, options: argparse.Namespace) -> None:
     flushed = outbox.flush()
     seconds = time.perf_counter() - began
     cuts = statistics.quantiles(waits, n=100)
+    grown, where = sizes[-1] - sizes[min(50, len(sizes) - 1)], "away" if options.away else "SQLite"
     print(
-        "| store | trials | s a trial | p50 ms | p95 ms | p99 ms | most ms | MB grown | left at the end | s to send them |"
+        "| store | trials | s a trial | p50 ms | p95 ms | p99 ms | most ms | MB grown | left at the end | s to send |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
     print(
-        f"| {'away' if options.away else 'SQLite'} | {options.trials} | {options.seconds} | {cuts[49]:.2f} | {cuts[94]:.2f} "
-        f"| {cuts[98]:.2f} | {max(waits):.1f} | {sizes[-1] - sizes[min(50, len(sizes) - 1)]:.1f} | {lag} "
-        f"| {f'{seconds:.1f}' if flushed else 'not'} |"
+        f"| {where} | {options.trials} | {options.seconds} | {cuts[49]:.2f} | {cuts[94]:.2f} | {cuts[98]:.2f} "
+        f"| {max(waits):.1f} | {grown:.1f} | {lag} | {f'{seconds:.1f}' if flushed else 'not'} |"
     )
     outbox.drop()
 
@@ -127,7 +128,7 @@ def measure_kills(folder: Path, options: argparse.Namespace) -> None:
         broken += bool(repair(store)) + len(store.unreadable)
         kept = {one.key for one in store.trials(f"study{n}")}
         lost += sum(f"key{i}" not in kept for i in range(added))
-        with store.runs() as (_, find):
+        with store.runs() as find:
             keys = [
                 run.data.tags["metatune.trial_key"]
                 for run in find("trial")

@@ -34,8 +34,9 @@ from metatune.result import Progress
 from metatune.trial import Trial
 
 COMMANDS = (
-    "demo", "tune", "recommend", "train", "publish", "history", "pull", "sync", "export", "forget", "backtest", "doctor",
-)  # fmt: skip
+    *("demo", "tune", "recommend", "train", "publish", "history", "pull"),
+    *("sync", "export", "forget", "backtest", "doctor"),
+)
 METATUNE = (sys.executable, "-m", "metatune")
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import optuna
 import pytest
 from history_cases import new_database, runs
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from learner_contract import iris
 from memory_store import MemoryStore
@@ -19,8 +19,10 @@ from memory_store import MemoryStore
 import metatune
 from metatune.errors import UsageError
 from metatune.history.mlflow_store import MLflowStore
+from metatune.history.replay import send_orphans
 from metatune.learners import get_family
 from metatune.notebook import notebook_of, widened
+from metatune.parameter import in_distribution
 from metatune.space import SearchSpace
 
 pytestmark = [
@@ -196,13 +198,13 @@ class TestStudies:
 VALUES = st.one_of(st.floats(-1e12, 1e12), st.integers(-(10**9), 10**9), st.booleans(), st.none(), st.text(max_size=5))
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), VALUES, min_size=1), min_size=1, max_size=6))
 def test_an_inferred_space_has_room_for_the_configuration(configurations):
     space = None
     for configuration in configurations:
         space = widened(space, configuration)
-        assert all(name in space for name in configuration)
-        assert space.clip(configuration)[0] | configuration == {**space.clip(configuration)[0]}
+        assert all(in_distribution(space[name], value) for name, value in configuration.items())
 
 
 class TestRefused:
@@ -250,7 +252,8 @@ class TestManyAtOnce:
         assert sorted(trial.number for trial in found) == list(range(100))
         assert threading.active_count() < 50
 
-    def test_processes_that_are_forked(self, tmp_path):
+    def test_processes_that_are_forked(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("METATUNE_SPOOL", str(tmp_path / "spool"))
         uri = new_database(tmp_path)
         context = multiprocessing.get_context("fork")
         with collect(MLflowStore(uri), {"rate": 0.1}) as trial:
@@ -262,6 +265,8 @@ class TestManyAtOnce:
             worker.join(120)
         assert [worker.exitcode for worker in workers] == [0, 0, 0]
         store = MLflowStore(uri)
+        # On a busy machine a database is locked for longer than a process waits at its end: the rest is in the spool.
+        send_orphans(store, [tmp_path / "spool"], stop=lambda: False)
         found = [trial.value for record in store.studies() for trial in store.trials(record.id)]
         assert sorted(value for value in found if value >= 0) == [0, 1, 2, 10, 11, 12]
         assert {run.info.status for run in runs(uri, "study")} >= {"FINISHED"}

@@ -19,8 +19,9 @@ from metatune.errors import StoreError, StoreUnavailableError
 from metatune.history import address, mlflow_upkeep, spool
 from metatune.history.mlflow_runs import HEARTBEAT, OWNER
 from metatune.history.mlflow_store import MLflowStore
-from metatune.history.outbox import Outbox, Pace
+from metatune.history.outbox import Outbox
 from metatune.history.owner import Owner
+from metatune.history.pace import Pace
 from metatune.history.replay import sync
 from metatune.history.spool import Entry, SpoolFile, folders
 from metatune.knowledge import starter_directory

@@ -20,6 +20,7 @@ from test_mirror import study, trial
 from metatune.errors import StoreError
 from metatune.history.address import Address
 from metatune.history.api_reader import ApiReader
+from metatune.history.mlflow_runs import Find
 from metatune.history.mlflow_store import MLflowStore
 from metatune.history.reader import open_reader
 from metatune.history.runs import KNOWN
@@ -63,7 +64,8 @@ def run_ids(store, record="trial"):
 
 
 def all_runs(store, record="trial"):
-    return store.search(f"tags.`metatune.record` = '{record}'", order="start_time", limit=1000)
+    with store.runs() as find:
+        return find.page(f"tags.`metatune.record` = '{record}'", order="start_time", limit=1000)
 
 
 def alter(store, statement, *values):
@@ -157,22 +159,24 @@ def test_runs_that_ended_in_one_millisecond_are_found_however_many_they_are(stor
         assert set(ids) == expected
 
 
-def test_a_run_written_or_deleted_between_two_pages_neither_repeats_nor_hides_another(store):
+def test_a_run_written_or_deleted_between_two_pages_neither_repeats_nor_hides_another(store, monkeypatch):
     recorded(store, study(), *(trial(f"k{i}", i) for i in range(10)))
     for i, run in run_ids(store).items():
         alter(store, "UPDATE runs SET end_time = ? WHERE run_uuid = ?", 1_700_000_000_000 + int(i), run)
-    before, search, calls = run_ids(store), store.search, []
+    before, search, calls = run_ids(store), Find.page, []
 
-    def busy(*arguments, **options):
-        page = search(*arguments, **options)
+    def busy(find, *arguments, **options):
+        page = search(find, *arguments, **options)
         calls.append(page)
         if len(calls) == 3:  # after the search for those that run and two full pages
+            monkeypatch.undo()  # only the reader's own searches are to be disturbed
             MlflowClient(store.uri).delete_run(before["0"])
             recorded(store, study(), trial("new", 10))
             alter(store, "UPDATE runs SET end_time = 1600000000000 WHERE run_uuid = ?", run_ids(store)["10"])
+            monkeypatch.setattr(Find, "page", busy)
         return page
 
-    store.search = busy
+    monkeypatch.setattr(Find, "page", busy)
     found = ApiReader(store, page=3).changes("trial", KNOWN.empty_table(), since=0, studies=(), everything=False)
     ids = [run.id for run in found]
     assert len(calls) > 4

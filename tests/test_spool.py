@@ -17,7 +17,8 @@ from memory_store import MemoryStore
 from metatune.errors import StoreError, StoreUnavailableError
 from metatune.history import spool
 from metatune.history.address import without_secrets
-from metatune.history.outbox import Outbox, Pace, catch_up
+from metatune.history.outbox import Outbox, catch_up
+from metatune.history.pace import Pace
 from metatune.history.replay import look, send_orphans, sync
 from metatune.history.spool import Destination, Ended, Entry, SpoolFile, read
 from metatune.recording import Recorder

@@ -58,7 +58,7 @@ def sync(
     done = list(replay(folders(spool), open_store, wanted=wanted))
     reason = ""
     try:
-        found = repair(target)
+        found = repair(target, thorough=False)
     except StoreError as error:
         found, reason = Defects(), error.problem
     waits = sum(one.waiting for one in done if not one.owned)

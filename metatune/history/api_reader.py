@@ -63,7 +63,7 @@ class ApiReader:
         seen: set[str] = set()
         while True:
             later = f"{condition} and attributes.{attribute} >= {since}"
-            page = self._store.search(later, order=attribute, limit=self._page, deleted=deleted)
+            page = self._found(later, attribute, deleted)
             yield from (run for run in page if run.info.run_id not in seen)
             if len(page) < self._page:
                 return
@@ -78,10 +78,14 @@ class ApiReader:
                 yield from (run for run in self._by_id(moment, "", deleted) if run.info.run_id not in seen)
                 since, seen = since + 1, set()
 
+    def _found(self, condition: str, order: str, deleted: bool) -> list[Run]:
+        with self._store.runs() as find:
+            return find.page(condition, order=order, limit=self._page, deleted=deleted)
+
     def _by_id(self, condition: str, prefix: str, deleted: bool) -> Iterator[Run]:
         for digit in _HEXADECIMAL:
             these = f"{condition} and attributes.run_id LIKE '{prefix}{digit}%'"
-            page = self._store.search(these, order="start_time", limit=self._page, deleted=deleted)
+            page = self._found(these, "start_time", deleted)
             yield from page if len(page) < self._page else self._by_id(condition, prefix + digit, deleted)
 
 

@@ -43,16 +43,21 @@ def finish(client: MlflowClient, run_id: str, data: RunData, trial: Trial) -> No
     client.set_terminated(run_id, data.status)
 
 
-def search(client: MlflowClient, experiment: str, record: str, study_id: str = "", key: str = "") -> Iterator[Run]:
+def search(
+    client: MlflowClient, experiment: str, record: str, study_id: str = "", key: str = "", *, running: bool = False
+) -> Iterator[Run]:
     """The undeleted runs of studies or of trials, each once, in the order in which they were made.
 
-    ``study_id`` and ``key``, already a ``schema.token``, keep those of one study or one trial.
+    ``study_id`` and ``key``, already a ``schema.token``, keep those of one study or one trial, ``running`` those that
+    have not ended.
     """
     condition = tag_equals(schema.RECORD, record)
     if study_id:
         condition += f" and {tag_equals(schema.STUDY_ID, schema.token(study_id))}"
     if key:
         condition += f" and {tag_equals(schema.TRIAL_KEY, key)}"
+    if running:
+        condition += " and attributes.status = 'RUNNING'"
     seen: set[str] = set()
     token = None
     while True:
@@ -74,13 +79,26 @@ def search(client: MlflowClient, experiment: str, record: str, study_id: str = "
             return
 
 
-def page(
-    client: MlflowClient, experiment: str, condition: str, *, order: str, limit: int, deleted: bool = False
-) -> list[Run]:
-    """The first ``limit`` runs, at most, that fulfil ``condition`` (MLflow's filter), by their time ``order``."""
-    view = ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
-    by = [f"attributes.{order} ASC"]
-    return list(client.search_runs([experiment], condition, view, max_results=limit, order_by=by))
+class Find:
+    """Finds the runs of all studies (``find("study")``) or trials (``find("trial")``), or those of one ``study``."""
+
+    def __init__(self, client: MlflowClient, experiment: str | None) -> None:
+        self.client = client
+        self._experiment = experiment
+
+    def __call__(self, record: str, *, study: str = "", running: bool = False) -> Iterator[Run]:
+        """In the order in which they were made; ``running``: only those that have not ended."""
+        if self._experiment is None:
+            return iter(())
+        return search(self.client, self._experiment, record, study, running=running)
+
+    def page(self, condition: str, *, order: str, limit: int, deleted: bool = False) -> list[Run]:
+        """The first ``limit`` runs, at most, that fulfil ``condition`` (MLflow's filter), by their time ``order``."""
+        if self._experiment is None:
+            return []
+        view = ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
+        by = [f"attributes.{order} ASC"]
+        return list(self.client.search_runs([self._experiment], condition, view, max_results=limit, order_by=by))
 
 
 def single(client: MlflowClient, runs: Iterator[Run]) -> Run | None:

@@ -25,7 +25,7 @@ from metatune.history.mlflow_database import (
     quiet,
     without_links,
 )
-from metatune.history.mlflow_runs import HEARTBEAT, PARENT, OpenStudy
+from metatune.history.mlflow_runs import HEARTBEAT, PARENT, Find, OpenStudy
 from metatune.redaction import redacted
 from metatune.study import StudyRecord
 from metatune.trial import Trial
@@ -173,13 +173,13 @@ class MLflowStore:
             return [study.id for _, study in self._decoded(running, mlflow_runs.decoded_study)]
 
     @contextmanager
-    def runs(self) -> Iterator[tuple[MlflowClient, Callable[[str], Iterator[Run]]]]:
-        """MLflow's client, and what finds the runs of every ``"study"`` or ``"trial"``; for what looks after them."""
+    def runs(self) -> Iterator[Find]:
+        """What finds the runs of studies and trials, for what looks after them."""
         if self._absent():
-            yield MlflowClient(tracking_uri=self.uri), lambda record: iter(())
+            yield Find(MlflowClient(tracking_uri=self.uri), None)
             return
         with self._boundary() as client:
-            yield client, lambda record: self._runs(client, record)
+            yield Find(client, self._known_experiment(client))
 
     def identity(self) -> str | None:
         """What tells this experiment from another one that had its name; ``None`` if it does not exist."""
@@ -188,16 +188,6 @@ class MLflowStore:
         with self._boundary() as client:
             known = self._known_experiment(client)
             return None if known is None else f"{known}/{client.get_experiment(known).creation_time}"
-
-    def search(self, condition: str, *, order: str, limit: int, deleted: bool = False) -> list[Run]:
-        """At most ``limit`` runs that fulfil ``condition`` (MLflow's filter), by their time ``order``."""
-        if self._absent():
-            return []
-        with self._boundary() as client:
-            experiment = self._known_experiment(client)
-            if experiment is None:
-                return []
-            return mlflow_runs.page(client, experiment, condition, order=order, limit=limit, deleted=deleted)
 
     def _decoded(self, runs: Iterable[Run], decode: Callable[[Run], _Record]) -> list[tuple[Run, _Record]]:
         """The readable ones of ``runs``; one warning names those that are not and were not named before."""
@@ -268,7 +258,7 @@ class MLflowStore:
 
     def _look_up(self, client: MlflowClient, experiment: str, study: OpenStudy, key: str) -> None:
         """Find the run of a trial that may have been created without our knowing, or twice."""
-        run = mlflow_runs.single(client, mlflow_runs.search(client, experiment, "trial", key=key))
+        run = mlflow_runs.single(client, mlflow_runs.search(client, experiment, "trial", study.record.id, key))
         study.started.pop(key, None)
         if run is not None:
             study.started[key] = run.info.run_id

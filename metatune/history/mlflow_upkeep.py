@@ -4,13 +4,13 @@ import math
 import time
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from metatune.errors import StoreError
 from metatune.history import mlflow_runs, schema
-from metatune.history.mlflow_runs import HEARTBEAT, OWNER
+from metatune.history.mlflow_runs import HEARTBEAT, OWNER, Find
 from metatune.history.mlflow_store import MLflowStore
 from metatune.history.owner import Owner
 
@@ -41,38 +41,51 @@ class Defects:
 
 
 def defects(store: MLflowStore, *, silent: float = SILENT_SECONDS) -> Defects:
-    """Look for what is not whole, without changing anything. Raises ``StoreError``."""
-    return _examined(store, silent=silent, repair=False)
+    """Look for what is not whole in all of the history, without changing anything. Raises ``StoreError``."""
+    with store.runs() as find:
+        return _found(find, silent, running=False)[0]
 
 
-def repair(store: MLflowStore, *, silent: float = SILENT_SECONDS) -> Defects:
+def repair(store: MLflowStore, *, thorough: bool = True, silent: float = SILENT_SECONDS) -> Defects:
     """Mark abandoned studies as interrupted, complete half-written trials, and delete what is doubled.
 
     Gives what was found. Never touches what a living process of this machine owns; what a process elsewhere owns
-    only after ``silent`` seconds without a heartbeat. Trials without a study are left alone. Raises ``StoreError``.
+    only after ``silent`` seconds without a heartbeat. Trials without a study are left alone. Unless ``thorough``,
+    only runs that are marked as running are looked at, which is quick. Raises ``StoreError``.
     """
-    return _examined(store, silent=silent, repair=True)
+    with store.runs() as find:
+        found, studies, trials = _found(find, silent, running=not thorough)
+        for runs in (*studies.values(), *trials.values()):
+            mlflow_runs.single(find.client, iter(runs))
+        for key in found.half_written:
+            run = min(next(runs for (_, own), runs in trials.items() if own == key), key=mlflow_runs.order)
+            _complete(find, run)
+        for id in found.abandoned:
+            run = min(studies[id], key=mlflow_runs.order)
+            find.client.set_terminated(run.info.run_id, "KILLED")
+        return found
 
 
-def _examined(store: MLflowStore, *, silent: float, repair: bool) -> Defects:
-    with store.runs() as (client, find):
-        studies, trials = defaultdict(list), defaultdict(list)
-        for run in find("study"):
-            studies[run.data.tags.get(schema.STUDY_ID, "")].append(run)
-        for run in find("trial"):
-            trials[run.data.tags.get(schema.TRIAL_KEY, "")].append(run)
-        dead = {id for id, runs in studies.items() if any(_dead(run, silent) for run in runs)}
-        half = {key: runs for key, runs in trials.items() if _half_written(runs[0], studies, dead)}
-        doubled = {name: runs for name, runs in (*studies.items(), *trials.items()) if len(runs) > 1}
-        lost = [key for key, runs in trials.items() if runs[0].data.tags.get(schema.STUDY_ID, "") not in studies]
-        if repair:
-            for runs in doubled.values():
-                mlflow_runs.single(client, iter(runs))
-            for runs in half.values():
-                _complete(client, min(runs, key=mlflow_runs.order), studies)
-            for id in dead:
-                client.set_terminated(min(studies[id], key=mlflow_runs.order).info.run_id, "KILLED")
-        return Defects(tuple(dead), tuple(half), tuple(doubled), tuple(lost))
+_Studies: TypeAlias = dict[str, list[Run]]
+_Trials: TypeAlias = dict[tuple[str, str], list[Run]]
+
+
+def _found(find: Find, silent: float, *, running: bool) -> tuple[Defects, _Studies, _Trials]:
+    """The defects, and the runs of studies by id and of trials by study and key; with ``running`` of those alone."""
+    studies: defaultdict[str, list[Run]] = defaultdict(list)
+    trials: defaultdict[tuple[str, str], list[Run]] = defaultdict(list)
+    for run in find("study", running=running):
+        studies[run.data.tags.get(schema.STUDY_ID, run.info.run_id)].append(run)
+    for run in find("trial", running=running):
+        tags = run.data.tags
+        trials[tags.get(schema.STUDY_ID, ""), tags.get(schema.TRIAL_KEY, run.info.run_id)].append(run)
+    dead = [id for id, runs in studies.items() if any(_dead(run, silent) for run in runs)]
+    living = {id for id, runs in studies.items() if runs[0].info.status == "RUNNING"} - set(dead)
+    half = [key for (study, key), runs in trials.items() if _half_written(runs[0], own=study in living)]
+    doubled = [id for id, runs in studies.items() if len(runs) > 1]
+    doubled += [key for (_, key), runs in trials.items() if len(runs) > 1]
+    lost = [] if running else [key for study, key in trials if study not in studies]
+    return Defects(tuple(dead), tuple(half), tuple(doubled), tuple(lost)), studies, trials
 
 
 def _dead(run: Run, silent: float) -> bool:
@@ -91,20 +104,19 @@ def _last_seen(run: Run) -> float:
         return float(run.info.start_time or math.nan) / 1000
 
 
-def _half_written(run: Run, studies: dict[str, list[Run]], dead: set[str]) -> bool:
-    if run.info.status != "RUNNING":
-        return False
-    study = run.data.tags.get(schema.STUDY_ID, "")
+def _half_written(run: Run, *, own: bool) -> bool:
+    """Whether nobody will end the run of a trial; ``own``: the process of its study lives, and may do so."""
     old = time.time() - float(run.info.start_time) / 1000 > _HALF_WRITTEN_SECONDS
-    return study in dead or old or (study in studies and studies[study][0].info.status != "RUNNING")
+    return run.info.status == "RUNNING" and (old or not own)
 
 
-def _complete(client: MlflowClient, run: Run, studies: dict[str, list[Run]]) -> None:
+def _complete(find: Find, run: Run) -> None:
     """End the run of a trial as its record says, or as failed if that cannot be read."""
     try:
         trial = schema.decode_trial(run.data.tags)
-        study = schema.decode_study(studies[run.data.tags[schema.STUDY_ID]][0].data.tags)
-    except (StoreError, KeyError):
-        client.set_terminated(run.info.run_id, "FAILED")
+        study = next(find("study", study=run.data.tags.get(schema.STUDY_ID, "")))
+        data = schema.encode_trial(trial, schema.decode_study(study.data.tags))
+    except (StoreError, StopIteration):
+        find.client.set_terminated(run.info.run_id, "FAILED")
         return
-    mlflow_runs.finish(client, run.info.run_id, schema.encode_trial(trial, study), trial)
+    mlflow_runs.finish(find.client, run.info.run_id, data, trial)

@@ -1,22 +1,19 @@
 """``Outbox``: what is to reach a store; first on the local disk, then, by a background thread, in the store."""
 
-import atexit
 import contextlib
 import logging
-import multiprocessing
-import multiprocessing.util
-import os
 import threading
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from metatune.errors import StoreError
 from metatune.history import replay
 from metatune.history.disk import Disk
+from metatune.history.leaving import leave_at_exit, watch
+from metatune.history.pace import Pace
 from metatune.history.spool import Destination, Ended, Entry, SpoolFile, folders
 from metatune.history.store import HistoryStore
 from metatune.study import StudyRecord
@@ -24,29 +21,8 @@ from metatune.trial import Trial
 
 _LOG = logging.getLogger("metatune")
 
-
-@dataclass(frozen=True, kw_only=True)
-class Pace:
-    """How the background thread works; all in seconds but ``batch``, the entries that a store gets in one call.
-
-    It sends when nothing was added for ``quiet``, so that it does not compete with the thread that trains, and at
-    least one trial every ``patience``. After a failure it waits ``retry``, twice as long after each further one, up to
-    ``retry_most``. ``durable`` is how long ``add_trial`` waits for the disk to confirm. At the exit of the process
-    the rest is sent: for ``leave`` at most, not ``stall`` without progress, and not after ``attempts`` failures. With
-    nothing to do for ``linger`` the thread ends; the next trial starts another.
-    """
-
-    quiet: float = 0.02
-    patience: float = 5.0
-    batch: int = 20
-    retry: float = 1.0
-    retry_most: float = 30.0
-    durable: float = 0.0015
-    heartbeat: float = 300.0
-    linger: float = 1.0
-    leave: float = 60.0
-    stall: float = 20.0
-    attempts: int = 2
+#: Of the latest value in a moving average.
+_WEIGHT = 0.3
 
 
 class Outbox:
@@ -79,7 +55,8 @@ class Outbox:
         self._warned = False
         self._orphans_sought = False
         self._begin()
-        _ALL.add(self)
+        _OUTBOXES.add(self)
+        watch(self)
 
     def _begin(self) -> None:
         """The state of a new process."""
@@ -92,6 +69,8 @@ class Outbox:
         self._hurry = 0
         self._added = self._sent = self._progress = self._beaten = time.monotonic()
         self._not_before = 0.0
+        #: Moving averages: seconds between two trials, and seconds that the store takes for one.
+        self._between, self._takes = 1.0, 0.0
         self._failures = self._failed_ever = 0
         self._changed = threading.Condition()
 
@@ -188,9 +167,11 @@ class Outbox:
         self._waiting.append(entry)
         self._unwritten.append(entry)
         self._write_down()
-        self._added = time.monotonic()
+        now = time.monotonic()
+        self._between += _WEIGHT * (now - self._added - self._between)
+        self._added = now
         if self._thread is None:
-            _leave_at_exit()
+            leave_at_exit()
             self._sent = self._added
             self._thread = threading.Thread(target=self._work, name="metatune-outbox", daemon=True)
             self._thread.start()
@@ -264,7 +245,8 @@ class Outbox:
             return self._not_before - now
         if self._hurry or now - self._sent > self.pace.patience:
             return 0.0
-        return self._added + self.pace.quiet - now
+        hasty = self._between < 2 * self._takes
+        return self._added + (self.pace.pause if hasty else self.pace.quiet) - now
 
     def _batch(self) -> list[Entry]:
         """The first entries that wait, all of one study; a single one as long as nobody waits for the store."""
@@ -275,6 +257,7 @@ class Outbox:
         return list(islice(same, self.pace.batch if self._hurry else 1))
 
     def _send(self, batch: Sequence[Entry]) -> None:
+        began = time.monotonic()
         try:
             replay.send(self.store, batch)
         except StoreError as error:
@@ -285,14 +268,16 @@ class Outbox:
             remedy = "Correct the store; the trials wait in the spool."
             self._failed(batch, StoreError(problem, field="store", value=self.destination.store, remedy=remedy))
         else:
-            self._done(batch)
+            self._done(batch, (time.monotonic() - began) / len(batch))
 
-    def _done(self, batch: Sequence[Entry]) -> None:
+    def _done(self, batch: Sequence[Entry], seconds: float) -> None:
         sent = {id(entry) for entry in batch}
         with self._changed:
             self._waiting = [entry for entry in self._waiting if id(entry) not in sent]
             self._unwritten = [entry for entry in self._unwritten if id(entry) not in sent]
             self._progress = self._sent = time.monotonic()
+            if isinstance(batch[-1].what, Trial):
+                self._takes += _WEIGHT * (seconds - self._takes)
             self._failures = 0
             self.problem = None
             for entry in batch:
@@ -338,39 +323,13 @@ class Outbox:
                 file.close(remove=False)
 
 
-_ALL: "weakref.WeakSet[Outbox]" = weakref.WeakSet()
-_LEAVING: set[int] = set()
+_OUTBOXES: "weakref.WeakSet[Outbox]" = weakref.WeakSet()
 
 
 def catch_up(store: HistoryStore) -> None:
     """Bring into ``store`` what waits for it: of this process, for a bounded time, and of processes that died."""
     own = Destination.of(store)
-    for outbox in list(_ALL):
+    for outbox in list(_OUTBOXES):
         if outbox.destination == own:
             outbox.flush()
     replay.send_orphans(store, folders(), stop=lambda: False)
-
-
-def _leave_all() -> None:
-    for outbox in list(_ALL):
-        outbox.leave()
-
-
-def _leave_at_exit() -> None:
-    """See to it that this process flushes when it ends. Child processes of ``multiprocessing`` know no ``atexit``."""
-    if os.getpid() not in _LEAVING:
-        _LEAVING.clear()
-        _LEAVING.add(os.getpid())
-        if multiprocessing.parent_process() is None:
-            atexit.register(_leave_all)
-        else:
-            multiprocessing.util.Finalize(None, _leave_all, exitpriority=0)
-
-
-def _after_fork() -> None:
-    for outbox in list(_ALL):
-        outbox.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
