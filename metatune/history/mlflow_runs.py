@@ -82,9 +82,15 @@ def search(
 class Find:
     """Finds the runs of all studies (``find("study")``) or trials (``find("trial")``), or those of one ``study``."""
 
-    def __init__(self, client: MlflowClient, experiment: str | None) -> None:
-        self.client = client
+    def __init__(self, client: MlflowClient | None = None, experiment: str | None = None) -> None:
+        self._client = client
         self._experiment = experiment
+
+    @property
+    def client(self) -> MlflowClient:
+        """MLflow's client. There is one wherever a run was found; to make one would make the database."""
+        assert self._client is not None
+        return self._client
 
     def __call__(self, record: str, *, study: str = "", running: bool = False) -> Iterator[Run]:
         """In the order in which they were made; ``running``: only those that have not ended."""

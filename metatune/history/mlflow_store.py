@@ -176,7 +176,7 @@ class MLflowStore:
     def runs(self) -> Iterator[Find]:
         """What finds the runs of studies and trials, for what looks after them."""
         if self._absent():
-            yield Find(MlflowClient(tracking_uri=self.uri), None)
+            yield Find()
             return
         with self._boundary() as client:
             yield Find(client, self._known_experiment(client))
