@@ -269,6 +269,28 @@ def test_a_table_gives_a_study_for_each_task(table: Path) -> None:
     assert (same.imported, same.known) == (0, 4)
 
 
+def test_scores_identifiers_and_rows_without_a_task_are_left_out(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "run": [1, 2, 3],
+            "lr": [0.1, 0.01, 0.001],
+            "loss": ["hinge", "log", "hinge"],
+            "val_auc": [0.8, 0.9, 0.7],
+            "train_auc": [0.99, 0.98, 0.97],
+            "val_loss": [0.5, 0.4, 0.6],
+            "set": ["a", "a", None],
+        }
+    )
+    frame.to_csv(tmp_path / "runs.csv", index=False)
+    store = MemoryStore()
+    report = import_table(tmp_path / "runs.csv", store, metric="val_auc", task_column="set", family="line")
+    [study] = store.studies()
+    assert set(study.space) == {"learning_rate", "loss"}
+    assert report.imported == 2
+    assert report.skipped == {"no task in the column 'set'": 1}
+    assert "train_auc is taken for a score" in " ".join(report.notes)
+
+
 def test_only_the_named_parameters_are_taken(table: Path) -> None:
     _, found = taken(import_table, table, metric="rmse", parameters=["lr"])
     assert set(found["trials"][0].space) == {"learning_rate"}

@@ -14,7 +14,7 @@ from metatune.errors import UsageError
 from metatune.history.store import HistoryStore
 from metatune.importers.foreign import ForeignTrial, ImportLog, Origin, finite
 from metatune.importers.intake import Settings, take_in
-from metatune.importers.names import Names, checked_metric
+from metatune.importers.names import Names, checked_metric, is_training
 from metatune.importers.report import ImportReport
 from metatune.metric import Direction
 from metatune.reading import read_table
@@ -38,9 +38,10 @@ def import_table(
     """Import the rows of a CSV or Parquet file into ``store``.
 
     ``metric`` is the column with the score; ``direction`` (``maximize``, ``minimize``) may be left out if its name
-    tells. ``parameters``: the columns of the configuration, all others unless given. ``task_column`` says which task
-    a row belongs to; without, all belong to ``task``, a name or a task with data, or to the one named like the file.
-    ``family`` is what was tuned, the file's name unless given. A row without a score is a trial that failed.
+    tells. ``parameters``: the columns of the configuration; unless given, all that are not scores or identifiers by
+    their names. ``task_column`` says which task a row belongs to; rows without one are left out. Without it, all belong
+    to ``task``, a name or a task with data, or to the one named like the file. ``family`` is what was tuned, the
+    file's name unless given. A row without a score is a trial that failed.
 
     Raises ``UsageError`` for a wrong column, ``DataError`` for a file that cannot be read, ``StoreError``.
     """
@@ -60,8 +61,12 @@ def import_table(
             )  # fmt: skip
     for name in parameters:
         column_of(frame, name, field="parameters")
-    wanted = list(parameters) or [c for c in map(str, frame.columns) if c not in (metric, task_column)]
     log = ImportLog()
+    if task_column is not None and (unknown := int(frame[task_column].isna().sum())):
+        log.skip(f"no task in the column {task_column!r}", unknown)
+        frame = frame[frame[task_column].notna()]
+    others = [c for c in map(str, frame.columns) if c not in (metric, task_column)]
+    wanted = list(parameters) or [c for c in others if not _is_score(frame[c], names, log)]
     settings = Settings(store, names, task if isinstance(task, Task) else None, dry_run)
     usual = (task.name if isinstance(task, Task) else task) or file.stem
     trials = _trials(frame, wanted, metric, direction, task_column, family or file.stem, usual, names)
@@ -103,6 +108,15 @@ def _trials(
             value=None if value is None else objective.sign * value,
             error="no score" if value is None else None,
         )
+
+
+def _is_score(column: "pd.Series[Any]", names: Names, log: ImportLog) -> bool:
+    """Whether ``column`` holds, by its name, scores; ``log`` is told."""
+    name = str(column.name)
+    score = pd.api.types.is_numeric_dtype(column) and (is_training(name) or names.objective(name) is not None)
+    if score:
+        log.note(f"{name} is taken for a score, not for a parameter; --parameters lists the parameters.")
+    return score
 
 
 def _identity(task: str, family: str, metric: str, raw: float, parameters: Mapping[str, object]) -> str:
