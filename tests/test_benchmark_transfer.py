@@ -58,7 +58,7 @@ def test_the_report_has_what_there_are_runs_of(tmp_path: Path) -> None:
     inverted = Protocol(stress="inverted")
     journal.append([replace(run("metatune", 0.5), protocol=inverted)])
     text = report(Runs(tmp_path / "runs"), tmp_path)
-    assert "| **geometric mean** | .250 | .250 | .250 | .250 |" in text
+    assert "| **all** | .250 | .250 | .250 | .250 | 0.0% | 0.0% | 0.0% | 0.0% |" in text
     assert "| inverted history | 1.250 |" in text
     assert "`smac`, by average rank" not in text.split("### Released")[0]
     assert "The best released method, by average rank at 10, is `smac`." in text

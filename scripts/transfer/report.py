@@ -13,8 +13,9 @@ from transfer.stages import OWN, PIPELINE_METHODS, PIPELINES, PLAIN, SEARCH, STR
 from transfer.text import millis, number, p_value, share, table, tasks_told
 
 BEGIN, END = "<!-- transfer:begin -->", "<!-- transfer:end -->"
-#: Bars for the regret of metatune relative to that of gp.
+#: Bars for the regret of metatune relative to that of gp (geometric mean over tables), and for harm.
 BARS = {"5": 0.15, "10": 0.08, "25": 0.10, "50": 0.18}
+HARM_BARS = {"5": 0.05, "10": 0.05, "25": 0.03, "50": 0.03}
 STRESS_BARS = {"inverted history": "1.2 at 25", "unrelated history": "1.1 at 25"}
 _MAIN = ("5", "10", "25", "50")
 _COMPARED = tuple(map(str, COMPARED))
@@ -36,6 +37,7 @@ def report(runs: Runs, benchmarks: Path) -> str:
     """All sections for which there are runs."""
     own = runs.of(SEARCH, OWN, PLAIN)
     parts = [
+        _bars(summary(runs.of(SEARCH, ["gp", "metatune"], PLAIN))),
         _search(summary(own)),
         _peers(summary(own + runs.of(SEARCH, peers.NAMES, PLAIN))),
         _stress(runs),
@@ -46,14 +48,24 @@ def report(runs: Runs, benchmarks: Path) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def _bars(found: Mapping[str, Any]) -> str:
+    if "metatune" not in found["overall"]["methods"]:
+        return ""
+    lines = [
+        "### metatune against the search without history, all tasks",
+        tasks_told(found),
+        "Regret divided by that of `gp` (both at least .0001), and harm:",
+        _relative_by_table(found),
+    ]
+    return "\n\n".join(lines)
+
+
 def _search(found: Mapping[str, Any]) -> str:
     if not found["tables"]:
         return ""
     lines = [
-        "### Own and simple methods, all tasks",
-        tasks_told(found),
-        "Regret divided by that of `gp` (both at least .0001):",
-        _relative_by_table(found),
+        "### Own and simple methods",
+        "On the tasks and seeds that all of these methods have run. " + tasks_told(found),
         "All tables together:",
         overall(found),
         _against(found, "portfolio"),
@@ -64,14 +76,14 @@ def _search(found: Mapping[str, Any]) -> str:
 
 
 def _relative_by_table(found: Mapping[str, Any]) -> str:
-    def row(name: str, relative: Mapping[str, Any]) -> list[str]:
-        return [name, *(number(relative.get(e), 3) for e in _MAIN)]
+    def row(name: str, entry: Mapping[str, Any]) -> list[str]:
+        relative, harm = entry["relative"], entry["harm"]
+        return [name, *(number(relative.get(e), 3) for e in _MAIN), *(share(harm.get(e)) for e in _MAIN)]
 
-    known = [(n, t["methods"]["metatune"]) for n, t in found["tables"].items() if "metatune" in t["methods"]]
-    rows = [row(f"`{name}`", entry["relative"]) for name, entry in known]
-    if known:
-        rows.append(row("**geometric mean**", found["overall"]["methods"]["metatune"]["relative"]))
-    return table(["metatune / gp", *_MAIN], [*rows, row("bar", BARS)])
+    rows = [row(f"`{n}`", t["methods"]["metatune"]) for n, t in found["tables"].items() if "metatune" in t["methods"]]
+    rows.append(row("**all**", found["overall"]["methods"]["metatune"]))
+    heads = ["metatune / gp", *_MAIN, *(f"harm at {e}" for e in _MAIN)]
+    return table(heads, [*rows, row("bar", {"relative": BARS, "harm": HARM_BARS})])
 
 
 def overall(found: Mapping[str, Any]) -> str:
