@@ -30,7 +30,9 @@ ENOUGH = 10
 def regrets(problem: Problem, own: np.ndarray, borrowed: np.ndarray, credit: float) -> tuple[float, float]:
     predicted = problem.fold.learnt.surfaces()[np.ix_(np.concatenate([own, borrowed]), problem.rows)]
     is_own = np.arange(len(own) + len(borrowed)) < len(own)
-    chosen = greedy_portfolio(predicted, 3, task_weights(is_own, credit=credit))
+    tasks = problem.fold.table.tasks
+    groups = np.array([tasks[i].record.group for i in np.concatenate([own, borrowed])])
+    chosen = greedy_portfolio(predicted, 3, task_weights(is_own, groups, credit=credit))
     regret = problem.regret(problem.score[chosen])
     return float(regret[0]), float(regret[2])
 

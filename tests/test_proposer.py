@@ -132,14 +132,28 @@ def test_a_history_that_misleads_is_not_followed() -> None:
     assert proposer_for(planted_surrogate()).propose(observed, number=25).origin == "model"
 
 
+def sources(n: int) -> np.ndarray:
+    return np.array([f"source {i}" for i in range(n)])
+
+
+def test_tasks_of_one_source_weigh_as_much_as_one() -> None:
+    groups = np.array(["mnist"] * 10 + ["faces", "digits"])
+    borrowed = task_weights(np.zeros(12, dtype=bool), groups)
+    assert borrowed[:10].sum() == pytest.approx(borrowed[10]) == pytest.approx(1 / 3)
+    own = np.arange(12) == 11
+    assert task_weights(own, groups)[own] == pytest.approx(1 / 3)  # as all alike: more than 1 / 31
+    own = np.arange(12) < 10
+    assert task_weights(own, groups)[:10] == pytest.approx(1 / 30)
+
+
 def test_own_tasks_weigh_more_the_more_there_are() -> None:
     own = np.arange(100) < 2
-    few, many = task_weights(own), task_weights(np.arange(100) < 30)
+    few, many = task_weights(own, sources(100)), task_weights(np.arange(100) < 30, sources(100))
     assert few[own].sum() == pytest.approx(2 / 32)
     assert many[:30].sum() == pytest.approx(30 / 60)
     assert few[0] > few[-1]
-    assert task_weights(np.zeros(4, dtype=bool)) == pytest.approx([0.25] * 4)
-    assert task_weights(np.arange(10) < 9) == pytest.approx([0.1] * 10)  # never less than a borrowed one
+    assert task_weights(np.zeros(4, dtype=bool), sources(4)) == pytest.approx([0.25] * 4)
+    assert task_weights(np.arange(10) < 9, sources(10)) == pytest.approx([0.1] * 10)  # never less than a borrowed one
 
 
 def test_the_opening_follows_own_tasks_rather_than_borrowed_ones() -> None:

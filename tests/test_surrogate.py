@@ -311,8 +311,17 @@ def test_distances_ignore_units_and_missing_features() -> None:
 def test_unlike_anything_known() -> None:
     rng = np.random.default_rng(0)
     known = rng.normal(size=(40, 10))
-    assert not unlike_anything(known, rng.normal(size=10))
-    assert unlike_anything(known, np.full(10, np.nan))
+    each = [str(i) for i in range(40)]
+    assert not unlike_anything(known, rng.normal(size=10), each)
+    assert unlike_anything(known, np.full(10, np.nan), each)
+
+
+def test_near_copies_do_not_make_everything_else_unlike() -> None:
+    rng = np.random.default_rng(0)
+    centres, groups = rng.normal(size=(8, 10)), np.repeat(np.arange(8), 6).astype(str)
+    known = np.repeat(centres, 6, axis=0) + 0.05 * rng.normal(size=(48, 10))
+    assert not any(unlike_anything(known, new, groups) for new in rng.normal(size=(20, 10)))
+    assert unlike_anything(known, np.full(10, 50.0), groups)
 
 
 def test_a_history_of_mixed_spaces_trains() -> None:

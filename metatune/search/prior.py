@@ -52,7 +52,9 @@ class Prior:
     @cached_property
     def is_unlike(self) -> bool:
         """Whether the task is unlike all known ones; never for a task without meta-features."""
-        return self._surrogate is not None and bool(self._record.metafeatures) and unlike_anything(*self._features)
+        if self._surrogate is None or not self._record.metafeatures:
+            return False
+        return unlike_anything(*self._features, [record.group for record in self._surrogate.records])
 
     @cached_property
     def _features(self) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +90,8 @@ class Prior:
         """First weights of the experts, shape (experts,), summing to 1."""
         if self._surrogate is None:
             return np.empty(0)
-        weights = task_weights(self._surrogate.is_own[self._chosen])
+        groups = np.array([record.group for record in self._surrogate.records])
+        weights = task_weights(self._surrogate.is_own[self._chosen], groups[self._chosen])
         return with_meta(weights) if self._asks_meta else weights
 
     @cached_property
@@ -140,16 +143,20 @@ class Prior:
         return [self.pool[i] for i in greedy_portfolio(self.predicted, size, self.base)]
 
 
-def task_weights(own: np.ndarray, *, credit: float = _CREDIT) -> np.ndarray:
+def task_weights(own: np.ndarray, groups: np.ndarray, *, credit: float = _CREDIT) -> np.ndarray:
     """First weights of the tasks, shape (tasks,), summing to 1; ``own`` (tasks,) are the team's, the others borrowed.
 
-    Own tasks have at least n / (n + ``credit``) of the weight, however many are borrowed, and no less than all alike.
+    Tasks of one source, named by ``groups`` (tasks,), share the weight of one. Own ones have together at least
+    n / (n + ``credit``) of the weight, n their sources, however many are borrowed, and no less than all alike.
     """
-    n, m = int(own.sum()), len(own)
-    if n in (0, m):
-        return np.full(m, 1.0 / m)
+    sides = np.char.add(np.where(own, "own ", "borrowed "), groups)
+    _, source, sizes = np.unique(sides, return_inverse=True, return_counts=True)
+    weight = 1.0 / sizes[source]
+    n, m = float(weight[own].sum()), float(weight.sum())
+    if not 0.0 < n < m:
+        return np.asarray(weight / m)
     share = max(n / (n + credit), n / m)
-    return np.where(own, share / n, (1.0 - share) / (m - n))
+    return np.where(own, weight * (share / n), weight * ((1.0 - share) / (m - n)))
 
 
 def with_meta(weights: np.ndarray) -> np.ndarray:

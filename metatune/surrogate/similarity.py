@@ -47,20 +47,22 @@ def _scaled(known: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def unlike_anything(known: np.ndarray, new: np.ndarray) -> bool:
+def unlike_anything(known: np.ndarray, new: np.ndarray, groups: Sequence[str]) -> bool:
     """Whether ``new`` is farther from its nearest known task than known tasks usually are from theirs.
 
-    Farther than one and a half times the 95th percentile of the known tasks' own nearest distances. With fewer than
-    five known tasks there is no "usually", and the answer is yes only when no distance can be computed at all.
+    Farther than one and a half times the 95th percentile of the known tasks' distances to the nearest one of another
+    source; ``groups`` (tasks,) names their sources, since samples of one source are alike whatever is usual. With
+    fewer than five sources there is no "usually", and the answer is yes only when no distance can be computed at all.
     """
     nearest = float(np.min(distances(known, new), initial=np.inf))
     if not np.isfinite(nearest):
         return True
-    if len(known) < 5:
+    sources = np.asarray(groups)
+    if len(np.unique(sources)) < 5:
         return False
     scaled = _scaled(known, known)
     among = _between(scaled, scaled)
-    np.fill_diagonal(among, np.inf)
+    among[sources[:, None] == sources[None, :]] = np.inf
     own = among.min(axis=1)
     usual = own[np.isfinite(own)]
     return bool(len(usual)) and nearest > 1.5 * float(np.quantile(usual, 0.95))
