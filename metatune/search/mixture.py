@@ -174,6 +174,8 @@ class Mixture:
     def _weigh(self, hypotheses: Sequence[Hypothesis], judged: np.ndarray) -> None:
         """Keep what matters of ``hypotheses`` by the observations ``judged``; say how likely those with history are."""
         given = self._conditioned(hypotheses, judged)
+        if not given:
+            return
         evidence = np.array([c.evidence for c in given])
         uses = np.array([c.hypothesis.mean != "absent" for c in given])
         cold = self._cold.evidence - AGAINST["absent"] if not uses.all() else -math.inf
@@ -241,7 +243,8 @@ class Mixture:
             for old, (mean, _) in zip(self._kept, self._foreseen(new), strict=True):
                 z, scale = np.concatenate([self.z, mean]), old.inverse_scale
                 args = old.hypothesis, near[old.hypothesis.length], alike, seen.mean, z
-                changed._kept.append(_Conditioned.on(*args, inverse_scale=scale))
+                with suppress(LinAlgError):
+                    changed._kept.append(_Conditioned.on(*args, inverse_scale=scale))
         return changed
 
 
