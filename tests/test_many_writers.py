@@ -34,7 +34,8 @@ SCALES = [pytest.param(3, 5, id="few"), pytest.param(None, 50, id="many", marks=
 def assert_complete(uri, folder, writers, trials):
     """Trials = asked, no duplicates among the runs, and the copy by SQL and by the API is the history."""
     store = MLflowStore(uri)
-    runs = store.search("tags.`metatune.record` = 'trial'", order="start_time", limit=50_000)
+    with store.runs() as find:
+        runs = list(find("trial"))
     keys = sorted(run.data.tags["metatune.trial_key"] for run in runs)
     assert keys == sorted(f"{writer}-{n}" for writer in range(writers) for n in range(trials))
     assert {run.info.status for run in runs} == {"FINISHED"}
