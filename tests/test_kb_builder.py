@@ -77,6 +77,18 @@ def test_a_subset_shares_the_group_of_the_whole():
     assert {tuple(sorted(names)) for names in several.values()} == {("imdb", "pang_lee")}  # two sources in one file
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("ucr_ElectricDevices", "ucr_Computers", "ucr_LargeKitchenAppliances"),  # one study of household electricity
+        ("hsb82", "hsb_programs", "college_distance"),  # High School and Beyond
+        ("gsoep9402", "mdvis"),  # the German socio-economic panel
+    ],
+)
+def test_datasets_of_one_study_share_a_group(names):
+    assert len({entry.group for entry in entries_of(*names)}) == 1
+
+
 def test_reserved_groups_have_one_dataset_each_and_keep_their_number():
     entries, _ = catalogue.read_catalogue()
     groups = reserving.reserved(entries)
