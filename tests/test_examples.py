@@ -200,6 +200,32 @@ def test_pixels_outside_their_range_are_rescaled():
     assert np.abs(found.astype(int) - pixels()).max() <= 1
 
 
+@pytest.mark.parametrize(("excess", "brightest"), [(0.004, 255), (0.2, 213)])
+def test_shares_slightly_above_one_are_not_rounded_to_black_and_white(excess, brightest):
+    X = np.minimum(pixels(), 254) / 254
+    X[0, 0, 0, 0] = 1 + excess
+    found = repaired(Task.from_images, X).data.X
+    expected = np.rint(X * brightest).clip(max=255)
+    assert np.abs(found.astype(int) - expected).max() <= 1
+    assert len(np.unique(found)) > 200
+
+
+def test_black_and_white_slightly_above_one_stays_black_and_white():
+    X = (pixels() > 100).astype(np.float32)
+    X[X == 1] = 1.005
+    np.testing.assert_array_equal(repaired(Task.from_images, X).data.X, np.where(pixels() > 100, 255, 0))
+
+
+def test_fractions_on_a_small_scale_keep_their_levels():
+    X = (pixels() / 51).astype(np.float32)
+    np.testing.assert_array_equal(repaired(Task.from_images, X).data.X, pixels())
+
+
+def test_whole_numbers_on_a_small_scale_stay():
+    X = pixels() // 50
+    np.testing.assert_array_equal(Task.from_images(X.astype(float), Y).data.X, X)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_missing_pixels_become_black(value):
     X = pixels().astype(float)
