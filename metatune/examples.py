@@ -139,7 +139,10 @@ def _assembled(
     read = read_target(values, target, kind=kind, rows_per_class=rows_per_class, inspector=inspector)
     if len(read.rows) < len(X):
         X = X[read.rows]
-    if (X[1:] == X[0]).all():
+    same = X[1:] == X[0]
+    if X.dtype.kind == "f":
+        same |= np.isnan(X[1:]) & np.isnan(X[0])
+    if same.all():
         raise DataError("the same example in all rows", field="X", value=X.shape, remedy="Give different examples.")
     return make(X, read.y, read.kind, read.classes, target), tuple(inspector.repairs)
 

@@ -174,6 +174,7 @@ def test_splits_are_those_of_a_table():
         (Task.from_series, steps(1), "one step"),
         (Task.from_series, np.full((N, 5), np.nan), "missing"),
         (Task.from_series, np.ones((N, 5)), "same example"),
+        (Task.from_series, np.tile([1.0, np.nan, 3.0], (N, 1)), "same example"),
         (Task.from_series, ["a", "b"] * 30, "not numbers"),
         (Task.from_series, [np.zeros((5, 1)), np.zeros((5, 2))] * 30, "equally many channels"),
         (Task.from_series, steps()[:10], "unequal length"),
