@@ -233,6 +233,20 @@ def test_row_cap_keeps_the_shares_of_classes():
     assert tables.capped_rows(y, 1000, stratify=True).tolist() == list(range(1000))
 
 
+@pytest.mark.parametrize(("n", "cap", "least", "most"), [(3003, 3000, 300, 300), (3003, 5, 0, 1), (11, 10, 1, 1)])
+def test_row_cap_near_the_number_of_rows_or_of_classes(n, cap, least, most):
+    y = np.arange(n) % 10
+    rows = tables.capped_rows(y, cap, stratify=True)
+    assert len(set(rows)) == cap
+    counts = np.bincount(y[rows], minlength=10)
+    assert (counts.min(), counts.max()) == (least, most)
+
+
+def test_row_cap_with_a_class_of_one_row():
+    y = np.array(["one"] + ["other"] * 99)
+    assert len(set(tables.capped_rows(y, 50, stratify=True))) == 50
+
+
 def test_every_round_covers_all_datasets_before_the_next_begins():
     entries = entries_of("iris", "diabetes", "digits_8x8")
     units = plan.plan(entries, ["knn", "keras_mlp", "keras_cnn"])
