@@ -1,6 +1,6 @@
 """Data that are not tables: ``Images``, ``Texts`` and ``TimeSeries``, and how they are made from arrays."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -231,6 +231,8 @@ def _blurred(array: np.ndarray, high: float) -> bool:
 
 def _strings(X: Any, inspector: Inspector) -> tuple[np.ndarray, np.ndarray]:
     """``X`` as texts, and which of them are not empty."""
+    if not isinstance(X, Iterable):
+        raise DataError("not texts", field="X", value=X, remedy="Give a list of n texts.")
     values = X if isinstance(X, str) else X.to_numpy(dtype=object) if isinstance(X, pd.Series) else _objects(X)
     if isinstance(values, np.ndarray) and values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]

@@ -165,6 +165,8 @@ def test_splits_are_those_of_a_table():
         (Task.from_images, pixels()[:10], "unequal length"),
         (Task.from_images, np.zeros((N, 4, 4)), "same example"),
         (Task.from_texts, "one text", "one text"),
+        (Task.from_texts, None, "not texts"),
+        (Task.from_texts, 5, "not texts"),
         (Task.from_texts, np.array([words(), words()]).T, "(60, 2)"),
         (Task.from_texts, ["", " \n"] * 30, "empty"),
         (Task.from_texts, ["same"] * N, "same example"),
