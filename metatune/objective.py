@@ -5,7 +5,7 @@ import math
 import numbers
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 import optuna
@@ -132,8 +132,7 @@ class Judge(Protocol):
 class FamilyJudge:
     """Trains a model family on every fold of the task, with parameters that the space leaves out at their defaults.
 
-    What cannot work on so few rows is clamped for the training and gathered in ``clamped``; the trial keeps the
-    configuration as proposed.
+    What cannot work on so few rows is clamped for the training; the trial keeps the configuration as proposed.
     """
 
     repeatable: ClassVar[bool] = True
@@ -142,22 +141,23 @@ class FamilyJudge:
     family: ModelFamily[Any]
     seed: int
     threads: int
-    clamped: dict[str, Change] = field(default_factory=dict)
 
-    def trained(self, configuration: Configuration, n_rows: int) -> dict[str, ParamValue]:
-        """What is trained on ``n_rows`` rows for ``configuration``."""
+    def trained(self, configuration: Configuration, n_rows: int) -> tuple[dict[str, ParamValue], tuple[Change, ...]]:
+        """What is trained on ``n_rows`` rows for ``configuration``, and what was clamped for it."""
         whole, _ = self.family.space().clip(configuration, self.family.default())
         n_columns = 0 if self.task.data is None else self.task.data.n_columns
-        values, changes = self.family.clamp(whole | dict(configuration), n_rows, n_columns)
-        self.clamped.update((change.parameter, change) for change in changes)
-        return values
+        return self.family.clamp(whole | dict(configuration), n_rows, n_columns)
+
+    def in_trials(self, configuration: Configuration) -> tuple[dict[str, ParamValue], tuple[Change, ...]]:
+        """``trained`` on the smallest fold."""
+        return self.trained(configuration, min(len(train) for train, _ in self.task.folds))
 
     def refit(self, best: Trial) -> FittedModel[Any]:
         """The final model, trained on all but the test rows, for as many steps as early stopping kept in ``best``.
 
         Raises whatever training raises.
         """
-        configuration = self.trained(best.configuration, len(self.task.search_rows))
+        configuration, _ = self.trained(best.configuration, len(self.task.search_rows))
         return refit(
             self.task,
             self.family,
@@ -169,7 +169,7 @@ class FamilyJudge:
 
     def __call__(self, configuration: Configuration, *, number: int, origin: str, report: Report) -> Trial:
         """See ``Judge``."""
-        values = self.trained(configuration, min(len(train) for train, _ in self.task.folds))
+        values, _ = self.in_trials(configuration)
         trial = run_trial(
             self.task,
             self.family,

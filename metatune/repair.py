@@ -7,7 +7,7 @@ from metatune.errors import DataError
 
 @dataclass(frozen=True)
 class Repair:
-    """One mechanical repair: where, what stood there (shortened), and what was done about it."""
+    """One mechanical repair, or a notice: where, what stood there (shortened), and what was done or is to be known."""
 
     field: str
     value: str
@@ -31,8 +31,12 @@ class Inspector:
         """
         if not self.repair:
             raise DataError(problem, field=field, value=value, remedy=f"{remedy}, or use repair=True to {action}.")
+        self.noticed(field=field, value=value, notice=action)
+
+    def noticed(self, *, field: str, value: object, notice: str) -> None:
+        """Note what the user should know about data that stay as they are."""
         text = repr(value)
-        self.repairs.append(Repair(field, text if len(text) <= 120 else f"{text[:119]}…", action))
+        self.repairs.append(Repair(field, text if len(text) <= 120 else f"{text[:119]}…", notice))
 
 
 def shortened(names: list[str], limit: int = 5) -> str:

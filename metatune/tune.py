@@ -262,14 +262,17 @@ def _search(
 
 def _result(loop: SearchLoop, guide: _Guide, judge: FamilyJudge | FunctionJudge, *, interrupted: bool) -> TuneResult:
     trials = sorted(loop.trials, key=lambda trial: (trial.number, trial.started))
-    changes = judge.clamped.values() if isinstance(judge, FamilyJudge) else ()
-    clamped = [f"{c.parameter} was limited to {c.after} in training: {c.reason}." for c in changes]
+    best = loop.best
+    changes = judge.in_trials(best.configuration)[1] if best and isinstance(judge, FamilyJudge) else ()
+    clamped = [
+        f"{c.parameter} of the best configuration was limited to {c.after} in training: {c.reason}." for c in changes
+    ]
     return TuneResult(
         task=loop.record.task,
         family=loop.record.family,
         study_id=loop.record.id,
         trials=tuple(trials),
-        best_trial=loop.best,
+        best_trial=best,
         study=loop.study,
         interrupted=interrupted,
         warnings=(*guide.warnings, *clamped),

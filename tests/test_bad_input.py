@@ -542,3 +542,19 @@ def test_metafeature_of_a_custom_task_that_is_no_number(value):
 def test_custom_task_with_an_unknown_direction():
     with pytest.raises(UsageError, match="direction"):
         Task.custom("mine", metric="seconds", direction="down")
+
+
+def test_a_column_of_sentences_looks_like_text(tmp_path):
+    """It stays a category, and how to learn from it as text is told; names and categories are no text."""
+    reviews = [f"film number {i} was {'good' if i % 2 else 'bad'} for me" for i in range(60)]
+    frame = pd.DataFrame(
+        {"review": reviews, "who": [f"Ann {i}" for i in range(60)], "genre": ["a love story of our time", "x"] * 30}
+    )
+    frame["stars"] = np.arange(60) % 2
+    frame.to_csv(tmp_path / "reviews.csv", index=False)
+    task = Task.from_file(tmp_path / "reviews.csv", "stars")
+    (notice,) = map(str, task.repairs)
+    assert "'review'" in notice
+    assert "looks like text" in notice
+    assert "text='review' (--text on the command line)" in notice
+    assert Task.from_file(tmp_path / "reviews.csv", "stars", text="review").repairs == ()

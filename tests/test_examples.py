@@ -165,6 +165,8 @@ def test_splits_are_those_of_a_table():
         (Task.from_images, pixels()[:10], "unequal length"),
         (Task.from_images, np.zeros((N, 4, 4)), "same example"),
         (Task.from_texts, "one text", "one text"),
+        (Task.from_texts, None, "not texts"),
+        (Task.from_texts, 5, "not texts"),
         (Task.from_texts, np.array([words(), words()]).T, "(60, 2)"),
         (Task.from_texts, ["", " \n"] * 30, "empty"),
         (Task.from_texts, ["same"] * N, "same example"),
@@ -174,6 +176,7 @@ def test_splits_are_those_of_a_table():
         (Task.from_series, steps(1), "one step"),
         (Task.from_series, np.full((N, 5), np.nan), "missing"),
         (Task.from_series, np.ones((N, 5)), "same example"),
+        (Task.from_series, np.tile([1.0, np.nan, 3.0], (N, 1)), "same example"),
         (Task.from_series, ["a", "b"] * 30, "not numbers"),
         (Task.from_series, [np.zeros((5, 1)), np.zeros((5, 2))] * 30, "equally many channels"),
         (Task.from_series, steps()[:10], "unequal length"),
@@ -198,6 +201,32 @@ def test_pixels_outside_their_range_are_rescaled():
     found = repaired(Task.from_images, X).data.X
     assert (found.min(), found.max()) == (0, 255)
     assert np.abs(found.astype(int) - pixels()).max() <= 1
+
+
+@pytest.mark.parametrize(("excess", "brightest"), [(0.004, 255), (0.2, 213)])
+def test_shares_slightly_above_one_are_not_rounded_to_black_and_white(excess, brightest):
+    X = np.minimum(pixels(), 254) / 254
+    X[0, 0, 0, 0] = 1 + excess
+    found = repaired(Task.from_images, X).data.X
+    expected = np.rint(X * brightest).clip(max=255)
+    assert np.abs(found.astype(int) - expected).max() <= 1
+    assert len(np.unique(found)) > 200
+
+
+def test_black_and_white_slightly_above_one_stays_black_and_white():
+    X = (pixels() > 100).astype(np.float32)
+    X[X == 1] = 1.005
+    np.testing.assert_array_equal(repaired(Task.from_images, X).data.X, np.where(pixels() > 100, 255, 0))
+
+
+def test_fractions_on_a_small_scale_keep_their_levels():
+    X = (pixels() / 51).astype(np.float32)
+    np.testing.assert_array_equal(repaired(Task.from_images, X).data.X, pixels())
+
+
+def test_whole_numbers_on_a_small_scale_stay():
+    X = pixels() // 50
+    np.testing.assert_array_equal(Task.from_images(X.astype(float), Y).data.X, X)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -77,6 +77,18 @@ def test_a_subset_shares_the_group_of_the_whole():
     assert {tuple(sorted(names)) for names in several.values()} == {("imdb", "pang_lee")}  # two sources in one file
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("ucr_ElectricDevices", "ucr_Computers", "ucr_LargeKitchenAppliances"),  # one study of household electricity
+        ("hsb82", "hsb_programs", "college_distance"),  # High School and Beyond
+        ("gsoep9402", "mdvis"),  # the German socio-economic panel
+    ],
+)
+def test_datasets_of_one_study_share_a_group(names):
+    assert len({entry.group for entry in entries_of(*names)}) == 1
+
+
 def test_reserved_groups_have_one_dataset_each_and_keep_their_number():
     entries, _ = catalogue.read_catalogue()
     groups = reserving.reserved(entries)
@@ -87,7 +99,9 @@ def test_reserved_groups_have_one_dataset_each_and_keep_their_number():
     }  # fmt: skip
     assert reserving.reserved(entries[::-1]) == groups
     # A dataset more does not reshuffle the others: it takes at most one place.
-    assert len(groups - reserving.reserved([*entries, made(group="another")])) <= 1
+    more = reserving.reserved([*entries, made(group="late")])  # its hash is small enough to be taken
+    assert len(groups - more) == 1
+    assert more - groups == {"late"}
 
 
 def test_early_datasets_cover_all_kinds_and_modalities():
@@ -219,6 +233,20 @@ def test_row_cap_keeps_the_shares_of_classes():
     assert tables.capped_rows(y, 1000, stratify=True).tolist() == list(range(1000))
 
 
+@pytest.mark.parametrize(("n", "cap", "least", "most"), [(3003, 3000, 300, 300), (3003, 5, 0, 1), (11, 10, 1, 1)])
+def test_row_cap_near_the_number_of_rows_or_of_classes(n, cap, least, most):
+    y = np.arange(n) % 10
+    rows = tables.capped_rows(y, cap, stratify=True)
+    assert len(set(rows)) == cap
+    counts = np.bincount(y[rows], minlength=10)
+    assert (counts.min(), counts.max()) == (least, most)
+
+
+def test_row_cap_with_a_class_of_one_row():
+    y = np.array(["one"] + ["other"] * 99)
+    assert len(set(tables.capped_rows(y, 50, stratify=True))) == 50
+
+
 def test_every_round_covers_all_datasets_before_the_next_begins():
     entries = entries_of("iris", "diabetes", "digits_8x8")
     units = plan.plan(entries, ["knn", "keras_mlp", "keras_cnn"])
@@ -257,6 +285,7 @@ def test_trial_over_the_limit_fails_and_the_unit_goes_on():
     trials = [message.trial for _, message in found if isinstance(message, worker.Ended)]
     assert [trial.number for trial in trials] == [0, 1]
     assert [trial.origin for trial in trials] == ["default", "design"]
+    assert [isinstance(message, worker.Done) for _, message in found] == [False] * (len(found) - 1) + [True]
     assert all(trial.status == "failed" and "TimeoutError" in trial.error for trial in trials)
 
 

@@ -7,6 +7,8 @@ from metatune.learners import keras_cnn
 from metatune.learners.keras_augmentation import augmented
 from metatune.learners.keras_encoders import ImageEncoder
 from metatune.learners.keras_host import tf
+from metatune.learners.keras_networks import build_network
+from metatune.learners.keras_preprocessing import Outputs
 from metatune.task import Task
 
 FAMILY = keras_cnn.KerasCNN()
@@ -44,6 +46,26 @@ def test_blocks_are_clamped_to_the_image():
     values, changes = FAMILY.clamp(FAMILY.default() | {"blocks": 4}, 1000, 8 * 8)
     assert (values["blocks"], [change.parameter for change in changes]) == (3, ["blocks"])
     assert FAMILY.clamp(FAMILY.default() | {"blocks": 4}, 1000, 28 * 28)[1] == ()
+
+
+@pytest.mark.parametrize(("shape", "blocks"), [((3, 3, 4), 2), ((8, 8, 3), 3), ((1, 8, 1), 3), ((28, 28, 1), 4)])
+def test_no_block_is_built_on_one_pixel(shape, blocks):
+    network = network_for(shape, blocks=4, filters=8, convolutions=1)
+    assert sum(type(layer).__name__ == "Conv2D" for layer in network.layers) == blocks
+
+
+@pytest.mark.parametrize("shape", [(8, 30, 1), (30, 30, 1), (56, 20, 1), (30, 300, 1)])
+def test_what_is_flattened_has_at_most_8_a_side(shape):
+    network = network_for(shape, blocks=1, filters=8, head="flatten")
+    (flat,) = (layer for layer in network.layers if type(layer).__name__ == "Flatten")
+    assert max(flat.input.shape[1:3]) <= 8
+
+
+def network_for(shape, **changes):
+    configuration, _ = FAMILY.space().clip(FAMILY.default() | changes)
+    example = np.zeros((1, *shape), np.uint8)
+    outputs = Outputs("binary", 2)
+    return build_network("keras_cnn", configuration, example, encoder=ImageEncoder(255.0), outputs=outputs, seed=0)
 
 
 def test_dark_images_are_scaled_like_bright_ones():

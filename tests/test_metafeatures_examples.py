@@ -66,6 +66,16 @@ def of_target(name):
     return "landmark" in name or "target" in name or "class_variance" in name
 
 
+def test_the_scale_of_the_intensities_does_not_matter():
+    X, y = load_digits(return_X_y=True)
+    X = X.reshape(-1, 8, 8, 1)[:300]
+    dark, bright = (
+        describe_images(np.rint(X * scale).astype(np.uint8), y[:300], "multiclass") for scale in (1, 255 / 16)
+    )
+    assert dark == pytest.approx(bright, nan_ok=True)
+    assert dark["image_share_saturated"] > 0
+
+
 # what all three have in common
 
 

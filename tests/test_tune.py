@@ -273,7 +273,14 @@ class TestTrials:
         result = iris_search(space=space, n_trials=2)
         assert all(t.configuration["min_child_samples"] >= 150 for t in result.trials)
         assert result.best_value > 0.8
-        assert any("min_child_samples was limited to" in warning for warning in result.warnings)
+        assert any("min_child_samples of the best configuration was limited" in warning for warning in result.warnings)
+
+    def test_only_what_was_limited_in_the_best_trial_is_told(self):
+        space = SearchSpace({"n_neighbors": {"type": "int", "low": 1, "high": 200}})
+        start = [{"n_neighbors": 200}, {"n_neighbors": 5}]
+        result = tune(iris(), "knn", space=space, n_trials=2, warm_start=start, strategy="random", store=False)
+        assert result.best_configuration == start[1]
+        assert not [warning for warning in result.warnings if "limited" in warning]
 
     def test_parameters_that_the_space_leaves_out_keep_their_defaults(self):
         space = SearchSpace({"learning_rate": {"low": 0.1, "high": 0.1}})

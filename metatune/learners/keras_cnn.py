@@ -29,11 +29,11 @@ CHUNK = 256
 
 
 class KerasCNN(ModelFamily[Images]):
-    """Blocks of convolutions that halve the image each, then a head; up to ``MAX_EPOCHS`` epochs.
+    """Blocks of convolutions that halve the image each until it is a pixel, then a head; up to ``MAX_EPOCHS`` epochs.
 
     A block has ``convolutions`` of ``filters`` (``growth``: twice as many in every block, up to 64), and ends with
     ``pooling`` by the maximum, the average, or with strides. The head averages each filter over the image, or
-    flattens it, averaged down to 8 by 8 where larger; dropout and ``n_layers`` dense layers of ``units`` follow.
+    flattens it, averaged down to at most 8 a side; dropout and ``n_layers`` dense layers of ``units`` follow.
     Images are divided by their largest value; from 64 pixels on both sides they are averaged down to 32 or more.
     Training images are changed at random by ``augmentation``: mirrored left to right, shifted by up to an eighth.
     """
@@ -88,9 +88,12 @@ class KerasCNN(ModelFamily[Images]):
     def clamp(
         self, configuration: Configuration, n_rows: int, n_columns: int
     ) -> tuple[dict[str, ParamValue], tuple[Change, ...]]:
-        """``blocks`` no more than halve the side of a square image to one pixel; ``batch_size`` at most ``n_rows``."""
+        """``blocks`` no more than halve the side of a square image of one channel to one pixel.
+
+        The network ends with fewer blocks where fewer reach one pixel. ``batch_size`` is at most ``n_rows``.
+        """
         halvings = max((int(n_columns**0.5)).bit_length() - 1, 1)
-        values, small = at_most(configuration, {"blocks": halvings}, f"only {n_columns} pixels")
+        values, small = at_most(configuration, {"blocks": halvings}, f"only {n_columns} values")
         values, few = at_most(values, {"batch_size": max(n_rows, SMALLEST_BATCH)}, f"only {n_rows} rows")
         return values, small + few
 

@@ -1,5 +1,6 @@
 """The untrained networks of all Keras families: ``build_network``, with one function for the body of each."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from metatune.learners.keras_preprocessing import Outputs
 
 #: Pictures are averaged down until one side is less than twice this many pixels.
 PICTURE_SIDE = 32
-#: What the head flattens is averaged down to about this many pixels a side.
+#: What the head flattens is averaged down to at most this many pixels a side.
 FLAT_SIDE = 8
 #: ``growth="double"`` ends here.
 MOST_FILTERS = 64
@@ -92,20 +93,30 @@ def _perceptron(blocks: Blocks, inputs: Any, encoder: Any) -> Any:
 
 def _pictures(blocks: Blocks, inputs: Any, encoder: Any) -> Any:
     layers, c = keras.layers, blocks.c
-    hidden = _averaged_down(layers.Rescaling(1 / encoder.scale)(inputs), PICTURE_SIDE)
+    hidden = _averaged_down(layers.Rescaling(1 / encoder.scale)(inputs))
     filters = int(c["filters"])
-    for _ in range(int(c["blocks"])):
+    for number in range(int(c["blocks"])):
+        if number and _is_point(hidden):
+            break
         hidden = _block(blocks, hidden, filters, dimensions=2)
         if c["growth"] == "double":
             filters = min(2 * filters, MOST_FILTERS)
     if c["head"] == "average":
         return blocks.head(layers.GlobalAveragePooling2D()(hidden))
-    return blocks.head(layers.Flatten()(_averaged_down(hidden, FLAT_SIDE)))
+    factors = tuple(math.ceil(side / FLAT_SIDE) for side in hidden.shape[1:3])
+    if max(factors) > 1:
+        hidden = layers.AveragePooling2D(factors, padding="same")(hidden)
+    return blocks.head(layers.Flatten()(hidden))
 
 
-def _averaged_down(pictures: Any, side: int) -> Any:
-    factor = min(pictures.shape[1:3]) // side
+def _averaged_down(pictures: Any) -> Any:
+    factor = min(pictures.shape[1:3]) // PICTURE_SIDE
     return pictures if factor < 2 else keras.layers.AveragePooling2D(factor)(pictures)
+
+
+def _is_point(hidden: Any) -> bool:
+    """Whether no side is left to be halved."""
+    return max(hidden.shape[1:-1]) == 1
 
 
 def _block(blocks: Blocks, hidden: Any, filters: int, *, dimensions: int) -> Any:
@@ -148,7 +159,9 @@ def _series(blocks: Blocks, inputs: Any, encoder: Any) -> Any:
     c, hidden = blocks.c, inputs
     if c["body"] == "gru":
         return blocks.head(blocks.gru(hidden))
-    for _ in range(int(c["blocks"])):
+    for number in range(int(c["blocks"])):
+        if number and _is_point(hidden):
+            break
         hidden = _block(blocks, hidden, int(c["filters"]), dimensions=1)
     return blocks.head(_read(hidden, str(c["readout"])))
 

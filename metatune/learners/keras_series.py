@@ -100,7 +100,10 @@ class KerasSeries(ModelFamily[TimeSeries]):
     def clamp(
         self, configuration: Configuration, n_rows: int, n_columns: int
     ) -> tuple[dict[str, ParamValue], tuple[Change, ...]]:
-        """``blocks`` no more than halve a series to one step; ``batch_size`` at most ``n_rows``."""
+        """``blocks`` no more than halve a series of one channel to one step; ``batch_size`` at most ``n_rows``.
+
+        The network ends with fewer blocks where fewer reach one step.
+        """
         values, short = at_most(
             configuration, {"blocks": max(n_columns.bit_length() - 1, 1)}, f"only {n_columns} values"
         )

@@ -1,13 +1,12 @@
-"""Meta-features: data as a fixed list of named numbers, bounded in time and memory, versioned."""
+"""Meta-features: data as a fixed list of named numbers, bounded in time and memory."""
 
 from metatune.metafeatures.dispatch import describe
 from metatune.metafeatures.image import describe_images
 from metatune.metafeatures.series import describe_series
-from metatune.metafeatures.tabular import FEATURE_VERSION, NAMES, describe_dataset
+from metatune.metafeatures.tabular import NAMES, describe_dataset
 from metatune.metafeatures.text import describe_texts
 
 __all__ = [
-    "FEATURE_VERSION",
     "NAMES",
     "describe",
     "describe_dataset",

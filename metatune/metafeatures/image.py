@@ -41,15 +41,26 @@ def describe_images(
 
     Every name of ``NAMES``, in that order; NaN where unknown or not applicable, never infinite. ``rows``: positions of
     those that may be looked at, all unless given. Computed from at most 2,000 images, drawn with ``seed``; sizes and
-    class shares are those of the whole. Independent of the coding of the classes.
+    class shares are those of the whole. Independent of the coding of the classes, and of the scale of the intensities:
+    the brightest pixel of the sample counts as 255.
     """
     rows, chosen = pooled.chosen_rows(rows, len(X), seed)
-    sample = summarized(_pooled(X, chosen), chosen, rows, y, kind)
+    images, places = _brightened(X, chosen)
+    sample = summarized(_pooled(images, places), chosen, rows, y, kind)
     height, width, channels = X.shape[1:]
     found = {"log_height": np.log(height), "log_width": np.log(width), "channels": float(channels)}
-    found |= _intensities(X, chosen) | _brightness(sample.numeric)
+    found |= _intensities(images, places) | _brightness(sample.numeric)
     found |= pooled.columns(sample) | separability(sample, seed=seed)
     return pooled.described(found, sample, PREFIX, _OWN)
+
+
+def _brightened(X: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ``chosen`` images with the brightest pixel of all at 255, and their positions; as they are if it is."""
+    brightest = max((int(images.max()) for images in _chunks(X, chosen)), default=0)
+    if brightest in (0, _LEVELS - 1):
+        return X, chosen
+    levels = np.rint(np.arange(_LEVELS) * (255.0 / brightest)).clip(max=255).astype(np.uint8)
+    return levels[X[chosen]], np.arange(len(chosen))
 
 
 def _chunks(X: np.ndarray, chosen: np.ndarray) -> Iterator[np.ndarray]:

@@ -9,9 +9,6 @@ from metatune.metafeatures import information, landmarks, moments, target
 from metatune.metafeatures.sampling import Sample, draw
 from metatune.metafeatures.target import known
 
-#: Raised whenever a feature is added, removed or means something else; stored beside the features.
-FEATURE_VERSION = 1
-
 _SIZES = ("log_rows", "log_columns", "log_rows_per_column", "log_classes", "log_rows_per_class", "is_regression")
 _TYPES = (
     "share_categorical", "share_binary", "share_integer", "share_constant", "share_zeros",

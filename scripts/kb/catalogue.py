@@ -82,11 +82,6 @@ def _entry(row: dict[str, str]) -> Entry:
     )
 
 
-def _pair(text: str) -> tuple[str, str]:
-    key, _, value = text.partition("=")
-    return key, value
-
-
 def _one_of(row: dict[str, str], field: str, known: Sequence[str]) -> Any:
     if row[field] not in known:
         raise DataError(

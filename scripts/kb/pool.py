@@ -73,8 +73,9 @@ def run_units(units: Sequence[Unit], *, workers: int, folder: str, limit: float)
                 message = _receive(worker, limit) if worker.pipe in ready else _overdue(worker, limit)
                 if isinstance(message, str):
                     crew[crew.index(worker)] = _hire(folder, limit)
-                    message = _bury(worker, message, waiting)
-                if message is not None:
+                    for last in _bury(worker, message, waiting):
+                        yield unit, last
+                elif message is not None:
                     yield unit, message
     finally:
         for worker in crew:
@@ -110,19 +111,24 @@ def _overdue(worker: _Worker, limit: float) -> str | None:
     return f"TimeoutError: more than {allowed:.0f} s"
 
 
-def _bury(worker: _Worker, reason: str, waiting: deque[Unit]) -> Message:
-    """End ``worker``; its running trial has failed, and what it had left goes first in the queue."""
+def _bury(worker: _Worker, reason: str, waiting: deque[Unit]) -> list[Message]:
+    """End ``worker``; its running trial has failed, and what it had left goes first in the queue.
+
+    Returns what is left to report: the failed trial, and the end of the unit where that was its last one.
+    """
     worker.process.kill()
     worker.process.join()
     worker.pipe.close()
     unit, number = worker.unit, worker.running
     assert unit is not None
     if number is None:
-        return Broken(reason)
+        return [Broken(reason)]
     left = tuple(other for other in worker.left if other != number)
-    if left:
-        waiting.appendleft(replace(unit, numbers=left))
-    return Ended(failed_trial(unit, number, reason, seconds=time.monotonic() - worker.since))
+    ended = Ended(failed_trial(unit, number, reason, seconds=time.monotonic() - worker.since))
+    if not left:
+        return [ended, Done()]
+    waiting.appendleft(replace(unit, numbers=left))
+    return [ended]
 
 
 def failed_trial(unit: Unit, number: int, reason: str, *, seconds: float) -> Trial:

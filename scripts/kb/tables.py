@@ -39,6 +39,13 @@ def capped_rows(y: pd.Series | np.ndarray, cap: int, *, stratify: bool) -> np.nd
     rows = np.arange(len(y))
     if len(y) <= cap:
         return rows
+    classes = pd.Series(np.asarray(y))
+    counts = classes.value_counts()
+    if stratify and (counts.min() < 2 or len(counts) > min(cap, len(y) - cap)):
+        # scikit-learn wants every class on both sides of the split; here too few are on one of them.
+        shuffled = classes.sample(frac=1, random_state=0)
+        places = (shuffled.groupby(shuffled).cumcount() + 0.5) / shuffled.map(counts)
+        return np.sort(places.nsmallest(cap).index.to_numpy())
     chosen, _ = train_test_split(rows, train_size=cap, random_state=0, stratify=y if stratify else None)
     return np.sort(chosen)
 
