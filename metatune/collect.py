@@ -5,7 +5,7 @@ import inspect
 import math
 import time
 from collections.abc import Callable, Mapping
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -136,7 +136,7 @@ class CollectedTrial:
     """A trial in progress, whose scores are reported. Made by ``collect``."""
 
     def __init__(self, configuration: Configuration) -> None:
-        self.configuration = dict(configuration)
+        self.configuration: Configuration = MappingProxyType(dict(configuration))
         self.metrics: dict[str, float] = {}
         self.steps: dict[int, float] = {}
         self._result: float | None = None

@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -29,6 +30,8 @@ from metatune.trial import Configuration, ParamValue, Trial
 STRATEGY = "collected"
 #: The range of a number is inferred as a tenth to ten times of what was seen.
 _SPREAD = 10
+#: An inferred range ends here unless more was seen: its width must be a finite number.
+_FARTHEST = sys.float_info.max / 4
 
 
 class Notebook:
@@ -121,12 +124,13 @@ def _around(known: BaseDistribution | None, value: ParamValue) -> BaseDistributi
     seen = [float(value)] if known is None else [float(value), float(known.low), float(known.high)]  # type: ignore[attr-defined]
     whole = isinstance(value, int) and not isinstance(known, FloatDistribution)
     if min(seen) > 0:
-        low, high = min(seen[0] / _SPREAD, *seen), max(seen[0] * _SPREAD, *seen)
+        low = min(max(seen[0] / _SPREAD, sys.float_info.min), *seen)
+        high = max(min(seen[0] * _SPREAD, _FARTHEST), *seen)
         return (
             IntDistribution(max(1, int(low)), int(high), log=True) if whole else FloatDistribution(low, high, log=True)
         )
     reach = _SPREAD * max(1.0, abs(seen[0]))
-    low, high = min(seen[0] - reach, *seen), max(seen[0] + reach, *seen)
+    low, high = min(max(seen[0] - reach, -_FARTHEST), *seen), max(min(seen[0] + reach, _FARTHEST), *seen)
     return IntDistribution(int(low), int(high)) if whole else FloatDistribution(low, high)
 
 
@@ -142,10 +146,7 @@ def plain_configuration(configuration: Configuration) -> dict[str, ParamValue]:
     plain: dict[str, ParamValue] = {}
     for name, value in configuration.items():
         value = value.item() if isinstance(value, np.generic) else value
-        simple = (
-            value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
-        )
-        if not isinstance(name, str) or not name or not simple:
+        if not isinstance(name, str) or not name or not _simple(value):
             raise UsageError(
                 "not a parameter: a name with a finite number, a text, a boolean or None",
                 field=f"configuration[{name!r}]",
@@ -154,6 +155,12 @@ def plain_configuration(configuration: Configuration) -> dict[str, ParamValue]:
             )
         plain[name] = value
     return plain
+
+
+def _simple(value: object) -> bool:
+    if isinstance(value, int | float):
+        return abs(value) <= sys.float_info.max
+    return value is None or isinstance(value, str)
 
 
 def task_of(task: Task | str, metric: str | None, direction: Direction | None) -> Task:

@@ -120,6 +120,20 @@ class TestOutcomes:
         with pytest.raises(UsageError, match="step"), collect(MemoryStore()) as trial:
             trial.report(0.5, step=-1)
 
+    def test_the_configuration_cannot_be_changed(self):
+        def work(trial):
+            trial.configuration["model"] = object()
+
+        assert self.one(work, TypeError).status == "failed"
+
+    @pytest.mark.parametrize("value", [1e308, -1e308, 5e-324, int(1e308), -int(1e308)])
+    def test_the_largest_and_smallest_numbers(self, value):
+        store = MemoryStore()
+        with collect(store, {"x": value}) as trial:
+            trial.report(1.0)
+        assert kept(store)[0].configuration == {"x": value}
+        assert store.studies()[0].space.contains({"x": value})
+
 
 class TestDecorator:
     def test_every_call_is_a_trial(self):
@@ -195,7 +209,13 @@ class TestStudies:
         assert kept(store)[0].configuration == {"n": 3, "rate": 0.5}
 
 
-VALUES = st.one_of(st.floats(-1e12, 1e12), st.integers(-(10**9), 10**9), st.booleans(), st.none(), st.text(max_size=5))
+VALUES = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(-(10**9), 10**9),
+    st.booleans(),
+    st.none(),
+    st.text(max_size=5),
+)
 
 
 @settings(deadline=None)
@@ -214,6 +234,7 @@ class TestRefused:
             ({"configuration": {}}, "configuration"),
             ({"configuration": {"x": [1]}}, r"configuration\['x'\]"),
             ({"configuration": {"x": math.nan}}, r"configuration\['x'\]"),
+            ({"configuration": {"x": 10**400}}, r"configuration\['x'\]"),
             ({"metric": None}, "metric"),
             ({"direction": None}, "direction"),
             ({"direction": "up"}, "direction"),

@@ -324,6 +324,18 @@ def test_a_store_that_raises_anything(folder):
     outbox.drop()
 
 
+def test_what_cannot_be_written_down_keeps_nothing_back(folder, caplog):
+    store = MemoryStore()
+    outbox = Outbox(store, pace=QUICK)
+    outbox.open_study(study())
+    outbox.add_trial("study-1", trial(0, metrics={"odd": object()}))
+    outbox.add_trial("study-1", trial(1))
+    assert outbox.flush()
+    assert [one.number for one in store.trials("study-1")] == [1]
+    assert "left out" in caplog.text
+    outbox.leave()
+
+
 def test_many_threads(folder):
     store = MemoryStore()
     outbox = Outbox(store, pace=QUICK)

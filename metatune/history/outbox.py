@@ -29,7 +29,7 @@ class Outbox:
     """Everything that is added is on the local disk when the call returns, and is sent to ``store`` in the background.
 
     Order of calls: ``open_study``, ``add_trial`` for every trial that ended, ``close_study``. Any thread may call;
-    no call raises, and only ``attempt``, ``flush`` and ``leave`` wait for the store. In a forked process the outbox
+    no call raises (what cannot be written as JSON is left out, with a warning), and only ``attempt``, ``flush`` and ``leave`` wait for the store. In a forked process the outbox
     begins anew, without what its parent still has to send. ``folder``: of the spool; the user's unless given. When no
     folder can be written, what is added is in memory until the store has it, with a warning.
     ``closing``: the status with which studies that are open at the exit of the process are closed; unless given, they
@@ -164,6 +164,11 @@ class Outbox:
             self._file = self._disk = None
 
     def _add(self, entry: Entry) -> None:
+        try:
+            _ = entry.body
+        except (TypeError, ValueError, RecursionError) as error:  # it would keep back all that comes after it
+            _LOG.warning("A record of study %s cannot be kept and is left out: %s", entry.study_id, error)
+            return
         self._waiting.append(entry)
         self._unwritten.append(entry)
         self._write_down()
