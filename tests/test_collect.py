@@ -83,6 +83,12 @@ class TestOutcomes:
         assert (found.status, found.value, found.error) == ("failed", None, "ValueError: diverged")
         assert found.curve == (0.5,)
 
+    def test_an_error_is_kept_without_credentials(self):
+        def work(trial):
+            raise OSError("no such host: postgresql://ann:hunter2@db/x?password=hunter2")
+
+        assert self.one(work, OSError).error == "OSError: no such host: postgresql://***@db/x?password=***"
+
     def test_a_time_out_is_told_as_one(self):
         def work(trial):
             raise TimeoutError("30 s")
