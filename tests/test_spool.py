@@ -367,6 +367,25 @@ def test_what_waits_at_the_exit_is_said_and_stays(folder, caplog):
     outbox.drop()
 
 
+def test_a_trial_that_ends_while_the_process_leaves_stays_on_disk(folder, monkeypatch):
+    store = MemoryStore()
+    outbox = Outbox(store, pace=QUICK)
+    outbox.open_study(study())
+    flush = outbox.flush
+
+    def flush_and_one_more():
+        done = flush()
+        store.failing = True
+        outbox.add_trial("study-1", trial(0))
+        return done
+
+    monkeypatch.setattr(outbox, "flush", flush_and_one_more)
+    outbox.leave()
+    (path,) = files(folder)
+    assert [entry.what for entry in read(path).entries] == [trial(0)]
+    outbox.drop()
+
+
 def test_catching_up_sends_what_this_process_still_has(folder):
     store = failing_store()
     outbox = Outbox(store, pace=QUICK)

@@ -147,14 +147,14 @@ class Outbox:
         if self._closing is not None:
             for study_id in list(self._studies):
                 self.close_study(study_id, self._closing, {})
-        flushed = self.flush()
+        self.flush()
         with self._changed:
             trials = sum(isinstance(entry.what, Trial) for entry in self._waiting)
             if trials:
                 where = "`metatune sync` sends them" if self._file else "they are lost when this process ends"
                 reason = self.problem or "the store is slow"
                 _LOG.warning("%d trials are not in the history yet (%s): %s.", trials, reason, where)
-            self._let_go(remove=flushed)
+            self._let_go(remove=not self._waiting)
 
     def _let_go(self, *, remove: bool) -> None:
         if self._file is not None and self._disk is not None:
