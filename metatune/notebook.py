@@ -191,12 +191,9 @@ _LOCK = threading.Lock()
 def notebook_of(store: HistoryStore | None) -> Notebook:
     """The notebook of this process for ``store``, or for MLflow at its default address."""
     with _LOCK:
-        key: HistoryStore | Destination
-        if store is None:
-            store = MLflowStore()
-            key = Destination.of(store)
-        else:
-            key = store
+        store = store or MLflowStore()
+        # Stores of another making may share an address and still be different ones.
+        key = Destination.of(store) if isinstance(store, MLflowStore) else store
         if key not in _NOTEBOOKS:
             _NOTEBOOKS[key] = Notebook(store)
         return _NOTEBOOKS[key]

@@ -233,6 +233,13 @@ def test_an_inferred_space_has_room_for_the_configuration(configurations):
         assert all(in_distribution(space[name], value) for name, value in configuration.items())
 
 
+def test_stores_of_one_address_are_one(tmp_path):
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    assert notebook_of(MLflowStore(uri)) is notebook_of(MLflowStore(uri))
+    assert notebook_of(MLflowStore(uri)) is not notebook_of(MLflowStore(uri, "other"))
+    assert notebook_of(MemoryStore()) is not notebook_of(MemoryStore())
+
+
 class TestRefused:
     @pytest.mark.parametrize(
         ("changed", "match"),
