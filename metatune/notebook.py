@@ -1,7 +1,7 @@
 """``Notebook``: the studies under which a process collects trials that metatune did not propose."""
 
 import hashlib
-import math
+import logging
 import os
 import sys
 import threading
@@ -21,10 +21,13 @@ from metatune.learners import family_names, get_family
 from metatune.metafeatures import describe
 from metatune.metric import Direction
 from metatune.parameter import in_distribution, same_value
+from metatune.redaction import redacted
 from metatune.space import SearchSpace
 from metatune.study import StudyRecord
 from metatune.task import Task, TaskRecord
 from metatune.trial import Configuration, ParamValue, Trial
+
+_LOG = logging.getLogger("metatune")
 
 #: The strategy of a study whose configurations came from the user's own code.
 STRATEGY = "collected"
@@ -135,7 +138,10 @@ def _around(known: BaseDistribution | None, value: ParamValue) -> BaseDistributi
 
 
 def plain_configuration(configuration: Configuration) -> dict[str, ParamValue]:
-    """``configuration`` with Python's own numbers. Raises ``UsageError`` for what cannot be a parameter."""
+    """``configuration`` with Python's own numbers, without texts that are secrets by their name (one warning for each).
+
+    Raises ``UsageError`` for what cannot be a parameter.
+    """
     if not isinstance(configuration, Mapping) or not configuration:
         raise UsageError(
             "not a configuration",
@@ -153,8 +159,24 @@ def plain_configuration(configuration: Configuration) -> dict[str, ParamValue]:
                 value=value,
                 remedy="Leave it out, or describe it by such values.",
             )
-        plain[name] = value
+        if isinstance(value, str) and redacted(f"{name}=x") != f"{name}=x":
+            if name not in _SECRETS:
+                _SECRETS.add(name)
+                _LOG.warning("%r looks like a secret by its name and is not remembered.", name)
+        else:
+            plain[name] = value
+    if not plain:
+        raise UsageError(
+            "nothing but secrets by their names",
+            field="configuration",
+            value=list(configuration),
+            remedy="Give what was tuned.",
+        )
     return plain
+
+
+#: Names that were warned of.
+_SECRETS: set[str] = set()
 
 
 def _simple(value: object) -> bool:

@@ -140,6 +140,24 @@ class TestOutcomes:
         assert kept(store)[0].configuration == {"x": value}
         assert store.studies()[0].space.contains({"x": value})
 
+    def test_secrets_are_left_out_with_one_warning(self, caplog):
+        store, study = MemoryStore(), optuna.create_study(direction="maximize")
+        for rate in (0.1, 0.2):
+            with collect(store, {"rate": rate, "service_api_key": "hunter2", "max_tokens": 5}) as trial:
+                trial.report(rate)
+        study.enqueue_trial({"password": "hunter2", "rate": 0.3})
+        study.optimize(
+            lambda t: t.suggest_float("rate", 0, 1) + len(t.suggest_categorical("password", ["hunter2"])),
+            n_trials=1,
+            callbacks=[metatune.OptunaCollector("churn", "net", store=store)],
+        )
+        assert [set(trial.configuration) for trial in kept(store)] == [{"rate", "max_tokens"}] * 2 + [{"rate"}]
+        assert "hunter2" not in "".join(record.space.to_json() for record in store.studies())
+        assert caplog.text.count("'service_api_key' looks like a secret") == 1
+        with pytest.raises(UsageError, match="secrets") as raised:
+            collect(store, {"api_key": "hunter2"})
+        assert "hunter2" not in str(raised.value)
+
 
 class TestDecorator:
     def test_every_call_is_a_trial(self):

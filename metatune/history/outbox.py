@@ -28,10 +28,11 @@ _WEIGHT = 0.3
 class Outbox:
     """Everything that is added is on the local disk when the call returns, and is sent to ``store`` in the background.
 
-    Order of calls: ``open_study``, ``add_trial`` for every trial that ended, ``close_study``. Any thread may call;
-    no call raises (what cannot be written as JSON is left out, with a warning), and only ``attempt``, ``flush`` and ``leave`` wait for the store. In a forked process the outbox
-    begins anew, without what its parent still has to send. ``folder``: of the spool; the user's unless given. When no
-    folder can be written, what is added is in memory until the store has it, with a warning.
+    Order of calls: ``open_study``, ``add_trial`` for every trial that ended, ``close_study``. Any thread may call; no
+    call raises (what cannot be written as JSON is left out, with a warning), and only ``attempt``, ``flush`` and
+    ``leave`` wait for the store. In a forked process the outbox begins anew, without what its parent still has to send.
+    ``folder``: of the spool; the user's unless given. When no folder can be written, what is added is in memory until
+    the store has it, with a warning.
     ``closing``: the status with which studies that are open at the exit of the process are closed; unless given, they
     stay as they are.
     """
