@@ -21,6 +21,7 @@ from metatune.learners import family_names, get_family
 from metatune.metafeatures import describe
 from metatune.metric import Direction
 from metatune.parameter import in_distribution, same_value
+from metatune.provenance import provenance
 from metatune.redaction import redacted
 from metatune.space import SearchSpace
 from metatune.study import StudyRecord
@@ -42,6 +43,7 @@ class Notebook:
 
     def __init__(self, store: HistoryStore) -> None:
         self._outbox = Outbox(store, closing="finished")
+        self._notes = provenance()
         self._token = uuid.uuid4().hex
         self._studies: dict[str, StudyRecord] = {}
         self._numbers: dict[str, int] = {}
@@ -62,7 +64,10 @@ class Notebook:
             known = space or self._space(key, configuration)
             id = hashlib.sha256("\0".join((*key, known.digest)).encode()).hexdigest()[:12]
             if id not in self._studies:
-                record = StudyRecord(task=self._record(task), family=family, space=known, id=id, strategy=STRATEGY)
+                described = self._record(task)
+                record = StudyRecord(
+                    task=described, family=family, space=known, id=id, strategy=STRATEGY, notes=self._notes
+                )
                 self._studies[id] = record
                 self._outbox.open_study(record)
             return self._studies[id]

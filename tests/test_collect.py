@@ -201,6 +201,14 @@ class TestStudies:
         assert (record.space, record.strategy, record.family) == (space, "collected", "net")
         assert [trial.number for trial in store.trials(record.id)] == [0, 1, 2]
 
+    def test_a_study_tells_who_made_it(self, monkeypatch):
+        monkeypatch.setattr("getpass.getuser", lambda: "ann")
+        store = MemoryStore()
+        with collect(store) as trial:
+            trial.report(1.0)
+        kept(store)
+        assert store.studies()[0].notes["user"] == "ann"
+
     def test_a_task_with_data_is_described(self):
         store = MemoryStore()
         for _ in range(2):
