@@ -5,7 +5,7 @@ import inspect
 import math
 import time
 from collections.abc import Callable, Mapping
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -53,10 +53,11 @@ def collect(
     without a report a failed one.
 
     ``task``: a ``Task``, or the name of one with its ``metric`` and ``direction``. ``family``: any name; under the same
-    name, histories meet. ``configuration``: names to numbers, texts, booleans or ``None``; nothing else of the training
-    is recorded. ``space``: where the configurations come from; unless given that of a family of metatune which they
-    fit, else one around the values that were seen. ``study``: a name under which processes share one study; unless
-    given, each process has its own. ``store``: MLflow at its default address unless given.
+    name, histories meet. ``configuration``: names to numbers, texts, booleans or ``None``; texts that are secrets by
+    their name (``api_key``) are left out, and nothing else of the training is recorded. ``space``: where the
+    configurations come from; unless given that of a family of metatune which they fit, else one around the values that
+    were seen. ``study``: a name under which processes share one study; unless given, each process has its own.
+    ``store``: MLflow at its default address unless given; stores of one address are one.
 
     What ended is on the local disk when the block is left, and goes to the store in the background; recording
     never raises. Threads and processes may collect at once. Raises ``UsageError`` for a wrong argument.
@@ -136,7 +137,7 @@ class CollectedTrial:
     """A trial in progress, whose scores are reported. Made by ``collect``."""
 
     def __init__(self, configuration: Configuration) -> None:
-        self.configuration = dict(configuration)
+        self.configuration: Configuration = MappingProxyType(dict(configuration))
         self.metrics: dict[str, float] = {}
         self.steps: dict[int, float] = {}
         self._result: float | None = None

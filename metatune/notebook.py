@@ -1,8 +1,9 @@
 """``Notebook``: the studies under which a process collects trials that metatune did not propose."""
 
 import hashlib
-import math
+import logging
 import os
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -20,15 +21,21 @@ from metatune.learners import family_names, get_family
 from metatune.metafeatures import describe
 from metatune.metric import Direction
 from metatune.parameter import in_distribution, same_value
+from metatune.provenance import provenance
+from metatune.redaction import redacted
 from metatune.space import SearchSpace
 from metatune.study import StudyRecord
 from metatune.task import Task, TaskRecord
 from metatune.trial import Configuration, ParamValue, Trial
 
+_LOG = logging.getLogger("metatune")
+
 #: The strategy of a study whose configurations came from the user's own code.
 STRATEGY = "collected"
 #: The range of a number is inferred as a tenth to ten times of what was seen.
 _SPREAD = 10
+#: An inferred range ends here unless more was seen: its width must be a finite number.
+_FARTHEST = sys.float_info.max / 4
 
 
 class Notebook:
@@ -36,6 +43,7 @@ class Notebook:
 
     def __init__(self, store: HistoryStore) -> None:
         self._outbox = Outbox(store, closing="finished")
+        self._notes = provenance()
         self._token = uuid.uuid4().hex
         self._studies: dict[str, StudyRecord] = {}
         self._numbers: dict[str, int] = {}
@@ -56,7 +64,10 @@ class Notebook:
             known = space or self._space(key, configuration)
             id = hashlib.sha256("\0".join((*key, known.digest)).encode()).hexdigest()[:12]
             if id not in self._studies:
-                record = StudyRecord(task=self._record(task), family=family, space=known, id=id, strategy=STRATEGY)
+                described = self._record(task)
+                record = StudyRecord(
+                    task=described, family=family, space=known, id=id, strategy=STRATEGY, notes=self._notes
+                )
                 self._studies[id] = record
                 self._outbox.open_study(record)
             return self._studies[id]
@@ -121,17 +132,21 @@ def _around(known: BaseDistribution | None, value: ParamValue) -> BaseDistributi
     seen = [float(value)] if known is None else [float(value), float(known.low), float(known.high)]  # type: ignore[attr-defined]
     whole = isinstance(value, int) and not isinstance(known, FloatDistribution)
     if min(seen) > 0:
-        low, high = min(seen[0] / _SPREAD, *seen), max(seen[0] * _SPREAD, *seen)
+        low = min(max(seen[0] / _SPREAD, sys.float_info.min), *seen)
+        high = max(min(seen[0] * _SPREAD, _FARTHEST), *seen)
         return (
             IntDistribution(max(1, int(low)), int(high), log=True) if whole else FloatDistribution(low, high, log=True)
         )
     reach = _SPREAD * max(1.0, abs(seen[0]))
-    low, high = min(seen[0] - reach, *seen), max(seen[0] + reach, *seen)
+    low, high = min(max(seen[0] - reach, -_FARTHEST), *seen), max(min(seen[0] + reach, _FARTHEST), *seen)
     return IntDistribution(int(low), int(high)) if whole else FloatDistribution(low, high)
 
 
 def plain_configuration(configuration: Configuration) -> dict[str, ParamValue]:
-    """``configuration`` with Python's own numbers. Raises ``UsageError`` for what cannot be a parameter."""
+    """``configuration`` with Python's own numbers, without texts that are secrets by their name (one warning for each).
+
+    Raises ``UsageError`` for what cannot be a parameter.
+    """
     if not isinstance(configuration, Mapping) or not configuration:
         raise UsageError(
             "not a configuration",
@@ -142,18 +157,37 @@ def plain_configuration(configuration: Configuration) -> dict[str, ParamValue]:
     plain: dict[str, ParamValue] = {}
     for name, value in configuration.items():
         value = value.item() if isinstance(value, np.generic) else value
-        simple = (
-            value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
-        )
-        if not isinstance(name, str) or not name or not simple:
+        if not isinstance(name, str) or not name or not _simple(value):
             raise UsageError(
                 "not a parameter: a name with a finite number, a text, a boolean or None",
                 field=f"configuration[{name!r}]",
                 value=value,
                 remedy="Leave it out, or describe it by such values.",
             )
-        plain[name] = value
+        if isinstance(value, str) and redacted(f"{name}=x") != f"{name}=x":
+            if name not in _SECRETS:
+                _SECRETS.add(name)
+                _LOG.warning("%r looks like a secret by its name and is not remembered.", name)
+        else:
+            plain[name] = value
+    if not plain:
+        raise UsageError(
+            "nothing but secrets by their names",
+            field="configuration",
+            value=list(configuration),
+            remedy="Give what was tuned.",
+        )
     return plain
+
+
+#: Names that were warned of.
+_SECRETS: set[str] = set()
+
+
+def _simple(value: object) -> bool:
+    if isinstance(value, int | float):
+        return abs(value) <= sys.float_info.max
+    return value is None or isinstance(value, str)
 
 
 def task_of(task: Task | str, metric: str | None, direction: Direction | None) -> Task:
@@ -184,12 +218,9 @@ _LOCK = threading.Lock()
 def notebook_of(store: HistoryStore | None) -> Notebook:
     """The notebook of this process for ``store``, or for MLflow at its default address."""
     with _LOCK:
-        key: HistoryStore | Destination
-        if store is None:
-            store = MLflowStore()
-            key = Destination.of(store)
-        else:
-            key = store
+        store = store or MLflowStore()
+        # Stores of another making may share an address and still be different ones.
+        key = Destination.of(store) if isinstance(store, MLflowStore) else store
         if key not in _NOTEBOOKS:
             _NOTEBOOKS[key] = Notebook(store)
         return _NOTEBOOKS[key]

@@ -15,7 +15,6 @@ from metatune.learners import family_names, get_family
 from metatune.learners.base import FittedModel, ModelFamily, Report
 from metatune.learners.choice import check_family, default_for
 from metatune.learners.evaluate import refit, run_trial
-from metatune.redaction import redacted
 from metatune.space import Change, SearchSpace
 from metatune.task import Task
 from metatune.trial import Configuration, ParamValue, Status, Trial
@@ -232,7 +231,7 @@ class FunctionJudge:
         # The objective is the user's and may raise anything; one bad configuration must not end the search,
         # and what was raised is kept in the trial.
         except Exception as error:
-            return ended("failed", None, error=redacted(f"{type(error).__name__}: {error}"))
+            return ended("failed", None, error=f"{type(error).__name__}: {error}")
         return ended("complete", value, metrics={self._metric: value}, curve=_curve(pairs))
 
 

@@ -58,9 +58,9 @@ class OptunaCollector:
         if frozen.state not in _STATUS or not frozen.params:
             return
         task = self._checked(study)
-        self._seen |= {name: _plain(distribution) for name, distribution in frozen.distributions.items()}
-        space = self._space or SearchSpace(self._seen)
         configuration = _configuration(frozen)
+        self._seen |= {name: _plain(frozen.distributions[name]) for name in configuration}
+        space = self._space or SearchSpace(self._seen)
         record = self._notebook.study(task, self._family, configuration, space=space, name=study.study_name)
         trial = trial_of(frozen, task, objective=self._objective, study_name=study.study_name)
         self._notebook.add(record, lambda number: trial)

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
 from metatune.errors import UsageError
+from metatune.redaction import redacted
 
 ParamValue: TypeAlias = float | int | str | bool | None
 Configuration: TypeAlias = Mapping[str, ParamValue]
@@ -32,7 +33,7 @@ class Trial:
     a pruner saw, in that order: of some steps, or of folds. ``seconds`` is wall time of the whole evaluation.
     ``fidelity`` is the share of the full budget that was used, in (0, 1]. ``origin`` says where
     the proposal came from (``default``, ``portfolio``, ``model``, ``random``, ``user``, ...).
-    ``started`` is seconds since the epoch.
+    ``started`` is seconds since the epoch. ``error`` is kept without credentials.
 
     Raises ``UsageError`` for a value that contradicts the status.
     """
@@ -81,6 +82,8 @@ class Trial:
                 value=self.value,
                 remedy="Leave value=None, or use status 'complete'.",
             )
+        if self.error is not None:
+            object.__setattr__(self, "error", redacted(self.error))
         object.__setattr__(self, "configuration", MappingProxyType(dict(self.configuration)))
         object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
 

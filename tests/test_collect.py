@@ -83,6 +83,12 @@ class TestOutcomes:
         assert (found.status, found.value, found.error) == ("failed", None, "ValueError: diverged")
         assert found.curve == (0.5,)
 
+    def test_an_error_is_kept_without_credentials(self):
+        def work(trial):
+            raise OSError("no such host: postgresql://ann:hunter2@db/x?password=hunter2")
+
+        assert self.one(work, OSError).error == "OSError: no such host: postgresql://***@db/x?password=***"
+
     def test_a_time_out_is_told_as_one(self):
         def work(trial):
             raise TimeoutError("30 s")
@@ -119,6 +125,38 @@ class TestOutcomes:
         assert found.status == "failed"
         with pytest.raises(UsageError, match="step"), collect(MemoryStore()) as trial:
             trial.report(0.5, step=-1)
+
+    def test_the_configuration_cannot_be_changed(self):
+        def work(trial):
+            trial.configuration["model"] = object()
+
+        assert self.one(work, TypeError).status == "failed"
+
+    @pytest.mark.parametrize("value", [1e308, -1e308, 5e-324, int(1e308), -int(1e308)])
+    def test_the_largest_and_smallest_numbers(self, value):
+        store = MemoryStore()
+        with collect(store, {"x": value}) as trial:
+            trial.report(1.0)
+        assert kept(store)[0].configuration == {"x": value}
+        assert store.studies()[0].space.contains({"x": value})
+
+    def test_secrets_are_left_out_with_one_warning(self, caplog):
+        store, study = MemoryStore(), optuna.create_study(direction="maximize")
+        for rate in (0.1, 0.2):
+            with collect(store, {"rate": rate, "service_api_key": "hunter2", "max_tokens": 5}) as trial:
+                trial.report(rate)
+        study.enqueue_trial({"password": "hunter2", "rate": 0.3})
+        study.optimize(
+            lambda t: t.suggest_float("rate", 0, 1) + len(t.suggest_categorical("password", ["hunter2"])),
+            n_trials=1,
+            callbacks=[metatune.OptunaCollector("churn", "net", store=store)],
+        )
+        assert [set(trial.configuration) for trial in kept(store)] == [{"rate", "max_tokens"}] * 2 + [{"rate"}]
+        assert "hunter2" not in "".join(record.space.to_json() for record in store.studies())
+        assert caplog.text.count("'service_api_key' looks like a secret") == 1
+        with pytest.raises(UsageError, match="secrets") as raised:
+            collect(store, {"api_key": "hunter2"})
+        assert "hunter2" not in str(raised.value)
 
 
 class TestDecorator:
@@ -163,6 +201,14 @@ class TestStudies:
         assert (record.space, record.strategy, record.family) == (space, "collected", "net")
         assert [trial.number for trial in store.trials(record.id)] == [0, 1, 2]
 
+    def test_a_study_tells_who_made_it(self, monkeypatch):
+        monkeypatch.setattr("getpass.getuser", lambda: "ann")
+        store = MemoryStore()
+        with collect(store) as trial:
+            trial.report(1.0)
+        kept(store)
+        assert store.studies()[0].notes["user"] == "ann"
+
     def test_a_task_with_data_is_described(self):
         store = MemoryStore()
         for _ in range(2):
@@ -195,7 +241,13 @@ class TestStudies:
         assert kept(store)[0].configuration == {"n": 3, "rate": 0.5}
 
 
-VALUES = st.one_of(st.floats(-1e12, 1e12), st.integers(-(10**9), 10**9), st.booleans(), st.none(), st.text(max_size=5))
+VALUES = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(-(10**9), 10**9),
+    st.booleans(),
+    st.none(),
+    st.text(max_size=5),
+)
 
 
 @settings(deadline=None)
@@ -207,6 +259,13 @@ def test_an_inferred_space_has_room_for_the_configuration(configurations):
         assert all(in_distribution(space[name], value) for name, value in configuration.items())
 
 
+def test_stores_of_one_address_are_one(tmp_path):
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    assert notebook_of(MLflowStore(uri)) is notebook_of(MLflowStore(uri))
+    assert notebook_of(MLflowStore(uri)) is not notebook_of(MLflowStore(uri, "other"))
+    assert notebook_of(MemoryStore()) is not notebook_of(MemoryStore())
+
+
 class TestRefused:
     @pytest.mark.parametrize(
         ("changed", "match"),
@@ -214,6 +273,7 @@ class TestRefused:
             ({"configuration": {}}, "configuration"),
             ({"configuration": {"x": [1]}}, r"configuration\['x'\]"),
             ({"configuration": {"x": math.nan}}, r"configuration\['x'\]"),
+            ({"configuration": {"x": 10**400}}, r"configuration\['x'\]"),
             ({"metric": None}, "metric"),
             ({"direction": None}, "direction"),
             ({"direction": "up"}, "direction"),

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from mlflow import MlflowClient
@@ -141,6 +142,13 @@ def test_a_resumed_study_runs_again(uri):
     store.close_study("study-1", status="interrupted")
     MLflowStore(uri).open_study(study())
     assert [run.info.status for run in runs(uri, "study")] == ["RUNNING"]
+
+
+def test_several_new_databases_at_once(tmp_path):
+    stores = [MLflowStore(f"sqlite:///{tmp_path / name}.db") for name in ("a", "b", "b")]
+    with ThreadPoolExecutor(len(stores)) as pool:
+        list(pool.map(lambda store: store.open_study(study()), stores))
+    assert all(len(store.studies()) == 1 for store in stores)
 
 
 def test_a_trial_half_written_by_a_killed_process_is_completed(uri, monkeypatch):

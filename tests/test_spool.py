@@ -324,6 +324,18 @@ def test_a_store_that_raises_anything(folder):
     outbox.drop()
 
 
+def test_what_cannot_be_written_down_keeps_nothing_back(folder, caplog):
+    store = MemoryStore()
+    outbox = Outbox(store, pace=QUICK)
+    outbox.open_study(study())
+    outbox.add_trial("study-1", trial(0, metrics={"odd": object()}))
+    outbox.add_trial("study-1", trial(1))
+    assert outbox.flush()
+    assert [one.number for one in store.trials("study-1")] == [1]
+    assert "left out" in caplog.text
+    outbox.leave()
+
+
 def test_many_threads(folder):
     store = MemoryStore()
     outbox = Outbox(store, pace=QUICK)
@@ -352,6 +364,25 @@ def test_what_waits_at_the_exit_is_said_and_stays(folder, caplog):
     store = MemoryStore()
     (done,) = sync([folder], lambda destination: store)
     assert done.sent == 1
+    outbox.drop()
+
+
+def test_a_trial_that_ends_while_the_process_leaves_stays_on_disk(folder, monkeypatch):
+    store = MemoryStore()
+    outbox = Outbox(store, pace=QUICK)
+    outbox.open_study(study())
+    flush = outbox.flush
+
+    def flush_and_one_more():
+        done = flush()
+        store.failing = True
+        outbox.add_trial("study-1", trial(0))
+        return done
+
+    monkeypatch.setattr(outbox, "flush", flush_and_one_more)
+    outbox.leave()
+    (path,) = files(folder)
+    assert [entry.what for entry in read(path).entries] == [trial(0)]
     outbox.drop()
 
 

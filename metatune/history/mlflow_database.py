@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import requests
 from mlflow import MlflowClient
@@ -20,6 +21,8 @@ from metatune.history.address import Address
 
 _LEVELS = {"alembic": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
 _SILENCE = threading.Lock()
+#: Alembic, which makes the tables, keeps its state in globals: one new database at a time.
+_MAKING = threading.Lock()
 _BEFORE: list[int] = []
 _INSIDE = [0]
 #: What MLflow lets through when a store cannot be used; ``ImportError`` is a missing database driver.
@@ -27,9 +30,14 @@ FAILURES = (MlflowException, SQLAlchemyError, sqlite3.Error, requests.RequestExc
 
 
 def create_database(address: Address) -> None:
-    """A new SQLite file: made under another name and then linked, so that no other process sees it half made."""
-    file = address.file
-    assert file is not None
+    """A new SQLite file, unless it is there: made under another name, then linked, so that nobody sees it half made."""
+    with _MAKING:
+        assert address.file is not None
+        if not address.file.exists():
+            _create(address, address.file)
+
+
+def _create(address: Address, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}")
     try:
@@ -43,6 +51,15 @@ def create_database(address: Address) -> None:
             partial.rename(file)  # a file system without links
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _after_fork() -> None:
+    global _MAKING
+    _MAKING = threading.Lock()  # nobody would release the parent's
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def log_dataset(client: MlflowClient, run_id: str, dataset: DatasetInput) -> None:

@@ -28,10 +28,11 @@ _WEIGHT = 0.3
 class Outbox:
     """Everything that is added is on the local disk when the call returns, and is sent to ``store`` in the background.
 
-    Order of calls: ``open_study``, ``add_trial`` for every trial that ended, ``close_study``. Any thread may call;
-    no call raises, and only ``attempt``, ``flush`` and ``leave`` wait for the store. In a forked process the outbox
-    begins anew, without what its parent still has to send. ``folder``: of the spool; the user's unless given. When no
-    folder can be written, what is added is in memory until the store has it, with a warning.
+    Order of calls: ``open_study``, ``add_trial`` for every trial that ended, ``close_study``. Any thread may call; no
+    call raises (what cannot be written as JSON is left out, with a warning), and only ``attempt``, ``flush`` and
+    ``leave`` wait for the store. In a forked process the outbox begins anew, without what its parent still has to send.
+    ``folder``: of the spool; the user's unless given. When no folder can be written, what is added is in memory until
+    the store has it, with a warning.
     ``closing``: the status with which studies that are open at the exit of the process are closed; unless given, they
     stay as they are.
     """
@@ -147,14 +148,14 @@ class Outbox:
         if self._closing is not None:
             for study_id in list(self._studies):
                 self.close_study(study_id, self._closing, {})
-        flushed = self.flush()
+        self.flush()
         with self._changed:
             trials = sum(isinstance(entry.what, Trial) for entry in self._waiting)
             if trials:
                 where = "`metatune sync` sends them" if self._file else "they are lost when this process ends"
                 reason = self.problem or "the store is slow"
                 _LOG.warning("%d trials are not in the history yet (%s): %s.", trials, reason, where)
-            self._let_go(remove=flushed)
+            self._let_go(remove=not self._waiting)
 
     def _let_go(self, *, remove: bool) -> None:
         if self._file is not None and self._disk is not None:
@@ -164,6 +165,11 @@ class Outbox:
             self._file = self._disk = None
 
     def _add(self, entry: Entry) -> None:
+        try:
+            _ = entry.body
+        except (TypeError, ValueError, RecursionError) as error:  # it would keep back all that comes after it
+            _LOG.warning("A record of study %s cannot be kept and is left out: %s", entry.study_id, error)
+            return
         self._waiting.append(entry)
         self._unwritten.append(entry)
         self._write_down()

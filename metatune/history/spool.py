@@ -12,6 +12,7 @@ The writer holds a lock on its file for as long as it lives, so that nobody else
 """
 
 import contextlib
+import functools
 import json
 import os
 import sys
@@ -72,12 +73,17 @@ class Entry:
 
     def line(self, n: int) -> str:
         """The line of the file."""
+        return f'{{"n":{n},{self.body}}}'
+
+    @functools.cached_property
+    def body(self) -> str:
+        """The line but for its number. Raises ``TypeError`` or ``ValueError`` for what JSON cannot hold."""
         if isinstance(self.what, StudyRecord):
-            return f'{{"n":{n},"study":{schema.study_document(self.what)}}}'
-        of = f'{{"n":{n},"of":{json.dumps(self.study_id)}'
+            return f'"study":{schema.study_document(self.what)}'
+        of = f'"of":{json.dumps(self.study_id)}'
         if isinstance(self.what, Trial):
-            return f'{of},"trial":{schema.trial_document(self.what)}}}'
-        return f'{of},"close":{json.dumps(self.what.status)},"artifacts":{json.dumps(dict(self.what.artifacts))}}}'
+            return f'{of},"trial":{schema.trial_document(self.what)}'
+        return f'{of},"close":{json.dumps(self.what.status)},"artifacts":{json.dumps(dict(self.what.artifacts))}'
 
 
 def folder_of_user() -> Path:

@@ -13,7 +13,6 @@ from metatune.errors import MissingDependencyError, SearchError
 from metatune.learners.base import FittedModel, ModelFamily, Report
 from metatune.learners.choice import check_family
 from metatune.learners.scoring import scores
-from metatune.redaction import redacted
 from metatune.task import Task
 from metatune.trial import Configuration, Trial
 
@@ -162,7 +161,7 @@ def run_trial(
             reported=tuple(reports.pairs),
             seconds=time.perf_counter() - start,
             origin=origin,
-            error=redacted(f"{type(error).__name__}: {error}"),
+            error=f"{type(error).__name__}: {error}",
             started=started,
         )
     return Trial(
