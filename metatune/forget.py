@@ -11,6 +11,7 @@ from metatune.history.spool import Destination, folders
 from metatune.history.spool_forgetting import Spooled, erase_spooled, find_spooled, spooled_studies
 from metatune.knowledge import PUBLISHED, Knowledge
 from metatune.manifest import MANIFEST
+from metatune.mirror import Mirror, mirror_of
 from metatune.study import StudyRecord
 
 
@@ -50,14 +51,15 @@ class Plan:
     """What is to be removed.
 
     ``found`` from the history, ``spooled`` from the local spool, ``learnt`` (study ids) from the knowledge in
-    ``directory``.
+    ``directory``. ``mirror`` is the local copy of the history.
     """
 
     uri: str
     found: tuple[Found, ...]
     directory: Path | None
     learnt: tuple[str, ...]
-    spooled: tuple[Spooled, ...] = ()
+    spooled: tuple[Spooled, ...]
+    mirror: Mirror
 
     @property
     def trials(self) -> int:
@@ -120,16 +122,19 @@ def plan(store: MLflowStore, selection: Selection, *, knowledge: Path | str | No
         learnt = tuple(one for one in learnt if one == selection.study)
         ids = {selection.study}
     spooled = find_spooled(folders(), Destination.of(store), ids, selection.name)
-    return Plan(store.uri, tuple(found), directory, learnt, tuple(spooled))
+    return Plan(store.uri, tuple(found), directory, learnt, tuple(spooled), mirror_of(store))
 
 
 def forget(plan: Plan) -> Forgotten:
     """Remove what ``plan`` says. May be repeated. Raises ``StoreError`` and ``KnowledgeError``.
 
-    Families of the knowledge that had such a study are trained again; a knowledge of which nothing is left is removed.
+    The local copy of the history is deleted; the next reading makes it again. Families of the knowledge that had such
+    a study are trained again; a knowledge of which nothing is left is removed.
     """
     owned = erase_spooled(plan.spooled)  # first: what waits there would come back into the history
     for_good = erase(plan.uri, plan.found)
+    if not plan.empty:
+        plan.mirror.delete()
     if plan.directory is not None and plan.learnt:
         known = Knowledge.load(plan.directory)
         if {study.id for study in known.snapshot.studies} <= set(plan.learnt):

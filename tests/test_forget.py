@@ -16,9 +16,11 @@ from metatune.errors import UsageError
 from metatune.forget import Selection, forget, plan
 from metatune.history import spool
 from metatune.history.mlflow_store import MLflowStore
+from metatune.history.reader import open_reader
 from metatune.history.replay import sync
 from metatune.history.spool import Destination, Entry, SpoolFile
 from metatune.knowledge import Knowledge
+from metatune.mirror import Mirror, refreshed_snapshot
 from metatune.snapshot import snapshot_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
@@ -143,6 +145,27 @@ def test_where_there_is_no_history_none_is_made(tmp_path: Path) -> None:
     store = MLflowStore(f"sqlite:///{tmp_path / 'none.db'}")
     assert forget(plan(store, Selection(task="x"))).plan.empty
     assert not (tmp_path / "none.db").exists()
+
+
+def test_the_local_copy_of_the_history_goes_too(
+    store: MLflowStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METATUNE_MIRROR", str(tmp_path / "mirror"))
+    refreshed_snapshot(store)
+    assert list((tmp_path / "mirror").rglob("*.parquet"))
+    forget(plan(store, Selection(task=SECRET)))
+    assert not list((tmp_path / "mirror").rglob("*.parquet"))
+    assert [study.id for study in refreshed_snapshot(store).studies] == ["id-0-wine", "id-2-wine"]
+
+
+def test_copies_that_read_through_the_api_follow(store: MLflowStore, tmp_path: Path) -> None:
+    mirror = Mirror(tmp_path / "copy")
+    with open_reader(store, path="api") as reader:
+        mirror.refresh(reader)
+    forget(plan(store, Selection(task=SECRET)))
+    with open_reader(store, path="api") as reader:
+        assert mirror.refresh(reader).removed == 10
+    assert [study.id for study in mirror.snapshot().studies] == ["id-0-wine", "id-2-wine"]
 
 
 # --- the spool

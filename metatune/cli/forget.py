@@ -62,7 +62,8 @@ def forget(
     if done.owned:
         listed = ", ".join(map(str, done.owned))
         said.append(f"Left to processes that run, and will send it: {listed}. End them, then run the command again.")
-    said.append("Published versions, backups and copies made before keep what they had.")
+    said.append("The local copy of the history was deleted; those of other machines follow when they read it next.")
+    said.append("Published versions, $METATUNE_CACHE, exports and backups keep what they had.")
     document |= {"removed": True, "for_good": done.for_good, "left_to_processes": [str(path) for path in done.owned]}
     return Answer(document, Group(*map(Text, said)), _PARTIAL if done.owned else 0)
 
