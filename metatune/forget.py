@@ -1,4 +1,4 @@
-"""The verb ``forget``: a task, a study or a user completely out of the history and of a knowledge folder."""
+"""The verb ``forget``: a task, a study or a user completely out of history, spool and knowledge."""
 
 import shutil
 from dataclasses import dataclass
@@ -7,8 +7,11 @@ from pathlib import Path
 from metatune.errors import UsageError
 from metatune.history.forgetting import Found, erase, find
 from metatune.history.mlflow_store import MLflowStore
+from metatune.history.spool import Destination, folders
+from metatune.history.spool_forgetting import Spooled, erase_spooled, find_spooled, spooled_studies
 from metatune.knowledge import PUBLISHED, Knowledge
 from metatune.manifest import MANIFEST
+from metatune.mirror import Mirror, mirror_of
 from metatune.study import StudyRecord
 
 
@@ -29,6 +32,11 @@ class Selection:
                 remedy="Give one of --task NAME, --study ID and --user NAME.",
             )
 
+    @property
+    def name(self) -> str:
+        """What was given."""
+        return str(self.task or self.study or self.user)
+
     def wants(self, study: StudyRecord) -> bool:
         """Whether ``study`` is to be forgotten."""
         if self.task:
@@ -40,12 +48,18 @@ class Selection:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be removed: ``found`` from the history, ``learnt`` (study ids) from the knowledge in ``directory``."""
+    """What is to be removed.
+
+    ``found`` from the history, ``spooled`` from the local spool, ``learnt`` (study ids) from the knowledge in
+    ``directory``. ``mirror`` is the local copy of the history.
+    """
 
     uri: str
     found: tuple[Found, ...]
     directory: Path | None
     learnt: tuple[str, ...]
+    spooled: tuple[Spooled, ...]
+    mirror: Mirror
 
     @property
     def trials(self) -> int:
@@ -53,17 +67,27 @@ class Plan:
         return sum(study.trials for study in self.found)
 
     @property
+    def waiting(self) -> int:
+        """Trials in the spool that are to be removed."""
+        return sum(file.trials for file in self.spooled)
+
+    @property
     def empty(self) -> bool:
         """Whether nothing is to be removed."""
-        return not self.found and not self.learnt
+        return not self.found and not self.learnt and not self.spooled
 
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What was removed. ``for_good`` is false where an MLflow server only marked the runs as deleted."""
+    """What was removed.
+
+    ``for_good`` is false where an MLflow server only marked the runs as deleted. ``owned`` are files of the spool that
+    were left to the living processes that write them: what is in there is still to come.
+    """
 
     plan: Plan
     for_good: bool
+    owned: tuple[Path, ...] = ()
 
 
 def plan(store: MLflowStore, selection: Selection, *, knowledge: Path | str | None = None) -> Plan:
@@ -84,7 +108,8 @@ def plan(store: MLflowStore, selection: Selection, *, knowledge: Path | str | No
     learnt: tuple[str, ...] = ()
     if directory is not None and (directory / MANIFEST).is_file():
         learnt = tuple(study.id for study in Knowledge.load(directory).snapshot.studies if selection.wants(study))
-    ids = {study.record.id for study in found} | set(learnt)
+    waiting = spooled_studies(folders(), Destination.of(store), selection.wants)
+    ids = {study.record.id for study in found} | set(learnt) | waiting
     if selection.study and len(ids) > 1 and selection.study not in ids:
         raise UsageError(
             f"{len(ids)} studies have ids that begin like this",
@@ -95,19 +120,25 @@ def plan(store: MLflowStore, selection: Selection, *, knowledge: Path | str | No
     if selection.study and selection.study in ids:
         found = [study for study in found if study.record.id == selection.study]
         learnt = tuple(one for one in learnt if one == selection.study)
-    return Plan(store.uri, tuple(found), directory, learnt)
+        ids = {selection.study}
+    spooled = find_spooled(folders(), Destination.of(store), ids, selection.name)
+    return Plan(store.uri, tuple(found), directory, learnt, tuple(spooled), mirror_of(store))
 
 
 def forget(plan: Plan) -> Forgotten:
     """Remove what ``plan`` says. May be repeated. Raises ``StoreError`` and ``KnowledgeError``.
 
-    Families of the knowledge that had such a study are trained again; a knowledge of which nothing is left is removed.
+    The local copy of the history is deleted; the next reading makes it again. Families of the knowledge that had such
+    a study are trained again; a knowledge of which nothing is left is removed.
     """
+    owned = erase_spooled(plan.spooled)  # first: what waits there would come back into the history
     for_good = erase(plan.uri, plan.found)
+    if not plan.empty:
+        plan.mirror.delete()
     if plan.directory is not None and plan.learnt:
         known = Knowledge.load(plan.directory)
         if {study.id for study in known.snapshot.studies} <= set(plan.learnt):
             shutil.rmtree(plan.directory)
         else:
             known.without(plan.learnt).save(plan.directory)
-    return Forgotten(plan, for_good)
+    return Forgotten(plan, for_good, tuple(owned))

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import shutil
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
@@ -92,6 +93,20 @@ class Mirror:
         """
         return self._folder.load(lambda version: self._snapshot(version, families))
 
+    def delete(self) -> None:
+        """Delete the folder. Raises ``KnowledgeError`` if it cannot be deleted."""
+        try:
+            shutil.rmtree(self.directory)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise KnowledgeError(
+                f"the copy of the history cannot be deleted ({error})",
+                field="mirror",
+                value=str(self.directory),
+                remedy="Delete the folder.",
+            ) from error
+
     def _current(self) -> Version:
         try:
             return self._folder.current()
@@ -108,7 +123,7 @@ class Mirror:
         studies = StudyFile(self._folder, old)
         studies.update(reader, since=since, everything=everything)
         trials = TrialFiles(self._folder, old, studies)
-        trials.update(reader, since=since, everything=everything or bool(studies.edited))
+        trials.update(reader, since=since, everything=everything or studies.shrunk or bool(studies.edited))
         newest = min(max(old.watermark, studies.newest, trials.newest), int(now * 1000))
         new = replace(
             old,

@@ -38,6 +38,8 @@ class StudyFile:
         self.edited: set[str] = set()
         self.unreadable: dict[str, str] = {}
         self.newest = 0
+        #: Whether a study is no longer there.
+        self.shrunk = False
 
     def update(self, reader: RunReader, *, since: int, everything: bool) -> None:
         """Take over what changed. Raises ``StoreError``."""
@@ -57,7 +59,9 @@ class StudyFile:
             self._fresh[run.id] = (run, study)
             if stamp not in (None, run.stamp):
                 self.edited |= {schema.token(study.id), str(token)}
-        self._gone |= reader.gone("study", self._known, everything=everything)
+        gone = reader.gone("study", self._known, everything=everything)
+        self.shrunk = bool(gone)
+        self._gone |= gone
 
     @cached_property
     def tokens(self) -> frozenset[str]:

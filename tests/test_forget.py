@@ -14,8 +14,13 @@ from typer.testing import CliRunner
 from metatune.cli.main import app
 from metatune.errors import UsageError
 from metatune.forget import Selection, forget, plan
+from metatune.history import spool
 from metatune.history.mlflow_store import MLflowStore
+from metatune.history.reader import open_reader
+from metatune.history.replay import sync
+from metatune.history.spool import Destination, Entry, SpoolFile
 from metatune.knowledge import Knowledge
+from metatune.mirror import Mirror, refreshed_snapshot
 from metatune.snapshot import snapshot_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
@@ -140,3 +145,89 @@ def test_where_there_is_no_history_none_is_made(tmp_path: Path) -> None:
     store = MLflowStore(f"sqlite:///{tmp_path / 'none.db'}")
     assert forget(plan(store, Selection(task="x"))).plan.empty
     assert not (tmp_path / "none.db").exists()
+
+
+def test_the_local_copy_of_the_history_goes_too(
+    store: MLflowStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METATUNE_MIRROR", str(tmp_path / "mirror"))
+    refreshed_snapshot(store)
+    assert list((tmp_path / "mirror").rglob("*.parquet"))
+    forget(plan(store, Selection(task=SECRET)))
+    assert not list((tmp_path / "mirror").rglob("*.parquet"))
+    assert [study.id for study in refreshed_snapshot(store).studies] == ["id-0-wine", "id-2-wine"]
+
+
+def test_copies_that_read_through_the_api_follow(store: MLflowStore, tmp_path: Path) -> None:
+    mirror = Mirror(tmp_path / "copy")
+    with open_reader(store, path="api") as reader:
+        mirror.refresh(reader)
+    forget(plan(store, Selection(task=SECRET)))
+    with open_reader(store, path="api") as reader:
+        assert mirror.refresh(reader).removed == 10
+    assert [study.id for study in mirror.snapshot().studies] == ["id-0-wine", "id-2-wine"]
+
+
+# --- the spool
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("METATUNE_SPOOL", str(tmp_path / "spool"))
+    monkeypatch.setattr(spool, "fallback_folder", lambda: tmp_path / "fallback")
+    return tmp_path / "spool"
+
+
+def spooled(store: MLflowStore, folder: Path, *tasks: str) -> SpoolFile:
+    """The file of this process with a study and three trials for each of ``tasks``; it holds the lock."""
+    file = SpoolFile(folder, Destination.of(store))
+    for task in tasks:
+        study, trials = study_of(record(task), utility, configurations=SPACE.sample(3, 7))
+        study = replace(study, id=f"late-{task}")
+        for what in (study, *trials):
+            file.append(Entry(study.id, what))
+    return file
+
+
+def test_what_waits_in_the_spool_is_not_sent_after_it_was_forgotten(store: MLflowStore, folder: Path) -> None:
+    file = spooled(store, folder, SECRET, "wine")
+    file.close(remove=False)
+    file.path.write_bytes(file.path.read_bytes() + f'{{"n":9,"of":"late-{SECRET}","trial":{{'.encode())
+    aside = file.path.with_name("1-2.unreadable")
+    aside.write_text(f'{{"n":1,"study":{{"name":"{SECRET}"\nother\n')
+    todo = plan(store, Selection(task=SECRET))
+    assert (todo.waiting, len(todo.spooled)) == (3, 2)
+    assert forget(todo).owned == ()
+    assert SECRET.encode() not in names_and_bytes(folder)
+    assert aside.read_text() == "other\n"
+    assert [one.sent for one in sync([folder], lambda destination: store)] == [3]
+    assert sorted(study.id for study in store.studies()) == ["id-0-wine", "id-2-wine", "late-wine"]
+    assert plan(store, Selection(task=SECRET)).empty
+
+
+def test_trials_of_a_study_that_only_the_history_knows_are_found_in_the_spool(store: MLflowStore, folder: Path) -> None:
+    file = SpoolFile(folder, Destination.of(store))
+    ((_, trials),) = [study_of(record(SECRET), utility, configurations=SPACE.sample(1, 7))]
+    file.append(Entry(f"id-1-{SECRET}", trials[0]))
+    file.close(remove=False)
+    forget(plan(store, Selection(study="id-1")))
+    assert SECRET.encode() not in names_and_bytes(folder)
+
+
+def test_files_for_another_history_are_left_alone(store: MLflowStore, folder: Path, tmp_path: Path) -> None:
+    other = MLflowStore(store.uri, "another experiment")
+    file = spooled(other, folder, SECRET)
+    file.close(remove=False)
+    before = file.path.read_bytes()
+    forget(plan(store, Selection(task=SECRET)))
+    assert file.path.read_bytes() == before
+
+
+def test_a_living_process_is_named(store: MLflowStore, folder: Path) -> None:
+    file = spooled(store, folder, SECRET)
+    done = CliRunner().invoke(app, ["forget", "--task", SECRET, "--tracking-uri", store.uri, "--yes", "--json"])
+    assert done.exit_code == 6
+    assert json.loads(done.stdout)["left_to_processes"] == [str(file.path)]
+    file.close(remove=False)
+    assert forget(plan(store, Selection(task=SECRET))).owned == ()
+    assert SECRET.encode() not in names_and_bytes(folder)

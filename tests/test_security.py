@@ -239,8 +239,12 @@ def test_no_source_reads_yaml_or_starts_a_shell() -> None:
         ("postgresql+psycopg2://s3cr3t:p@ss@db/h", "postgresql+psycopg2://***@db/h"),
         ("cannot reach https://s3cr3t@host: timed out", "cannot reach https://***@host: timed out"),
         ("password=s3cr3t host=db", "password=*** host=db"),
+        ("postgresql://h/db?user=s3cr3t&pass=s3cr3t&n=3", "postgresql://h/db?user=***&pass=***&n=3"),
+        ("https://h/a?Signature=s3cr3t&x-amz-credential=s3cr3t", "https://h/a?Signature=***&x-amz-credential=***"),
+        ("KeyError: key=3, sigma=0.5", "KeyError: key=3, sigma=0.5"),
         ("AWS_SECRET_ACCESS_KEY='s3cr3t x' n=1", "AWS_SECRET_ACCESS_KEY=*** n=1"),
         ("sqlite:///folder/mlflow.db", "sqlite:///folder/mlflow.db"),
+        ("sqlite:///a.db?user=s3cr3t'", "sqlite:///a.db?user=***'"),
         ("mail ann@example.org, learning_rate=0.1", "mail ann@example.org, learning_rate=0.1"),
     ],
 )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from metatune.forget import Plan
 
 _DEFAULT = Path("metatune-knowledge")
-_DECLINED = 6
+_PARTIAL = 6
 
 
 @command
@@ -32,9 +32,10 @@ def forget(
     experiment: options.Experiment = "metatune",
     as_json: options.AsJson = False,
 ) -> Answer:
-    """Remove a task, a study or a user from the history and the knowledge, for good. It asks first.
+    """Remove a task, a study or a user from history, spool and knowledge, for good. It asks first.
 
-    An MLflow server only marks runs as deleted; `mlflow gc` there removes them.
+    An MLflow server only marks runs as deleted; `mlflow gc` there removes them. Exits with 6 if processes that run
+    still have something of it to send.
     """
     # Heavy imports wait until the command runs, for the sake of --help.
     from metatune.forget import Selection, plan
@@ -52,14 +53,19 @@ def forget(
     if not yes:
         messages.print(_listed(todo))
         if not typer.confirm("Remove it for good?", default=False, err=True):
-            return Answer(document | {"removed": False}, Text("Nothing was removed."), _DECLINED)
+            return Answer(document | {"removed": False}, Text("Nothing was removed."), _PARTIAL)
     with messages.status("Removing"):
         done = verb(todo)
     said = [f"Removed {_summary(todo)}."]
     if todo.found and not done.for_good:
         said.append("The server only marked the runs as deleted: run `mlflow gc` there, with the ids in --json.")
-    said.append("Published versions, backups and copies made before keep what they had.")
-    return Answer(document | {"removed": True, "for_good": done.for_good}, Group(*map(Text, said)))
+    if done.owned:
+        listed = ", ".join(map(str, done.owned))
+        said.append(f"Left to processes that run, and will send it: {listed}. End them, then run the command again.")
+    said.append("The local copy of the history was deleted; those of other machines follow when they read it next.")
+    said.append("Published versions, $METATUNE_CACHE, exports and backups keep what they had.")
+    document |= {"removed": True, "for_good": done.for_good, "left_to_processes": [str(path) for path in done.owned]}
+    return Answer(document, Group(*map(Text, said)), _PARTIAL if done.owned else 0)
 
 
 def _document(todo: "Plan") -> dict[str, object]:
@@ -68,6 +74,8 @@ def _document(todo: "Plan") -> dict[str, object]:
         "studies": [study.record.id for study in todo.found],
         "trials": todo.trials,
         "runs": [run for study in todo.found for run in study.runs],
+        "spool": [str(file.path) for file in todo.spooled],
+        "trials_in_spool": todo.waiting,
         "knowledge": str(todo.directory),
         "studies_in_knowledge": list(todo.learnt),
     }
@@ -77,9 +85,11 @@ def _summary(todo: "Plan") -> str:
     parts = []
     if todo.found:
         parts.append(f"{len(todo.found)} studies with {todo.trials} trials from {legible(redacted(todo.uri))}")
+    if todo.spooled:
+        parts.append(f"{todo.waiting} trials from {len(todo.spooled)} files of the spool")
     if todo.learnt:
         parts.append(f"{len(todo.learnt)} studies from the knowledge in {todo.directory}")
-    return " and ".join(parts)
+    return ", ".join(parts)
 
 
 def _listed(todo: "Plan") -> RenderableType:

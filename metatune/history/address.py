@@ -12,6 +12,7 @@ import requests
 from sqlalchemy import create_engine, make_url
 
 from metatune.errors import UsageError
+from metatune.redaction import is_secret_setting
 
 #: Where the history is when nothing is said: the file that a plain ``mlflow ui`` in this folder shows.
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -20,8 +21,6 @@ DEFAULT_URI = "sqlite:///mlflow.db"
 BUSY_SECONDS = 20.0
 REACH_SECONDS = 10.0
 
-#: Names of settings in an address that are not for others to read.
-_SECRET = re.compile("pass|pwd|secret|token|key|auth|user|cred|sig", re.IGNORECASE)
 _SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
 
 
@@ -111,7 +110,7 @@ class Address:
 def without_secrets(uri: str) -> str:
     """``uri`` without user, password and settings that may be secret."""
     parts = urlsplit(uri)
-    settings = [(name, value) for name, value in parse_qsl(parts.query) if not _SECRET.search(name)]
+    settings = [(name, value) for name, value in parse_qsl(parts.query) if not is_secret_setting(name)]
     plain = parts._replace(netloc=parts.netloc.rpartition("@")[2], query=urlencode(settings), fragment="")
     # ``urlunsplit`` would drop slashes that mean something to SQLite.
     return (

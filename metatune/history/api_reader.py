@@ -51,12 +51,17 @@ class ApiReader:
                 yield _stored(run)
 
     def gone(self, record: Record, known: pa.Table, *, everything: bool) -> set[str]:
-        """See ``RunReader``."""
+        """See ``RunReader``.
+
+        Studies, which are few, are all listed: those that are gone for good are not among the deleted runs.
+        """
         runs = set(known["run"].to_pylist())
         if everything:
             return runs - self._seen[record]
-        deleted = self._by_time(tag_equals(schema.RECORD, record), "start_time", 0, deleted=True)
-        return runs & {run.info.run_id for run in deleted}
+        ours = tag_equals(schema.RECORD, record)
+        if record == "study":
+            return runs - {run.info.run_id for run in self._by_time(ours, "start_time", 0)}
+        return runs & {run.info.run_id for run in self._by_time(ours, "start_time", 0, deleted=True)}
 
     def _by_time(self, condition: str, attribute: str, since: int, *, deleted: bool = False) -> Iterator[Run]:
         """The runs whose time ``attribute`` is not before ``since``, each once, in the order of that time."""

@@ -40,6 +40,8 @@ SPOOL_VERSION = 1
 SUFFIX = ".jsonl"
 #: Lines that nobody could read are kept in files with this ending.
 UNREADABLE = ".unreadable"
+#: What reading a damaged line raises.
+DAMAGED = (ValueError, KeyError, TypeError, AttributeError, StoreError)
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,19 @@ def locked(path: Path) -> Iterator[int | None]:
         os.close(fd)
 
 
+def rewrite(path: Path, content: bytes) -> None:
+    """Replace what is in the file ``path``, whose lock is held, at once. Raises ``OSError``."""
+    fresh = path.with_name(f".{uuid.uuid4().hex[:12]}")
+    try:
+        with open(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
 @dataclass(frozen=True)
 class Content:
     """What is in a spool file: the entries that wait, by the order in which they were written.
@@ -260,8 +275,8 @@ def read(path: Path) -> Content:
                 for n in raw["sent"]:
                     entries.pop(n, None)
                 continue
-            entry = _entry(raw)
-        except (ValueError, KeyError, TypeError, AttributeError, StoreError):
+            entry = entry_of(raw)
+        except DAMAGED:
             cut = number == len(lines)
             if not cut:
                 unreadable[number] = line
@@ -272,7 +287,8 @@ def read(path: Path) -> Content:
     return Content(destination, tuple(entries.values()), studies, unreadable, cut)
 
 
-def _entry(raw: Mapping[str, object]) -> Entry:
+def entry_of(raw: Mapping[str, object]) -> Entry:
+    """The entry in a line that was parsed. Raises one of ``DAMAGED``."""
     n = raw["n"]
     if not isinstance(n, int):
         raise TypeError("a line has a number")

@@ -18,6 +18,7 @@ from metatune.errors import StoreError
 from metatune.history import schema
 from metatune.history.address import BUSY_SECONDS, Address
 from metatune.history.runs import KNOWN, Record, StoredRun, is_content
+from metatune.redaction import redacted
 
 #: Versions of MLflow's tables (``alembic_version``): since workspaces (January 2026) none has changed what is read.
 KNOWN_VERSIONS = frozenset({
@@ -160,7 +161,7 @@ class SqlReader:
             raise StoreError(
                 f"the database cannot be read ({next(iter(str(error).splitlines()), type(error).__name__)})",
                 field="store",
-                value=_safe(self._address),
+                value=redacted(self._address.uri),
                 remedy=self._address.remedy(str(error)),
             ) from error
 
@@ -204,9 +205,6 @@ def _check(connection: Connection, address: Address) -> None:
 
 
 def _unknown(address: Address, problem: str, value: object) -> StoreError:
-    return StoreError(problem, field=_safe(address), value=value, remedy="It is read through MLflow's API, slower.")
-
-
-def _safe(address: Address) -> str:
-    """The address without user and password."""
-    return address.uri.split("://")[0] + "://…" if address.file is None else address.uri
+    return StoreError(
+        problem, field=redacted(address.uri), value=value, remedy="It is read through MLflow's API, slower."
+    )
