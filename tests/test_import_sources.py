@@ -1,8 +1,10 @@
 """Importing Optuna, KerasTuner, Ray Tune and tables; the folders in ``tests/data`` were written by the tools."""
 
+import contextlib
 import json
 import math
 import shutil
+import sqlite3
 import warnings
 from pathlib import Path
 
@@ -101,6 +103,25 @@ def test_what_is_no_optuna_storage_is_refused(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(StoreError, match="storage"):
         import_optuna(address, MemoryStore())
     assert [path.name for path in tmp_path.iterdir()] == ["text.db"]
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_database_of_something_else_is_left_as_it_is(tmp_path: Path, dry_run: bool) -> None:
+    file = tmp_path / "other.db"
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE orders (id INTEGER)")
+    before = file.read_bytes()
+    with pytest.raises(StoreError, match="no table"):
+        import_optuna(f"sqlite:///{file}", MemoryStore(), dry_run=dry_run)
+    assert file.read_bytes() == before
+
+
+def test_importing_leaves_the_storage_as_it_is(storage: str) -> None:
+    file = Path(storage.removeprefix("sqlite:///"))
+    before = file.read_bytes()
+    file.chmod(0o444 if "://" in storage else 0o644)
+    assert import_optuna(storage, MemoryStore()).imported == 8
+    assert file.read_bytes() == before
 
 
 def test_the_password_of_a_storage_is_not_shown() -> None:

@@ -1,8 +1,10 @@
 """``import_optuna``: studies of an Optuna storage, a journal file or a database."""
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -10,7 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import make_url
+from sqlalchemy import URL, Engine, create_engine, inspect, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from metatune.errors import StoreError, UnknownNameError
@@ -29,6 +31,8 @@ _STATUS: dict[TrialState, Status] = {
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
 }
+#: Without one of these, Optuna writes into a database on opening it.
+_TABLES = {"version_info", "alembic_version", "studies"}
 
 
 def import_optuna(
@@ -65,11 +69,9 @@ def _opened(storage: str | Path) -> BaseStorage:
             if not Path(text).is_file():
                 raise FileNotFoundError(f"no such file: {text}")
             return JournalStorage(JournalFileBackend(text))
-        url = make_url(text)
-        # Optuna would make a new database.
-        if url.drivername.startswith("sqlite") and not Path(url.database or "").is_file():
-            raise FileNotFoundError(f"no such file: {url.database}")
-        return RDBStorage(text)
+        options = _read_only(make_url(text))
+        _look_for_tables(create_engine(text, **options))
+        return RDBStorage(text, engine_kwargs=options, skip_table_creation=True)
     except (OSError, ImportError, SQLAlchemyError, RuntimeError, ValueError, KeyError) as error:
         raise StoreError(
             f"not an Optuna storage that can be read ({str(error).splitlines()[0]})",
@@ -78,6 +80,27 @@ def _opened(storage: str | Path) -> BaseStorage:
             remedy="Give the path of a journal file, or a URL such as sqlite:///study.db; `optuna storage upgrade` "
             "brings an old database up to date.",
         ) from error
+
+
+def _read_only(url: URL) -> dict[str, Any]:
+    """Options of an engine that can only read; such options of drivers other than SQLite's are not alike."""
+    if not url.drivername.startswith("sqlite"):
+        return {}
+    file = Path(url.database or "").absolute()
+    if not file.is_file():
+        raise FileNotFoundError(f"no such file: {url.database}")
+    uri = f"file:{quote(file.as_posix())}?mode=ro"
+    return {"creator": lambda: sqlite3.connect(uri, uri=True, check_same_thread=False)}
+
+
+def _look_for_tables(engine: Engine) -> None:
+    """Raise ``ValueError`` unless Optuna's tables are there: in any other database, Optuna would make them."""
+    try:
+        missing = _TABLES - set(inspect(engine).get_table_names())
+    finally:
+        engine.dispose()
+    if missing:
+        raise ValueError(f"no table {min(missing)}")
 
 
 def _trials(
