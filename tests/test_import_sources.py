@@ -124,10 +124,19 @@ def test_importing_leaves_the_storage_as_it_is(storage: str) -> None:
     assert file.read_bytes() == before
 
 
-def test_the_password_of_a_storage_is_not_shown() -> None:
-    with pytest.raises(StoreError) as caught:
-        import_optuna("nonsense://me:secret@host/db", MemoryStore())
-    assert "secret" not in str(caught.value)
+@pytest.mark.parametrize("address", ["nonsense://me:secret@host/db", "nonsense://me:secret@host:port/db", "://"])
+def test_the_password_of_a_storage_is_not_shown(address: str) -> None:
+    with pytest.raises(StoreError, match="storage") as caught:
+        import_optuna(address, MemoryStore())
+    assert "secret" not in f"{caught.value} {caught.value.value}"
+
+
+def test_a_storage_that_fails_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    filled(f"sqlite:///{tmp_path}/study.db")
+    with contextlib.closing(sqlite3.connect(tmp_path / "study.db")) as connection:
+        connection.execute("ALTER TABLE trials RENAME TO lost")
+    with pytest.raises(StoreError, match="can be read"):
+        import_optuna(f"sqlite:///{tmp_path}/study.db", MemoryStore())
 
 
 # --- KerasTuner

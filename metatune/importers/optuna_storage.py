@@ -1,12 +1,14 @@
 """``import_optuna``: studies of an Optuna storage, a journal file or a database."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
@@ -22,6 +24,7 @@ from metatune.importers.intake import Settings, take_in
 from metatune.importers.names import Names
 from metatune.importers.report import ImportReport
 from metatune.metric import Direction, Metric
+from metatune.redaction import redacted
 from metatune.space import SearchSpace
 from metatune.task import Task
 from metatune.trial import Status
@@ -57,29 +60,49 @@ def import_optuna(
     log = ImportLog()
     settings = Settings(store, names or Names.load(), task if isinstance(task, Task) else None, dry_run)
     name = task.name if isinstance(task, Task) else task
-    opened = _opened(storage)
-    trials = _trials(opened, studies, log, settings.names, metric=metric, family=family, task=name)
-    return take_in(trials, log, settings, source=f"Optuna storage {Path(str(storage)).name}")
+    trials = _trials(_read(storage, studies), log, settings.names, metric=metric, family=family, task=name)
+    return take_in(trials, log, settings, source=f"Optuna storage {Path(redacted(str(storage))).name}")
+
+
+@contextmanager
+def _boundary(storage: str | Path) -> Iterator[None]:
+    """Inside, what Optuna and the drivers raise becomes a ``StoreError`` about ``storage``."""
+    try:
+        yield
+    except (OSError, ImportError, SQLAlchemyError, OptunaError, RuntimeError, ValueError, KeyError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise StoreError(
+            f"not an Optuna storage that can be read ({redacted(reason)})",
+            field="storage",
+            value=redacted(str(storage)),
+            remedy="Give the path of a journal file, or a URL such as sqlite:///study.db; `optuna storage upgrade` "
+            "brings an old database up to date.",
+        ) from error
 
 
 def _opened(storage: str | Path) -> BaseStorage:
     text = str(storage)
-    try:
-        if "://" not in text:
-            if not Path(text).is_file():
-                raise FileNotFoundError(f"no such file: {text}")
-            return JournalStorage(JournalFileBackend(text))
-        options = _read_only(make_url(text))
-        _look_for_tables(create_engine(text, **options))
-        return RDBStorage(text, engine_kwargs=options, skip_table_creation=True)
-    except (OSError, ImportError, SQLAlchemyError, RuntimeError, ValueError, KeyError) as error:
-        raise StoreError(
-            f"not an Optuna storage that can be read ({str(error).splitlines()[0]})",
-            field="storage",
-            value=text if "://" not in text else make_url(text).render_as_string() if "@" in text else text,
-            remedy="Give the path of a journal file, or a URL such as sqlite:///study.db; `optuna storage upgrade` "
-            "brings an old database up to date.",
-        ) from error
+    if "://" not in text:
+        if not Path(text).is_file():
+            raise FileNotFoundError(f"no such file: {text}")
+        return JournalStorage(JournalFileBackend(text))
+    options = _read_only(make_url(text))
+    _look_for_tables(create_engine(text, **options))
+    return RDBStorage(text, engine_kwargs=options, skip_table_creation=True)
+
+
+def _read(storage: str | Path, wanted: Sequence[str]) -> Iterator[tuple[FrozenStudy, list[FrozenTrial]]]:
+    """The studies ``wanted``, or all, with their trials."""
+    with _boundary(storage):
+        opened = _opened(storage)
+        studies = {study.study_name: study for study in opened.get_all_studies()}
+    for name in wanted:
+        if name not in studies:
+            raise UnknownNameError.of("study", name, studies)
+    for name in wanted or studies:
+        with _boundary(storage):
+            found = opened.get_all_trials(studies[name]._study_id, deepcopy=False)
+        yield studies[name], found
 
 
 def _read_only(url: URL) -> dict[str, Any]:
@@ -104,8 +127,7 @@ def _look_for_tables(engine: Engine) -> None:
 
 
 def _trials(
-    storage: BaseStorage,
-    wanted: Sequence[str],
+    studies: Iterable[tuple[FrozenStudy, list[FrozenTrial]]],
     log: ImportLog,
     names: Names,
     *,
@@ -113,13 +135,8 @@ def _trials(
     family: str | None,
     task: str | None,
 ) -> Iterator[ForeignTrial]:
-    studies = {study.study_name: study for study in storage.get_all_studies()}
-    for name in wanted:
-        if name not in studies:
-            raise UnknownNameError.of("study", name, studies)
-    for name in wanted or studies:
-        study = studies[name]
-        found = storage.get_all_trials(study._study_id, deepcopy=False)
+    for study, found in studies:
+        name = study.study_name
         if len(study.directions) != 1:
             log.skip("several objectives: metatune learns from one", len(found))
             continue
