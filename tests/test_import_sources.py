@@ -5,6 +5,7 @@ import json
 import math
 import shutil
 import sqlite3
+import time
 import warnings
 from pathlib import Path
 
@@ -319,6 +320,12 @@ def test_scores_identifiers_and_rows_without_a_task_are_left_out(tmp_path: Path)
     assert report.imported == 2
     assert report.skipped == {"no task in the column 'set'": 1}
     assert "train_auc is taken for a score" in " ".join(report.notes)
+
+
+def test_a_table_without_times_is_dated_by_its_import(table: Path) -> None:
+    before = time.time()
+    _, found = taken(import_table, table, metric="rmse")
+    assert all(before <= study.created <= time.time() for study, _ in found.values())
 
 
 def test_only_the_named_parameters_are_taken(table: Path) -> None:

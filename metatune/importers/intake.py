@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -153,7 +154,7 @@ class _Intake:
             family=origin.family,
             space=space,
             strategy=origin.tool,
-            created=min((trial.started for trial in trials if trial.started == trial.started), default=0.0),
+            created=min((trial.started for trial in trials if trial.started == trial.started), default=time.time()),
             notes={"imported from": origin.tool, "study": origin.name or origin.study},
         )
         base = _digest(origin.tool, origin.study, record.task.fingerprint, origin.family, record.task.metric.name)[:12]
