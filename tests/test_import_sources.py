@@ -1,6 +1,7 @@
 """Importing Optuna, KerasTuner, Ray Tune and tables; the folders in ``tests/data`` were written by the tools."""
 
 import contextlib
+import getpass
 import json
 import math
 import shutil
@@ -19,6 +20,7 @@ from sklearn.datasets import load_iris
 
 from metatune.errors import DataError, StoreError, UnknownNameError, UsageError
 from metatune.importers import Names, import_kerastuner, import_optuna, import_ray, import_table
+from metatune.provenance import PROVENANCE_VARIABLE
 from metatune.space import Condition
 from metatune.task import Task
 
@@ -326,6 +328,15 @@ def test_a_table_without_times_is_dated_by_its_import(table: Path) -> None:
     before = time.time()
     _, found = taken(import_table, table, metric="rmse")
     assert all(before <= study.created <= time.time() for study, _ in found.values())
+
+
+def test_who_imported_is_noted_as_far_as_allowed(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(getpass, "getuser", lambda: "ann")
+    for allowed, noted in (("user", {"user": "ann"}), ("none", {})):
+        monkeypatch.setenv(PROVENANCE_VARIABLE, allowed)
+        _, found = taken(import_table, table, metric="rmse")
+        for study, _ in found.values():
+            assert study.notes == noted | {"imported from": "table", "study": study.notes["study"]}
 
 
 def test_only_the_named_parameters_are_taken(table: Path) -> None:

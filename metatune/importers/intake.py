@@ -18,6 +18,7 @@ from metatune.importers.report import ImportReport, StudyImport
 from metatune.metafeatures import describe
 from metatune.metric import Metric, metric_names
 from metatune.parameter import describe as describe_range
+from metatune.provenance import provenance
 from metatune.space import Condition, SearchSpace
 from metatune.study import StudyRecord
 from metatune.task import Task, TaskRecord
@@ -71,6 +72,7 @@ class _Intake:
         self._history = {study.id: study for study in settings.store.studies()}
         task = settings.task
         self._record = None if task is None else task.record(describe(task))
+        self._provenance = provenance()
         self.studies: list[StudyImport] = []
         self.aliases: dict[str, dict[str, str]] = {}
         self.types: dict[str, dict[str, str]] = {}
@@ -155,7 +157,7 @@ class _Intake:
             space=space,
             strategy=origin.tool,
             created=min((trial.started for trial in trials if trial.started == trial.started), default=time.time()),
-            notes={"imported from": origin.tool, "study": origin.name or origin.study},
+            notes=self._provenance | {"imported from": origin.tool, "study": origin.name or origin.study},
         )
         base = _digest(origin.tool, origin.study, record.task.fingerprint, origin.family, record.task.metric.name)[:12]
         known: set[str] = set()
