@@ -1,8 +1,12 @@
 """Importing Optuna, KerasTuner, Ray Tune and tables; the folders in ``tests/data`` were written by the tools."""
 
+import contextlib
+import getpass
 import json
 import math
 import shutil
+import sqlite3
+import time
 import warnings
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from sklearn.datasets import load_iris
 
 from metatune.errors import DataError, StoreError, UnknownNameError, UsageError
 from metatune.importers import Names, import_kerastuner, import_optuna, import_ray, import_table
+from metatune.provenance import PROVENANCE_VARIABLE
 from metatune.space import Condition
 from metatune.task import Task
 
@@ -103,10 +108,38 @@ def test_what_is_no_optuna_storage_is_refused(tmp_path: Path, monkeypatch: pytes
     assert [path.name for path in tmp_path.iterdir()] == ["text.db"]
 
 
-def test_the_password_of_a_storage_is_not_shown() -> None:
-    with pytest.raises(StoreError) as caught:
-        import_optuna("nonsense://me:secret@host/db", MemoryStore())
-    assert "secret" not in str(caught.value)
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_database_of_something_else_is_left_as_it_is(tmp_path: Path, dry_run: bool) -> None:
+    file = tmp_path / "other.db"
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE orders (id INTEGER)")
+    before = file.read_bytes()
+    with pytest.raises(StoreError, match="no table"):
+        import_optuna(f"sqlite:///{file}", MemoryStore(), dry_run=dry_run)
+    assert file.read_bytes() == before
+
+
+def test_importing_leaves_the_storage_as_it_is(storage: str) -> None:
+    file = Path(storage.removeprefix("sqlite:///"))
+    before = file.read_bytes()
+    file.chmod(0o444 if "://" in storage else 0o644)
+    assert import_optuna(storage, MemoryStore()).imported == 8
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("address", ["nonsense://me:secret@host/db", "nonsense://me:secret@host:port/db", "://"])
+def test_the_password_of_a_storage_is_not_shown(address: str) -> None:
+    with pytest.raises(StoreError, match="storage") as caught:
+        import_optuna(address, MemoryStore())
+    assert "secret" not in f"{caught.value} {caught.value.value}"
+
+
+def test_a_storage_that_fails_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    filled(f"sqlite:///{tmp_path}/study.db")
+    with contextlib.closing(sqlite3.connect(tmp_path / "study.db")) as connection:
+        connection.execute("ALTER TABLE trials RENAME TO lost")
+    with pytest.raises(StoreError, match="can be read"):
+        import_optuna(f"sqlite:///{tmp_path}/study.db", MemoryStore())
 
 
 # --- KerasTuner
@@ -289,6 +322,21 @@ def test_scores_identifiers_and_rows_without_a_task_are_left_out(tmp_path: Path)
     assert report.imported == 2
     assert report.skipped == {"no task in the column 'set'": 1}
     assert "train_auc is taken for a score" in " ".join(report.notes)
+
+
+def test_a_table_without_times_is_dated_by_its_import(table: Path) -> None:
+    before = time.time()
+    _, found = taken(import_table, table, metric="rmse")
+    assert all(before <= study.created <= time.time() for study, _ in found.values())
+
+
+def test_who_imported_is_noted_as_far_as_allowed(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(getpass, "getuser", lambda: "ann")
+    for allowed, noted in (("user", {"user": "ann"}), ("none", {})):
+        monkeypatch.setenv(PROVENANCE_VARIABLE, allowed)
+        _, found = taken(import_table, table, metric="rmse")
+        for study, _ in found.values():
+            assert study.notes == noted | {"imported from": "table", "study": study.notes["study"]}
 
 
 def test_only_the_named_parameters_are_taken(table: Path) -> None:

@@ -1,8 +1,6 @@
 """``ForeignRuns``: the MLflow runs that metatune did not write, page by page."""
 
 import csv
-import os
-import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,21 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import requests
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
 
 from metatune.errors import StoreError, UnknownNameError
 from metatune.history import schema
 from metatune.history.address import Address
-from metatune.history.mlflow_database import quiet
+from metatune.history.mlflow_database import FAILURES, quiet, without_links
 
 _PAGE = 1000
-_FAILURES = (MlflowException, SQLAlchemyError, sqlite3.Error, requests.RequestException, OSError, ImportError)
 _PARENT, _CONTEXT = "mlflow.parentRunId", "mlflow.data.context"
-_BARS = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
 #: Tags of MLflow itself that tell what made a run; its other tags are left out.
 _TOLD = {"mlflow.autologging", "mlflow.runName"}
 
@@ -105,11 +98,11 @@ class ForeignRuns:
         """The rows of the CSV artifact ``artifact``, a plain file name; ``None`` if it is not there or not readable."""
         assert Path(artifact).name == artifact
         try:
-            with quiet(), _no_progress_bars(), tempfile.TemporaryDirectory() as folder:
+            with quiet(), tempfile.TemporaryDirectory() as folder:
                 path = Path(self._connected().download_artifacts(run_id, artifact, folder))
                 with path.open(encoding="utf-8", newline="") as file:
                     return list(csv.DictReader(file))
-        except (*_FAILURES, csv.Error, UnicodeDecodeError):
+        except (*FAILURES, csv.Error, UnicodeDecodeError):
             return None  # artifacts are often out of reach where the runs are not
 
     def _connected(self) -> MlflowClient:
@@ -119,6 +112,7 @@ class ForeignRuns:
                 raise FileNotFoundError("no such file")
             if file is None:
                 self._address.check()
+            without_links()
             self._client = MlflowClient(tracking_uri=self.uri)
         return self._client
 
@@ -127,25 +121,13 @@ class ForeignRuns:
         try:
             with quiet():
                 yield self._connected()
-        except _FAILURES as error:
+        except FAILURES as error:
             raise StoreError(
                 f"the runs cannot be read ({next(iter(str(error).splitlines()), type(error).__name__)})",
                 field="uri",
                 value=self.uri,
                 remedy=self._address.remedy(str(error)),
             ) from error
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    before = os.environ.get(_BARS)
-    os.environ[_BARS] = "false"
-    try:
-        yield
-    finally:
-        del os.environ[_BARS]
-        if before is not None:
-            os.environ[_BARS] = before
 
 
 def _plain(run: Run, experiment: str) -> ForeignRun:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from metatune.importers.report import ImportReport, StudyImport
 from metatune.metafeatures import describe
 from metatune.metric import Metric, metric_names
 from metatune.parameter import describe as describe_range
+from metatune.provenance import provenance
 from metatune.space import Condition, SearchSpace
 from metatune.study import StudyRecord
 from metatune.task import Task, TaskRecord
@@ -70,6 +72,7 @@ class _Intake:
         self._history = {study.id: study for study in settings.store.studies()}
         task = settings.task
         self._record = None if task is None else task.record(describe(task))
+        self._provenance = provenance()
         self.studies: list[StudyImport] = []
         self.aliases: dict[str, dict[str, str]] = {}
         self.types: dict[str, dict[str, str]] = {}
@@ -153,8 +156,8 @@ class _Intake:
             family=origin.family,
             space=space,
             strategy=origin.tool,
-            created=min((trial.started for trial in trials if trial.started == trial.started), default=0.0),
-            notes={"imported from": origin.tool, "study": origin.name or origin.study},
+            created=min((trial.started for trial in trials if trial.started == trial.started), default=time.time()),
+            notes=self._provenance | {"imported from": origin.tool, "study": origin.name or origin.study},
         )
         base = _digest(origin.tool, origin.study, record.task.fingerprint, origin.family, record.task.metric.name)[:12]
         known: set[str] = set()

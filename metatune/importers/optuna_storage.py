@@ -1,16 +1,20 @@
 """``import_optuna``: studies of an Optuna storage, a journal file or a database."""
 
-from collections.abc import Iterator, Sequence
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import make_url
+from sqlalchemy import URL, Engine, create_engine, inspect, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from metatune.errors import StoreError, UnknownNameError
@@ -20,6 +24,7 @@ from metatune.importers.intake import Settings, take_in
 from metatune.importers.names import Names
 from metatune.importers.report import ImportReport
 from metatune.metric import Direction, Metric
+from metatune.redaction import redacted
 from metatune.space import SearchSpace
 from metatune.task import Task
 from metatune.trial import Status
@@ -29,6 +34,8 @@ _STATUS: dict[TrialState, Status] = {
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
 }
+#: Without one of these, Optuna writes into a database on opening it.
+_TABLES = {"version_info", "alembic_version", "studies"}
 
 
 def import_optuna(
@@ -53,36 +60,74 @@ def import_optuna(
     log = ImportLog()
     settings = Settings(store, names or Names.load(), task if isinstance(task, Task) else None, dry_run)
     name = task.name if isinstance(task, Task) else task
-    opened = _opened(storage)
-    trials = _trials(opened, studies, log, settings.names, metric=metric, family=family, task=name)
-    return take_in(trials, log, settings, source=f"Optuna storage {Path(str(storage)).name}")
+    trials = _trials(_read(storage, studies), log, settings.names, metric=metric, family=family, task=name)
+    return take_in(trials, log, settings, source=f"Optuna storage {Path(redacted(str(storage))).name}")
 
 
-def _opened(storage: str | Path) -> BaseStorage:
-    text = str(storage)
+@contextmanager
+def _boundary(storage: str | Path) -> Iterator[None]:
+    """Inside, what Optuna and the drivers raise becomes a ``StoreError`` about ``storage``."""
     try:
-        if "://" not in text:
-            if not Path(text).is_file():
-                raise FileNotFoundError(f"no such file: {text}")
-            return JournalStorage(JournalFileBackend(text))
-        url = make_url(text)
-        # Optuna would make a new database.
-        if url.drivername.startswith("sqlite") and not Path(url.database or "").is_file():
-            raise FileNotFoundError(f"no such file: {url.database}")
-        return RDBStorage(text)
-    except (OSError, ImportError, SQLAlchemyError, RuntimeError, ValueError, KeyError) as error:
+        yield
+    except (OSError, ImportError, SQLAlchemyError, OptunaError, RuntimeError, ValueError, KeyError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise StoreError(
-            f"not an Optuna storage that can be read ({str(error).splitlines()[0]})",
+            f"not an Optuna storage that can be read ({redacted(reason)})",
             field="storage",
-            value=text if "://" not in text else make_url(text).render_as_string() if "@" in text else text,
+            value=redacted(str(storage)),
             remedy="Give the path of a journal file, or a URL such as sqlite:///study.db; `optuna storage upgrade` "
             "brings an old database up to date.",
         ) from error
 
 
+def _opened(storage: str | Path) -> BaseStorage:
+    text = str(storage)
+    if "://" not in text:
+        if not Path(text).is_file():
+            raise FileNotFoundError(f"no such file: {text}")
+        return JournalStorage(JournalFileBackend(text))
+    options = _read_only(make_url(text))
+    _look_for_tables(create_engine(text, **options))
+    return RDBStorage(text, engine_kwargs=options, skip_table_creation=True)
+
+
+def _read(storage: str | Path, wanted: Sequence[str]) -> Iterator[tuple[FrozenStudy, list[FrozenTrial]]]:
+    """The studies ``wanted``, or all, with their trials."""
+    with _boundary(storage):
+        opened = _opened(storage)
+        studies = {study.study_name: study for study in opened.get_all_studies()}
+    for name in wanted:
+        if name not in studies:
+            raise UnknownNameError.of("study", name, studies)
+    for name in wanted or studies:
+        with _boundary(storage):
+            found = opened.get_all_trials(studies[name]._study_id, deepcopy=False)
+        yield studies[name], found
+
+
+def _read_only(url: URL) -> dict[str, Any]:
+    """Options of an engine that can only read; such options of drivers other than SQLite's are not alike."""
+    if not url.drivername.startswith("sqlite"):
+        return {}
+    file = Path(url.database or "").absolute()
+    if not file.is_file():
+        raise FileNotFoundError(f"no such file: {url.database}")
+    uri = f"file:{quote(file.as_posix())}?mode=ro"
+    return {"creator": lambda: sqlite3.connect(uri, uri=True, check_same_thread=False)}
+
+
+def _look_for_tables(engine: Engine) -> None:
+    """Raise ``ValueError`` unless Optuna's tables are there: in any other database, Optuna would make them."""
+    try:
+        missing = _TABLES - set(inspect(engine).get_table_names())
+    finally:
+        engine.dispose()
+    if missing:
+        raise ValueError(f"no table {min(missing)}")
+
+
 def _trials(
-    storage: BaseStorage,
-    wanted: Sequence[str],
+    studies: Iterable[tuple[FrozenStudy, list[FrozenTrial]]],
     log: ImportLog,
     names: Names,
     *,
@@ -90,13 +135,8 @@ def _trials(
     family: str | None,
     task: str | None,
 ) -> Iterator[ForeignTrial]:
-    studies = {study.study_name: study for study in storage.get_all_studies()}
-    for name in wanted:
-        if name not in studies:
-            raise UnknownNameError.of("study", name, studies)
-    for name in wanted or studies:
-        study = studies[name]
-        found = storage.get_all_trials(study._study_id, deepcopy=False)
+    for study, found in studies:
+        name = study.study_name
         if len(study.directions) != 1:
             log.skip("several objectives: metatune learns from one", len(found))
             continue
