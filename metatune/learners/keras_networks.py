@@ -116,7 +116,7 @@ def _averaged_down(pictures: Any) -> Any:
 
 def _is_point(hidden: Any) -> bool:
     """Whether no side is left to be halved."""
-    return max(hidden.shape[1:-1]) == 1
+    return bool(max(hidden.shape[1:-1]) == 1)
 
 
 def _block(blocks: Blocks, hidden: Any, filters: int, *, dimensions: int) -> Any:
