@@ -56,8 +56,9 @@ def collect(
     name, histories meet. ``configuration``: names to numbers, texts, booleans or ``None``; texts that are secrets by
     their name (``api_key``) are left out, and nothing else of the training is recorded. ``space``: where the
     configurations come from; unless given that of a family of metatune which they fit, else one around the values that
-    were seen. ``study``: a name under which processes share one study; unless given, each process has its own.
-    ``store``: MLflow at its default address unless given; stores of one address are one.
+    were seen. ``study``: a name under which processes share studies, one for each space: give ``space`` for one in all;
+    unless given, each process has its own. ``store``: MLflow at its default address unless given; stores of one address
+    are one.
 
     What ended is on the local disk when the block is left, and goes to the store in the background; recording
     never raises. Threads and processes may collect at once. Raises ``UsageError`` for a wrong argument.

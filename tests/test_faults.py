@@ -403,6 +403,19 @@ def test_the_heartbeat_of_a_running_search(uri):
     outbox.drop()
 
 
+def test_of_equal_keys_the_half_written_one_is_completed(uri):
+    store = MLflowStore(uri)
+    for id in ("study-1", "study-2"):
+        store.open_study(study(id))
+        store.add_trials(id, [trial(0)])
+        store.close_study(id, status="finished")
+    client = MlflowClient(tracking_uri=uri)
+    for half in runs(uri):
+        client.update_run(half.info.run_id, status="RUNNING")
+        assert mlflow_upkeep.repair(MLflowStore(uri)).half_written == ("key-0",)
+        assert {run.info.status for run in runs(uri)} == {"FINISHED"}
+
+
 def test_runs_of_others_are_left_alone(uri):
     MLflowStore(uri).open_study(study())
     client = MlflowClient(tracking_uri=uri)

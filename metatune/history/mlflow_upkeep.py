@@ -54,12 +54,11 @@ def repair(store: MLflowStore, *, thorough: bool = True, silent: float = SILENT_
     only runs that are marked as running are looked at, which is quick. Raises ``StoreError``.
     """
     with store.runs() as find:
-        found, studies, trials = _found(find, silent, running=not thorough)
+        found, studies, trials, half = _found(find, silent, running=not thorough)
         for runs in (*studies.values(), *trials.values()):
             mlflow_runs.single(find.client, iter(runs))
-        for key in found.half_written:
-            run = min(next(runs for (_, own), runs in trials.items() if own == key), key=mlflow_runs.order)
-            _complete(find, run)
+        for known in half:
+            _complete(find, min(trials[known], key=mlflow_runs.order))
         for id in found.abandoned:
             run = min(studies[id], key=mlflow_runs.order)
             find.client.set_terminated(run.info.run_id, "KILLED")
@@ -70,8 +69,11 @@ _Studies: TypeAlias = dict[str, list[Run]]
 _Trials: TypeAlias = dict[tuple[str, str], list[Run]]
 
 
-def _found(find: Find, silent: float, *, running: bool) -> tuple[Defects, _Studies, _Trials]:
-    """The defects, and the runs of studies by id and of trials by study and key; with ``running`` of those alone."""
+def _found(find: Find, silent: float, *, running: bool) -> tuple[Defects, _Studies, _Trials, list[tuple[str, str]]]:
+    """The defects, the runs of studies by id and of trials by study and key, and which of these are half written.
+
+    With ``running`` of those runs alone.
+    """
     studies: defaultdict[str, list[Run]] = defaultdict(list)
     trials: defaultdict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in find("study", running=running):
@@ -81,11 +83,11 @@ def _found(find: Find, silent: float, *, running: bool) -> tuple[Defects, _Studi
         trials[tags.get(schema.STUDY_ID, ""), tags.get(schema.TRIAL_KEY, run.info.run_id)].append(run)
     dead = [id for id, runs in studies.items() if any(_dead(run, silent) for run in runs)]
     living = {id for id, runs in studies.items() if runs[0].info.status == "RUNNING"} - set(dead)
-    half = [key for (study, key), runs in trials.items() if _half_written(runs[0], own=study in living)]
+    half = [known for known, runs in trials.items() if _half_written(runs[0], own=known[0] in living)]
     doubled = [id for id, runs in studies.items() if len(runs) > 1]
     doubled += [key for (_, key), runs in trials.items() if len(runs) > 1]
     lost = [] if running else [key for study, key in trials if study not in studies]
-    return Defects(tuple(dead), tuple(half), tuple(doubled), tuple(lost)), studies, trials
+    return Defects(tuple(dead), tuple(key for _, key in half), tuple(doubled), tuple(lost)), studies, trials, half
 
 
 def _dead(run: Run, silent: float) -> bool:
