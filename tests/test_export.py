@@ -183,3 +183,13 @@ def test_the_command(tmp_path: Path) -> None:
     assert said.exit_code == 0, said.output
     assert json.loads(said.stdout)["trials"] == 6
     assert SECRET not in texts(tmp_path / "out")
+
+
+@pytest.mark.parametrize("strategy", ["collected", "optuna", "table"])
+def test_where_trials_came_from_is_kept(strategy: str) -> None:
+    ((study, trials),) = planted("own", own_space()).records()
+    come = [replace(trial, origin="import") for trial in trials]
+    public = publishable(Snapshot.of([(replace(study, strategy=strategy), come)]))
+    ((study, trials),) = public.records()
+    assert study.strategy == strategy
+    assert {trial.origin for trial in trials} == {"import"}
