@@ -30,8 +30,9 @@ from metatune.trial import ParamValue, Trial
 
 _FEATURES = frozenset({*tabular.NAMES, *image.NAMES, *series.NAMES, *text.NAMES})
 _METRICS = frozenset(name for kind in get_args(Kind) for name in metric_names(kind))
+_STRATEGIES = frozenset({*STRATEGIES, "design", "collected", "optuna", "mlflow", "kerastuner", "ray", "table"})
 _ORIGINS = frozenset(
-    {*STRATEGIES, "default", "portfolio", "model", "model-without-history", "spread", "user", "design"}
+    {*STRATEGIES, "default", "portfolio", "model", "model-without-history", "spread", "user", "design", "import"}
 )
 
 
@@ -153,7 +154,7 @@ def _study(study: StudyRecord, names: _Names, tokens: _Tokens) -> StudyRecord:
         ),
         family=tokens.unless(family_names(), "family", study.family),
         space=names.public_space(),
-        strategy=study.strategy if study.strategy in (*STRATEGIES, "design") else "unknown",
+        strategy=study.strategy if study.strategy in _STRATEGIES else "unknown",
         seed=0,
         created=0.0,
     )

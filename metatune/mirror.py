@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import shutil
 import time
 from collections.abc import Collection
@@ -16,10 +15,12 @@ from metatune.history import schema
 from metatune.history.mlflow_store import MLflowStore
 from metatune.history.reader import open_reader
 from metatune.history.runs import RunReader
+from metatune.history.spool import Destination
 from metatune.mirror_studies import StudyFile, studies_of
 from metatune.mirror_trials import TrialFiles, trials_of
 from metatune.segments import SegmentFolder, SupersededError, Version
 from metatune.snapshot import Snapshot
+from metatune.user_folder import user_folder
 
 #: How far clocks of the machines that write may be apart (milliseconds) without a run being seen late.
 OVERLAP = 10 * 60 * 1000
@@ -157,10 +158,9 @@ class Mirror:
 
 def mirror_of(store: MLflowStore) -> Mirror:
     """The copy of ``store`` in the user's cache folder, or in the one that ``$METATUNE_MIRROR`` names."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(os.environ.get(MIRROR_VARIABLE) or cache / "metatune" / "mirror")
-    name = hashlib.sha256(schema.to_json([store.uri, store.experiment]).encode()).hexdigest()[:24]
-    return Mirror(folder / name)
+    place = Destination.of(store)  # without credentials, which change and are no part of a name
+    name = hashlib.sha256(schema.to_json([place.store, place.experiment]).encode()).hexdigest()[:24]
+    return Mirror(user_folder(MIRROR_VARIABLE, "cache", "mirror") / name)
 
 
 def refreshed_snapshot(store: MLflowStore, families: Collection[str] | None = None) -> Snapshot:

@@ -1,14 +1,13 @@
 """``fetched``: a published knowledge as a folder of this machine, downloaded once and checked whenever it is used.
 
-The cache is ``$METATUNE_CACHE``, else ``~/.cache/metatune``. A folder in it is named by version and manifest, made
-under another name and renamed, so that several processes may start at once. Which version an address meant when the
-registry was last reached is kept beside them, for the time when it cannot be.
+The cache is ``$METATUNE_CACHE``, else ``$XDG_CACHE_HOME/metatune``, else ``~/.cache/metatune``. A folder in it is
+named by version and manifest, made under another name and renamed, so that several processes may start at once. Which
+version an address meant when the registry was last reached is kept beside them, for the time when it cannot be.
 """
 
 import hashlib
 import json
 import logging
-import os
 import shutil
 import uuid
 from pathlib import Path
@@ -17,6 +16,7 @@ from urllib.parse import quote
 from metatune.errors import KnowledgeError, MetatuneError, NoHistoryError, StoreError
 from metatune.history.registry import Reference, Registry, Version
 from metatune.manifest import MANIFEST, check_files, checked_names, sha256
+from metatune.user_folder import user_folder
 
 CACHE_VARIABLE = "METATUNE_CACHE"
 
@@ -56,8 +56,7 @@ def fetched(address: str, *, registry: Registry | None = None) -> Path:
 
 def cache_directory() -> Path:
     """Where published knowledge is kept on this machine."""
-    named = os.environ.get(CACHE_VARIABLE)
-    return Path(named) if named else Path.home() / ".cache" / "metatune"
+    return user_folder(CACHE_VARIABLE, "cache")
 
 
 def _cached(version: Version, registry: Registry, cache: Path) -> Path:

@@ -173,7 +173,8 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_the_command(tmp_path: Path) -> None:
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METATUNE_MIRROR", str(tmp_path / "mirror"))
     store = MLflowStore(empty_database(tmp_path))
     ((study, trials),) = planted("own", own_space()).records()
     store.open_study(study)
@@ -182,4 +183,15 @@ def test_the_command(tmp_path: Path) -> None:
     said = CliRunner().invoke(app, command)
     assert said.exit_code == 0, said.output
     assert json.loads(said.stdout)["trials"] == 6
+    assert list((tmp_path / "mirror").rglob("*.parquet"))  # read through the local copy
     assert SECRET not in texts(tmp_path / "out")
+
+
+@pytest.mark.parametrize("strategy", ["collected", "optuna", "table"])
+def test_where_trials_came_from_is_kept(strategy: str) -> None:
+    ((study, trials),) = planted("own", own_space()).records()
+    come = [replace(trial, origin="import") for trial in trials]
+    public = publishable(Snapshot.of([(replace(study, strategy=strategy), come)]))
+    ((study, trials),) = public.records()
+    assert study.strategy == strategy
+    assert {trial.origin for trial in trials} == {"import"}

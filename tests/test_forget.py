@@ -141,6 +141,18 @@ def test_the_command_asks_first(store: MLflowStore, tmp_path: Path) -> None:
     assert (again.exit_code, json.loads(again.stdout)["removed"]) == (0, False)
 
 
+@pytest.mark.parametrize("named", ["k", "models:/metatune-knowledge@champion"])
+def test_the_knowledge_of_the_environment(
+    store: MLflowStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("METATUNE_KNOWLEDGE", named)
+    (tmp_path / "k").mkdir()
+    done = CliRunner().invoke(app, ["forget", "--task", "x", "--tracking-uri", store.uri, "--yes", "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["knowledge"] == ("k" if named == "k" else "metatune-knowledge")
+
+
 def test_where_there_is_no_history_none_is_made(tmp_path: Path) -> None:
     store = MLflowStore(f"sqlite:///{tmp_path / 'none.db'}")
     assert forget(plan(store, Selection(task="x"))).plan.empty

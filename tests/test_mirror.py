@@ -14,8 +14,10 @@ from metatune import mirror as mirror_module
 from metatune import mirror_trials
 from metatune.errors import UnknownNameError
 from metatune.history import schema
+from metatune.history.mlflow_store import MLflowStore
 from metatune.metric import Metric
 from metatune.mirror import Mirror
+from metatune.published import cache_directory
 from metatune.snapshot import Snapshot
 from metatune.space import SearchSpace
 from metatune.study import StudyRecord
@@ -317,3 +319,14 @@ def test_only_its_user_may_read_a_copy(tmp_path):
     mirror = Mirror(tmp_path / "mirror")
     mirror.refresh(Runs().add(study(), trial("a")))
     assert os.name != "posix" or mirror.directory.stat().st_mode & 0o077 == 0
+
+
+def test_the_folder_does_not_depend_on_a_password_and_is_the_users(tmp_path, monkeypatch):
+    monkeypatch.setenv("METATUNE_MIRROR", "~/copies")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    one, other = (mirror_module.mirror_of(MLflowStore(f"postgresql://ann:{word}@db/h")) for word in ("a", "b"))
+    assert one.directory == other.directory
+    assert one.directory.parent == tmp_path / "copies"
+    monkeypatch.delenv("METATUNE_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert cache_directory() == tmp_path / "cache" / "metatune"

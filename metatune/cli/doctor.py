@@ -24,7 +24,7 @@ def doctor(
     experiment: options.Experiment = "metatune",
     as_json: options.AsJson = False,
 ) -> Answer:
-    """Check Python, packages, history, knowledge and disk; exit with 4 or 1 if something is broken."""
+    """Check Python, packages, history, spool, knowledge and disk; exit with 4 or 1 if something is broken."""
     # Heavy imports wait until the command runs, for the sake of --help.
     from metatune.doctor import examine
     from metatune.knowledge import starter_directory

@@ -28,12 +28,12 @@ def export(
     """Write the history into DIR as Parquet files that any metatune reads."""
     # Heavy imports wait until the command runs, for the sake of --help.
     from metatune.export import export as verb
-    from metatune.snapshot import snapshot_of
+    from metatune.mirror import refreshed_snapshot
 
     if knowledge is not None:
         snapshot = options.open_knowledge(knowledge).snapshot
     else:
-        snapshot = snapshot_of(options.open_store(tracking_uri, experiment))
+        snapshot = refreshed_snapshot(options.open_store(tracking_uri, experiment))
     written = verb(snapshot, directory, public=public)
     trials = sum(len(written.family(name)) for name in written.families)
     document = {

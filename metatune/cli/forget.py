@@ -1,6 +1,6 @@
 """``metatune forget``: remove a task, a study or a user completely."""
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +15,6 @@ from metatune.redaction import redacted
 if TYPE_CHECKING:
     from metatune.forget import Plan
 
-_DEFAULT = Path("metatune-knowledge")
 _PARTIAL = 6
 
 
@@ -26,8 +25,14 @@ def forget(
     user: Annotated[str | None, typer.Option(help="All studies that this user made.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     knowledge: Annotated[
-        Path, typer.Option("--knowledge", metavar="DIR", help="The knowledge to remove it from, if it is there.")
-    ] = _DEFAULT,
+        str | None,
+        typer.Option(
+            "--knowledge",
+            metavar="DIR",
+            help="The knowledge to remove it from, if it is there; unless given $METATUNE_KNOWLEDGE if a folder, "
+            "else ./metatune-knowledge.",
+        ),
+    ] = None,
     tracking_uri: options.TrackingUri = None,
     experiment: options.Experiment = "metatune",
     as_json: options.AsJson = False,
@@ -44,7 +49,7 @@ def forget(
     todo = plan(
         options.open_store(tracking_uri, experiment),
         Selection(task, study, user),
-        knowledge=knowledge,
+        knowledge=knowledge or _folder_in_use(),
     )
     document = _document(todo)
     if todo.empty:
@@ -66,6 +71,14 @@ def forget(
     said.append("Published versions, $METATUNE_CACHE, exports and backups keep what they had.")
     document |= {"removed": True, "for_good": done.for_good, "left_to_processes": [str(path) for path in done.owned]}
     return Answer(document, Group(*map(Text, said)), _PARTIAL if done.owned else 0)
+
+
+def _folder_in_use() -> str:
+    """The folder of knowledge that searches here read; a published one is not altered, and so is not meant."""
+    from metatune.knowledge import KNOWLEDGE_VARIABLE, LOCAL_DIRECTORY, PUBLISHED
+
+    named = os.environ.get(KNOWLEDGE_VARIABLE, "")
+    return named if named and not named.startswith(PUBLISHED) else str(LOCAL_DIRECTORY)
 
 
 def _document(todo: "Plan") -> dict[str, object]:

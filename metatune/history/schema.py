@@ -238,11 +238,14 @@ def _joined(tags: Mapping[str, str], source: str) -> str:
     """The document in ``tags``. Raises ``StoreError`` for another schema version or a missing part."""
     version = tags.get(SCHEMA)
     if version != str(SCHEMA_VERSION):
+        older = version is not None and version.isdigit() and int(version) < SCHEMA_VERSION
         raise StoreError(
             f"written with another version of the schema (this one is {SCHEMA_VERSION})",
             field=f"{source}, tag {SCHEMA}",
             value=version,
-            remedy="Update metatune on this machine to the version that wrote it.",
+            remedy="Use the older metatune that wrote it, or begin another experiment."
+            if older
+            else "Update metatune on this machine to the version that wrote it.",
         )
     try:
         return "".join(tags[f"{DOCUMENT}.{i}"] for i in range(int(tags[f"{DOCUMENT}.parts"])))

@@ -29,6 +29,7 @@ from metatune.history.owner import Owner
 from metatune.history.store import HistoryStore
 from metatune.study import StudyRecord
 from metatune.trial import Trial
+from metatune.user_folder import user_folder
 
 if sys.platform != "win32":
     import fcntl
@@ -90,12 +91,7 @@ class Entry:
 
 def folder_of_user() -> Path:
     """The folder of the spool: ``$METATUNE_SPOOL``, else one for this user's application state."""
-    named = os.environ.get(SPOOL_VARIABLE)
-    if named:
-        return Path(named).expanduser().absolute()
-    local = "LOCALAPPDATA" if sys.platform == "win32" else "XDG_STATE_HOME"
-    state = os.environ.get(local)
-    return (Path(state) if state else Path.home() / ".local" / "state") / "metatune" / "spool"
+    return user_folder(SPOOL_VARIABLE, "state", "spool")
 
 
 def fallback_folder() -> Path:
