@@ -19,7 +19,8 @@ from metatune.space import SearchSpace
 from metatune.task import Task
 from metatune.trial import Configuration, Status, Trial
 
-_STATUS: Mapping[TrialState, Status] = {
+#: How the states in which a trial has ended are called here.
+ENDED: Mapping[TrialState, Status] = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
@@ -55,14 +56,15 @@ class OptunaCollector:
 
     def __call__(self, study: optuna.Study, frozen: FrozenTrial) -> None:
         """Remember the trial ``frozen``, which ended; one without parameters tells nothing."""
-        if frozen.state not in _STATUS or not frozen.params:
+        if frozen.state not in ENDED or not frozen.params:
             return
         task = self._checked(study)
         configuration = _configuration(frozen)
-        self._seen |= {name: _plain(frozen.distributions[name]) for name in configuration}
+        self._seen |= {name: plain_distribution(frozen.distributions[name]) for name in configuration}
         space = self._space or SearchSpace(self._seen)
         record = self._notebook.study(task, self._family, configuration, space=space, name=study.study_name)
-        trial = trial_of(frozen, task, objective=self._objective, study_name=study.study_name)
+        key = key_of(frozen, study.study_name, task=task.fingerprint, family=self._family)
+        trial = trial_of(frozen, key, objective=self._objective)
         self._notebook.add(record, lambda number: trial)
 
     def _checked(self, study: optuna.Study) -> Task:
@@ -87,7 +89,7 @@ class OptunaCollector:
         return self._task
 
 
-def _plain(distribution: BaseDistribution) -> BaseDistribution:
+def plain_distribution(distribution: BaseDistribution) -> BaseDistribution:
     """``distribution``, of which choices that a parameter cannot have are named by their text."""
     if isinstance(distribution, CategoricalDistribution):
         return CategoricalDistribution(tuple(_text(choice) for choice in distribution.choices))
@@ -103,32 +105,40 @@ def _configuration(frozen: FrozenTrial) -> Configuration:
     return plain_configuration({name: _text(value) for name, value in frozen.params.items()})
 
 
-def trial_of(frozen: FrozenTrial, task: Task, *, objective: int, study_name: str) -> Trial:
-    """The ended trial ``frozen`` of an Optuna study.
+def trial_of(frozen: FrozenTrial, key: str, *, objective: int = 0) -> Trial:
+    """The ended trial ``frozen`` of an Optuna study, under ``key`` (see ``key_of``).
 
-    Its key is made from the names of study and trial and when it began, so that it is the same each time. A
-    pruned trial has the value that was reported last.
+    A pruned trial has the value that was reported last.
     """
-    status = _STATUS[frozen.state]
+    status = ENDED[frozen.state]
     values = [] if frozen.values is None else list(frozen.values)
     value = values[objective] if objective < len(values) else None
+    steps = {step: value for step, value in sorted(frozen.intermediate_values.items()) if math.isfinite(value)}
+    if status == "pruned" and value is None and len(values) <= 1:
+        value = next(reversed(steps.values()), None)
     if status == "failed" or (value is not None and not math.isfinite(value)):
         status, value = ("failed" if status != "pruned" else status), None
     started = frozen.datetime_start
-    seconds = math.nan if frozen.duration is None else frozen.duration.total_seconds()
-    name = f"{study_name} {frozen.number} {started}"
-    steps = dict(sorted(frozen.intermediate_values.items()))
     return Trial(
         configuration=_configuration(frozen),
         status=status,
         value=value,
         number=frozen.number,
-        key=hashlib.sha256(name.encode()).hexdigest()[:32],
+        key=key,
         metrics={f"objective_{i}": other for i, other in enumerate(values) if i != objective and math.isfinite(other)},
         curve=curve_of(steps),
         reported=tuple(steps.items()),
-        seconds=seconds,
+        seconds=math.nan if frozen.duration is None else frozen.duration.total_seconds(),
         origin="user",
-        error="the objective failed" if status == "failed" else None,
+        error=str(frozen.system_attrs.get("fail_reason", "the objective failed")) if status == "failed" else None,
         started=math.nan if started is None else started.timestamp(),
     )
+
+
+def key_of(frozen: FrozenTrial, study_name: str, *, task: str, family: str) -> str:
+    """The key of a trial of an Optuna study: the same each time, whether collected or imported.
+
+    ``task`` is the task's fingerprint. When the trial began is part of it: a study may be made again with its name.
+    """
+    parts = [study_name, str(frozen.number), str(frozen.datetime_start), task, family]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

@@ -20,6 +20,8 @@ from sklearn.datasets import load_iris
 
 from metatune.errors import DataError, StoreError, UnknownNameError, UsageError
 from metatune.importers import Names, import_kerastuner, import_optuna, import_ray, import_table
+from metatune.notebook import notebook_of
+from metatune.optuna_trials import OptunaCollector
 from metatune.provenance import PROVENANCE_VARIABLE
 from metatune.space import Condition
 from metatune.task import Task
@@ -140,6 +142,17 @@ def test_a_storage_that_fails_while_it_is_read_is_refused(tmp_path: Path) -> Non
         connection.execute("ALTER TABLE trials RENAME TO lost")
     with pytest.raises(StoreError, match="can be read"):
         import_optuna(f"sqlite:///{tmp_path}/study.db", MemoryStore())
+
+
+def test_a_trial_that_was_collected_is_not_imported_again(tmp_path: Path) -> None:
+    address, store = f"sqlite:///{tmp_path}/study.db", MemoryStore()
+    study = optuna.create_study(storage=address, study_name="mine")
+    study.optimize(objective, n_trials=6, catch=ValueError, callbacks=[OptunaCollector("t", "f", store=store)])
+    study.optimize(objective, n_trials=2)  # nobody collected these
+    notebook_of(store).flush()
+    report = import_optuna(address, store, metric="rmse", family="f", task="t")
+    assert (report.imported, report.known) == (2, 6)
+    assert import_optuna(address, store, family="f", task="another").imported == 8
 
 
 # --- KerasTuner

@@ -31,6 +31,8 @@ class Origin:
 class ForeignTrial:
     """One trial of a source; ``id`` is the source's own, unique in the tool. Other fields: see ``Trial``.
 
+    ``key`` is that of a trial that may have been collected as well; unless given, it is made from ``id``.
+
     Parameters may be texts whatever they mean. ``value`` is in the unit of the origin's metric.
     """
 
@@ -47,6 +49,7 @@ class ForeignTrial:
     seconds: float = math.nan
     error: str | None = None
     started: float = math.nan
+    key: str = ""
 
 
 class ImportLog:

@@ -17,6 +17,7 @@ from metatune.importers.names import Names
 from metatune.importers.report import ImportReport, StudyImport
 from metatune.metafeatures import describe
 from metatune.metric import Metric, metric_names
+from metatune.notebook import STRATEGY as COLLECTED
 from metatune.parameter import describe as describe_range
 from metatune.provenance import provenance
 from metatune.space import Condition, SearchSpace
@@ -160,7 +161,7 @@ class _Intake:
             notes=self._provenance | {"imported from": origin.tool, "study": origin.name or origin.study},
         )
         base = _digest(origin.tool, origin.study, record.task.fingerprint, origin.family, record.task.metric.name)[:12]
-        known: set[str] = set()
+        known = self._collected(record)
         part = 1
         while True:
             study_id = base if part == 1 else f"{base}-{part}"
@@ -171,6 +172,16 @@ class _Intake:
             if all(trial.key in known or _fits(trial, earlier.space) for trial in trials):
                 return earlier, known
             part += 1
+
+    def _collected(self, record: StudyRecord) -> set[str]:
+        """The keys of the trials that were collected for the task and family of ``record``, under any metric."""
+        return {
+            trial.key
+            for study in self._history.values()
+            if study.strategy == COLLECTED
+            and (study.task.fingerprint, study.family) == (record.task.fingerprint, record.family)
+            for trial in self._settings.store.trials(study.id)
+        }
 
     def _task(self, origin: Origin) -> TaskRecord:
         if self._record is None:
@@ -218,7 +229,7 @@ def _trial(foreign: ForeignTrial, number: int, space: SearchSpace, renamed: Mapp
         status=foreign.status,
         value=foreign.value,
         number=number,
-        key=_digest(foreign.origin.tool, foreign.id),
+        key=foreign.key or _digest(foreign.origin.tool, foreign.id),
         metrics=foreign.metrics,
         curve=foreign.curve,
         best_step=foreign.best_step,

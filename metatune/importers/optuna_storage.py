@@ -13,27 +13,23 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from sqlalchemy import URL, Engine, create_engine, inspect, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from metatune.errors import StoreError, UnknownNameError
+from metatune.fingerprint import fingerprint_of_name
 from metatune.history.store import HistoryStore
-from metatune.importers.foreign import ForeignTrial, ImportLog, Origin, finite
+from metatune.importers.foreign import ForeignTrial, ImportLog, Origin
 from metatune.importers.intake import Settings, take_in
 from metatune.importers.names import Names
 from metatune.importers.report import ImportReport
 from metatune.metric import Direction, Metric
+from metatune.optuna_trials import ENDED, key_of, plain_distribution, trial_of
 from metatune.redaction import redacted
 from metatune.space import SearchSpace
 from metatune.task import Task
-from metatune.trial import Status
 
-_STATUS: dict[TrialState, Status] = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-}
 #: Without one of these, Optuna writes into a database on opening it.
 _TABLES = {"version_info", "alembic_version", "studies"}
 
@@ -59,8 +55,7 @@ def import_optuna(
     """
     log = ImportLog()
     settings = Settings(store, names or Names.load(), task if isinstance(task, Task) else None, dry_run)
-    name = task.name if isinstance(task, Task) else task
-    trials = _trials(_read(storage, studies), log, settings.names, metric=metric, family=family, task=name)
+    trials = _trials(_read(storage, studies), log, settings.names, metric=metric, family=family, task=task)
     return take_in(trials, log, settings, source=f"Optuna storage {Path(redacted(str(storage))).name}")
 
 
@@ -133,7 +128,7 @@ def _trials(
     *,
     metric: str | None,
     family: str | None,
-    task: str | None,
+    task: Task | str | None,
 ) -> Iterator[ForeignTrial]:
     for study, found in studies:
         name = study.study_name
@@ -144,13 +139,18 @@ def _trials(
         if space is None:
             log.skip("no parameters", len(found))
             continue
+        fingerprint = task.fingerprint if isinstance(task, Task) else fingerprint_of_name(task or name)
         judged, sign = _metric(study, metric, names)
-        origin = Origin("optuna", name, task or name, family or name, judged, name, space)
+        origin = Origin(
+            "optuna", name, task.name if isinstance(task, Task) else task or name, family or name, judged, name, space
+        )
         for trial in found:
-            if trial.state in _STATUS:
-                yield _foreign(trial, origin, sign)
-            else:
+            if trial.state not in ENDED:
                 log.skip("not finished: waiting or running")
+            elif trial.params:
+                yield _foreign(trial, origin, sign, fingerprint)
+            else:
+                log.skip("no parameters")
 
 
 def _metric(study: FrozenStudy, given: str | None, names: Names) -> tuple[Metric, float]:
@@ -161,35 +161,22 @@ def _metric(study: FrozenStudy, given: str | None, names: Names) -> tuple[Metric
     return objective.metric, objective.sign
 
 
-def _foreign(trial: FrozenTrial, origin: Origin, sign: float) -> ForeignTrial:
-    reported = [(s, float(v)) for s, v in sorted(trial.intermediate_values.items()) if finite(v) is not None]
-    status = _STATUS[trial.state]
-    value = finite(trial.value) if trial.values else None
-    if status == "pruned" and value is None and reported:
-        value = reported[-1][1]
-    if status == "failed" or (status == "complete" and value is None):
-        status, value = "failed", None
-    started = trial.datetime_start
+def _foreign(frozen: FrozenTrial, origin: Origin, sign: float, task: str) -> ForeignTrial:
+    """``task`` is the task's fingerprint."""
+    trial = trial_of(frozen, key_of(frozen, origin.study, task=task, family=origin.family))
     return ForeignTrial(
         origin=origin,
-        id=f"{origin.study}/{trial.number}/{started.isoformat() if started else ''}",
-        parameters=trial.params,
-        status=status,
-        value=None if value is None else sign * value,
-        curve=_curve(reported, sign),
-        reported=tuple((step, sign * score) for step, score in reported),
-        seconds=trial.duration.total_seconds() if trial.duration else float("nan"),
-        started=started.timestamp() if started else float("nan"),
-        error=str(trial.system_attrs.get("fail_reason", "failed in Optuna")) if status == "failed" else None,
+        id=trial.key,
+        key=trial.key,
+        parameters=trial.configuration,
+        status=trial.status,
+        value=None if trial.value is None else sign * trial.value,
+        curve=tuple(sign * value for value in trial.curve),
+        reported=tuple((step, sign * value) for step, value in trial.reported),
+        seconds=trial.seconds,
+        started=trial.started,
+        error=trial.error,
     )
-
-
-def _curve(reported: Sequence[tuple[int, float]], sign: float) -> tuple[float, ...]:
-    """The reported values as a curve, if they are of every step from the first."""
-    steps = [step for step, _ in reported]
-    if len(steps) < 2 or steps[0] not in (0, 1) or steps != list(range(steps[0], steps[0] + len(steps))):
-        return ()
-    return tuple(sign * value for _, value in reported)
 
 
 def _space_of(trials: Sequence[FrozenTrial]) -> SearchSpace | None:
@@ -197,6 +184,7 @@ def _space_of(trials: Sequence[FrozenTrial]) -> SearchSpace | None:
     found: dict[str, BaseDistribution] = {}
     for trial in trials:
         for name, distribution in trial.distributions.items():
+            distribution = plain_distribution(distribution)
             known = found.get(name)
             found[name] = distribution if known is None or known == distribution else _joined(known, distribution)
     return SearchSpace(found) if found else None
