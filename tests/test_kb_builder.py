@@ -20,6 +20,7 @@ import pytest
 
 from metatune.errors import DataError, UnknownNameError
 from metatune.history.mlflow_store import MLflowStore
+from metatune.knowledge import Knowledge
 from metatune.learners import family_names, get_family
 from metatune.snapshot import Snapshot
 
@@ -87,6 +88,15 @@ def test_a_subset_shares_the_group_of_the_whole():
 )
 def test_datasets_of_one_study_share_a_group(names):
     assert len({entry.group for entry in entries_of(*names)}) == 1
+
+
+def test_what_ships_was_learnt_from_no_reserved_dataset():
+    entries, _ = catalogue.read_catalogue()
+    known = {study.task.name: study.task.group for study in Knowledge.starter().snapshot.studies}
+    assert set(known) <= {entry.name for entry in entries}
+    withheld = reserving.reserved(entries)
+    assert not {entry.name for entry in entries if entry.group in withheld} & set(known)
+    assert not withheld & set(known.values())
 
 
 def test_reserved_groups_have_one_dataset_each_and_keep_their_number():
