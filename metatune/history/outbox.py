@@ -163,6 +163,8 @@ class Outbox:
             with contextlib.suppress(OSError):
                 self._file.close(remove=remove)
             self._file = self._disk = None
+            for entry in self._waiting:  # numbers of lines in the file that is left behind
+                entry.n = 0
 
     def _add(self, entry: Entry) -> None:
         try:
