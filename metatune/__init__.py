@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from metatune.version import __version__
 
 if TYPE_CHECKING:
-    from metatune.collect import collect
+    from metatune.collector import collect
     from metatune.knowledge import Knowledge
     from metatune.metafeatures import describe
     from metatune.optuna_trials import OptunaCollector
@@ -46,7 +46,7 @@ _HOME = {
     "SearchSpace": "metatune.space",
     "Task": "metatune.task",
     "Trial": "metatune.trial",
-    "collect": "metatune.collect",
+    "collect": "metatune.collector",
     "describe": "metatune.metafeatures",
     "recommend": "metatune.recommend",
     "tune": "metatune.tune",

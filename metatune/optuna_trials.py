@@ -10,7 +10,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from metatune.collect import curve_of
+from metatune.collector import curve_of
 from metatune.errors import UsageError
 from metatune.history.store import HistoryStore
 from metatune.metric import Direction

@@ -297,6 +297,14 @@ class TestRefused:
             metatune.collect(iris(), "f", CONFIGURATION, metric="auc")
 
 
+def test_a_callback_that_is_loaded_first_leaves_the_function_where_it_is():
+    done = subprocess.run(
+        [sys.executable, "-c", "import metatune; metatune.OptunaCollector; assert callable(metatune.collect)"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
 class TestManyAtOnce:
     def test_threads(self):
         store, before = MemoryStore(), threading.active_count()
