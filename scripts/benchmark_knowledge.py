@@ -30,6 +30,8 @@ from metatune.surrogate.tasks import TaskTrials
 
 AT = (1, 2, 3, 5, 10)
 _SHUFFLES = 50
+#: Of fewer sources than this, what the others say of one means nothing.
+_FEWEST = 10
 
 
 def without_group(surrogate: FamilySurrogate, group: str) -> FamilySurrogate:
@@ -85,7 +87,7 @@ def main() -> None:
     print("|" + "---|" * (2 * len(AT) + 5))
     for name in knowledge.families:
         surrogate = knowledge.surrogate(name)
-        if surrogate is None:
+        if surrogate is None or len({task.record.group for task in surrogate.tasks}) < _FEWEST:
             continue
         portfolio, default, chance = (np.array(part) for part in zip(*replay(surrogate), strict=True))
         gain = default - portfolio[:, 0]
