@@ -26,10 +26,18 @@ class Hypothesis:
     length: float
     noise: float
 
-    def covariance(self, near: np.ndarray, alike: np.ndarray, means: np.ndarray) -> np.ndarray:
-        """From the Matérn correlations, the tasks' covariances and the products of the means at the same points."""
-        own = (1.0 - self.share) * near + self.share * alike + _CENTRE
-        return own + means if self.mean == "free" else own
+    def covariance(self, near: np.ndarray, alike: np.ndarray, means: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """From Matérn correlations and the tasks' covariances (n, m), and the means at these points, (n,) and (m,)."""
+        own = (1.0 - self.share) * near
+        if self.share:
+            own += self.share * alike
+        own += np.multiply.outer(means, others) + _CENTRE if self.mean == "free" else _CENTRE
+        return own
+
+    def variance(self, varies: np.ndarray, means: np.ndarray) -> np.ndarray:
+        """The diagonal of ``covariance`` at points of which ``varies`` (m,) are the tasks' variances."""
+        own = 1.0 - self.share + self.share * varies + _CENTRE
+        return own + means**2 if self.mean == "free" else own
 
 
 #: All that are held possible. Without the absent ones, the history is believed whatever is observed.

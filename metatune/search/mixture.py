@@ -97,7 +97,7 @@ class _Conditioned:
         inverse_scale: float | None = None,
     ) -> "_Conditioned":
         n = len(z)
-        covariance = hypothesis.covariance(near, alike, np.outer(mean, mean))
+        covariance = hypothesis.covariance(near, alike, mean, mean)
         factor = cholesky(covariance + hypothesis.noise * np.eye(n), lower=True, check_finite=False)
         # Inverted, since very many candidates are to be whitened with it, and a product is faster than a solution.
         whiten = dtrtri(factor, lower=1)[0]
@@ -116,9 +116,9 @@ class _Conditioned:
 
         ``near`` and ``alike`` (n, m) are their correlations and covariances, ``varies`` (m,) the variances of the new.
         """
-        cross = self.hypothesis.covariance(near, alike, np.outer(seen, new))
+        cross = self.hypothesis.covariance(near, alike, seen, new)
         reduction = self.whiten @ cross
-        own = self.hypothesis.covariance(np.ones(len(new)), varies, new**2)
+        own = self.hypothesis.variance(varies, new)
         variance = np.maximum(own - np.einsum("ij,ij->j", reduction, reduction), 1e-10)
         mean = reduction.T @ self.residual + (new if self.hypothesis.mean == "given" else 0.0)
         return mean / self.inverse_scale, np.sqrt(variance) / self.inverse_scale
