@@ -75,7 +75,12 @@ def alter(store, statement, *values):
 
 
 @given(data=st.data())
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=6,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_both_paths_give_the_history_exactly_whatever_was_recorded(template, data):
     with TemporaryDirectory() as folder:
         shutil.copy(template, Path(folder) / "mlflow.db")
