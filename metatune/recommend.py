@@ -177,11 +177,11 @@ def recommend_for(
             remedy="Leave --strict out to get the default, or run a search first: metatune tune.",
         )
     clipped = None if start is None else where.clip(start)[0]
-    chosen = _chosen(prior, n, clipped)
+    listed = chosen(prior, n, clipped)
     evidence = _Evidence(prior, surrogate, record, clipped)
     if train_rows is None:
         train_rows = plan_splits(None, TEST, record.n_rows).train_rows(record.n_rows)
-    items = tuple(_item(evidence, c, origin, learner, record, train_rows) for c, origin in chosen)
+    items = tuple(_item(evidence, c, origin, learner, record, train_rows) for c, origin in listed)
     return Recommendation(
         family=name,
         metric=record.metric.name,
@@ -202,7 +202,7 @@ def _learner(family: str | ModelFamily[Any], space: SearchSpace | None) -> Model
     return family if isinstance(family, ModelFamily) else None
 
 
-def _chosen(prior: Prior, n: int, default: Configuration | None) -> list[tuple[Configuration, str]]:
+def chosen(prior: Prior, n: int, default: Configuration | None) -> list[tuple[Configuration, str]]:
     """Configurations and where they come from, best first; the default has its place, and what is worse is left out."""
     if prior.empty:
         return [(default, "default")] if default is not None else [(c, "spread") for c in prior.pool[:n]]
