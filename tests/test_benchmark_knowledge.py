@@ -9,7 +9,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 import benchmark_knowledge as benchmark
-from benchmark_knowledge import First
+from kb import firsts
+from kb.firsts import First
 
 from metatune.backtest.run import Protocol, Run
 from metatune.backtest.summary import summarise
@@ -32,7 +33,7 @@ def test_a_group_is_left_out_as_a_whole(starter: Knowledge) -> None:
     surrogate = known(starter, "linear")
     groups = [task.record.group for task in surrogate.tasks]
     several = max(groups, key=groups.count)
-    rest = benchmark.without_group(surrogate, several)
+    rest = firsts.without_group(surrogate, several)
     assert len(rest.tasks) == len(rest.smoothness) == len(groups) - groups.count(several)
     assert several not in {record.group for record in rest.records}
     assert rest.design is not None
@@ -41,33 +42,33 @@ def test_a_group_is_left_out_as_a_whole(starter: Knowledge) -> None:
 
 @pytest.mark.parametrize("family", ["lightgbm", "keras_mlp"])
 def test_the_first_recommendation_for_iris_is_no_worse_than_the_default(starter: Knowledge, family: str) -> None:
-    (found,) = benchmark.firsts(known(starter, family), {"iris"})
+    (found,) = firsts.firsts(known(starter, family), {"iris"})
     assert found.good
     assert not found.harmful
 
 
 def test_what_is_recommended_was_tried_and_its_score_is_the_recorded_one(starter: Knowledge) -> None:
     surrogate = known(starter, "lightgbm")
-    ((task, prior, default),) = benchmark.left_out(surrogate, {"iris"})
-    (found,) = benchmark.firsts(surrogate, {"iris"})
+    ((task, prior, default),) = firsts.left_out(surrogate, {"iris"})
+    (found,) = firsts.firsts(surrogate, {"iris"})
     assert prior.pool == [surrogate.table.configuration(int(row)) for row in task.rows]
     assert any(found.gain == pytest.approx(score - task.score[default]) for score in task.score)
     # 120 of 150 rows are no test rows, and each is in one of the three folds that judge.
-    assert benchmark.validated(surrogate, task) == 120
+    assert firsts.validated(surrogate, task) == 120
 
 
 def test_the_spread_of_a_target_is_that_of_the_data(starter: Knowledge) -> None:
     surrogate = known(starter, "linear")
-    ((task, _, _),) = benchmark.left_out(surrogate, {"diabetes"})
-    assert benchmark.spread(surrogate, task) == pytest.approx(77, rel=0.1)  # of load_diabetes, all rows
+    ((task, _, _),) = firsts.left_out(surrogate, {"diabetes"})
+    assert firsts.spread(surrogate, task) == pytest.approx(77, rel=0.1)  # of load_diabetes, all rows
 
 
 def test_standard_errors() -> None:
-    assert benchmark.standard_error(0.8, 400, accuracy=True) == pytest.approx(0.02)
-    assert benchmark.standard_error(1.0, 400, accuracy=True) == 0.0
+    assert firsts.standard_error(0.8, 400, accuracy=True) == pytest.approx(0.02)
+    assert firsts.standard_error(1.0, 400, accuracy=True) == 0.0
     rng = np.random.default_rng(0)
     rmses = np.sqrt(((3.0 * rng.standard_normal((4000, 50))) ** 2).mean(axis=1))
-    assert benchmark.standard_error(3.0, 50, accuracy=False) == pytest.approx(rmses.std(), rel=0.05)
+    assert firsts.standard_error(3.0, 50, accuracy=False) == pytest.approx(rmses.std(), rel=0.05)
 
 
 def test_planted_recommendations_are_counted() -> None:

@@ -9,8 +9,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 import benchmark_reserved as benchmark
-from benchmark_reserved import Ended, Search
+from kb import searches
 from kb.catalogue import read_catalogue, select
+from kb.searches import Ended, Search
 
 from metatune.errors import DataError, UnknownNameError
 from metatune.knowledge import Knowledge, starter_directory
@@ -22,12 +23,12 @@ def ended(method: str, *scores: float | None, dataset: str = "a", seed: int = 0,
 
 
 def summary(*found: Ended) -> dict:
-    return benchmark.summarise({one.search: one for one in found}, trials=4, knowledge="k")["families"]
+    return searches.summarise({one.search: one for one in found}, trials=4, knowledge="k")["families"]
 
 
 @pytest.mark.parametrize(("target", "number"), [(0.5, 1), (0.6, 2), (0.7, 2), (0.8, 4), (0.81, np.inf)])
 def test_the_trial_that_reaches_a_score(target: float, number: float) -> None:
-    assert benchmark.trials_to_reach(np.array([0.5, 0.7, 0.7, 0.8]), target) == number
+    assert searches.trials_to_reach(np.array([0.5, 0.7, 0.7, 0.8]), target) == number
 
 
 def test_failed_trials_and_a_search_that_ended_early() -> None:
@@ -66,7 +67,7 @@ def test_a_median_that_is_not_reached_is_told(capsys: pytest.CaptureFixture[str]
     families = summary(ended("cold", 0.5), ended("warm", 0.4))
     assert families["knn"]["warm_trials"]["median"] is None
     assert not families["knn"]["goal_met"]
-    table = benchmark.table({"trials": 4, "families": families})
+    table = searches.table({"trials": 4, "families": families})
     assert "| knn | 1 | 1 | > 4 (> 4, > 4) | 1 | 0% | 0 / 0 / 1 | 0.5 | 0 / 0 / 1 | 0.5 |" in table
 
 
@@ -82,25 +83,25 @@ def test_only_pairs_of_one_knowledge_and_length_are_compared() -> None:
     [([1.0] * 5, 1.0, 1 / 32), ([-1.0] * 5 + [0.0] * 3, 1 / 32, 1.0), ([1.0, -1.0], 0.75, 0.75), ([0.0], 1.0, 1.0)],
 )
 def test_sign_test(leads: list[float], behind: float, ahead: float) -> None:
-    found = benchmark.sign_test(leads)
+    found = searches.sign_test(leads)
     assert (found["p_behind"], found["p_ahead"]) == (pytest.approx(behind), pytest.approx(ahead))
 
 
 def test_what_ended_is_kept_and_what_was_cut_off_is_run_again(tmp_path: Path) -> None:
     first, failed, last = ended("cold", 0.5, None), ended("warm", dataset="b"), ended("warm", 0.7)
     failed = Ended(failed.search, "accuracy", (), 0.0, "SearchError: none")
-    benchmark.append(tmp_path, first)
-    with (tmp_path / benchmark.FILE).open("a") as file:
+    searches.append(tmp_path, first)
+    with (tmp_path / searches.FILE).open("a") as file:
         file.write('{"search": {"fam')
     for one in (failed, last):
-        benchmark.append(tmp_path, one)
-    assert benchmark.read(tmp_path) == {first.search: first, last.search: last}
-    assert benchmark.read(tmp_path / "nothing") == {}
+        searches.append(tmp_path, one)
+    assert searches.read(tmp_path) == {first.search: first, last.search: last}
+    assert searches.read(tmp_path / "nothing") == {}
 
 
 def test_every_dataset_has_its_turn_before_the_next_seed() -> None:
     entries = select(read_catalogue()[0], ["iris", "imdb"])
-    found = list(benchmark.searches(entries, ["knn", "keras_text"], seeds=2, trials=4, knowledge="k"))
+    found = list(benchmark.planned(entries, ["knn", "keras_text"], seeds=2, trials=4, knowledge="k"))
     assert [(s.seed, s.dataset, s.family, s.method, s.knowledge) for s in found[:4]] == [
         (0, "iris", "knn", "cold", ""), (0, "iris", "knn", "warm", "k"),
         (0, "imdb", "keras_text", "cold", ""), (0, "imdb", "keras_text", "warm", "k"),
@@ -114,7 +115,7 @@ def test_searches_are_run_with_and_without_the_knowledge(monkeypatch: pytest.Mon
     (entry,) = select(read_catalogue()[0], ["iris"])
     cold, warm = (
         benchmark.run(search, entry, Path())
-        for search in benchmark.searches([entry], ["knn"], seeds=1, trials=3, knowledge="k")
+        for search in benchmark.planned([entry], ["knn"], seeds=1, trials=3, knowledge="k")
     )
     assert (cold.metric, len(cold.scores), len(warm.scores)) == ("accuracy", 3, 3)
     assert cold.scores[0] != warm.scores[0]
