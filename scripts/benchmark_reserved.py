@@ -27,9 +27,10 @@ import argparse
 import json
 import os
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 from build_knowledge_base import ONE_THREAD, ROOT
@@ -66,6 +67,15 @@ _knowledge: list[Knowledge] = []
 
 def _begin(folder: Path) -> None:
     _knowledge.append(Knowledge.load(folder))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A process of a pool whose owner was killed would train on, and then wait for ever."""
+    owner = parent_process()
+    if owner is not None:
+        owner.join()
+        os._exit(1)
 
 
 def run(search: Search, entry: Entry, packages: Path) -> Ended:
