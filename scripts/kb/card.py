@@ -6,11 +6,11 @@ from statistics import median
 from typing import TypeAlias
 
 from kb.catalogue import Entry, LeftOut
+from kb.identity import HOLDOUT_CELLS
 from kb.packages import ARCHIVES
 from kb.plan import ROUNDS, ROW_CAPS
 from kb.proposed import FIRST
 from kb.reserved import reserved
-from kb.worker import HOLDOUT_CELLS
 from metatune.study import StudyRecord
 from metatune.trial import Trial
 
@@ -37,8 +37,8 @@ installed) and trains every model itself. It can be stopped at any time and goes
   {first:,}.
 - **Metric.** ROC AUC for two classes, accuracy for more, RMSE for regression.
 - **Validation.** A test split of 20 % that no trial sees, as in a user's own task. Of the rest, 3 folds for datasets
-  below 2,000 rows and a holdout of 25 % from there; a holdout always for networks, and for all families where rows
-  times columns (pixels, points) exceed {cells}.
+  below 2,000 rows and a holdout of 25 % from there, or where rows times columns (pixels, points) exceed {cells}.
+  Networks had a holdout always at first: such a study stays until there are as many trials by 3 folds.
 - **Rows.** Larger datasets are sampled down, classes in proportion: {caps}. Classes with fewer than 10 members are
   left out. Photographs are scaled to 32 x 32 pixels.
 - **Order.** Rounds over all datasets, {rounds} configurations of each cheap and slow family after each: a base that
@@ -59,7 +59,7 @@ _WEAKNESSES = """\
   comparable, not exact.
 - Seconds depend on the machine and on what else ran on it: use them as ratios. A failed trial that names a time-out
   says as much about the machine as about the configuration.
-- Networks are judged on a holdout where the other families may have 3 folds: compare scores within a family only.
+- Some networks are judged on a holdout where the other families have 3 folds: compare scores within a family only.
 - Licences of packages rarely cover the data inside them. This is why no data are here; look at the sources before
   using the data for something else.
 """
