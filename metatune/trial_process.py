@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import optuna
@@ -60,6 +61,7 @@ class TrialProcess:
 
     def __init__(self, judge: Judge, limits: Limits) -> None:
         self._limits = limits
+        packed = _packed(judge)
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         # No daemon: those may have no processes of their own, which loaders of data need.
@@ -67,16 +69,16 @@ class TrialProcess:
         try:
             with theirs:
                 self._process.start()
-            self._begin(judge)
+            self._begin(packed)
         except BaseException:
             self.end(0.0)
             raise
 
-    def _begin(self, judge: Judge) -> None:
+    def _begin(self, packed: memoryview) -> None:
         start, began = Limits(seconds=_START_SECONDS), time.monotonic()
         try:
             self._next(start, began)
-            self._send(judge)
+            self._connection.send_bytes(packed)
             answer = self._next(start, began)
         except (TrialEndedError, OSError) as error:
             raise UsageError(
@@ -96,15 +98,6 @@ class TrialProcess:
                 value=limit,
                 remedy="Give so much more as a trial may take.",
             )
-
-    def _send(self, judge: Judge) -> None:
-        try:
-            self._connection.send(judge)
-        except OSError:
-            raise
-        # What the user's objects raise when they are to be sent may be anything.
-        except Exception as error:
-            raise _cannot_be_sent(f"{type(error).__name__}: {error}") from error
 
     def judged(self, configuration: Configuration, *, number: int, origin: str, report: Report) -> Trial:
         """The trial. Raises ``TrialEndedError`` if none comes, and what ``report`` or the other judge raises."""
@@ -187,6 +180,15 @@ def _pruned(report: Report, reported: _Reported) -> bool:
     except optuna.TrialPruned:
         return True
     return False
+
+
+def _packed(judge: Judge) -> memoryview:
+    """``judge`` as it is sent. Raises ``UsageError``."""
+    try:
+        return ForkingPickler.dumps(judge)
+    # What the user's objects raise when they are packed may be anything.
+    except Exception as error:
+        raise _cannot_be_sent(f"{type(error).__name__}: {error}") from error
 
 
 def _cannot_be_sent(reason: str) -> UsageError:

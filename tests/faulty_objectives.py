@@ -1,4 +1,4 @@
-"""Objectives with real faults, which a process that is spawned can import. At x = 0.5 the fault happens."""
+"""Objectives with real faults, which a process that is spawned can import."""
 
 import ctypes
 import os
@@ -24,47 +24,46 @@ def hangs(configuration):
 
 
 def hangs_in_c(configuration):
-    """Without letting any other thread of the process run: no signal handler and no watchdog could."""
-    if configuration["x"] == 0.5:
-        ctypes.PyDLL(None).sleep(60)
-    return configuration["x"]
+    """Without letting any other thread of the process run: no handler of a signal and no watchdog could."""
+    ctypes.PyDLL(None).sleep(60)
 
 
 def segfaults(configuration):
-    if configuration["x"] == 0.5:
-        ctypes.string_at(0)
-    return configuration["x"]
+    ctypes.string_at(0)
 
 
 def aborts(configuration):
-    if configuration["x"] == 0.5:
-        os.kill(os.getpid(), signal.SIGABRT)
-    return configuration["x"]
+    os.kill(os.getpid(), signal.SIGABRT)
 
 
 def exits(configuration):
-    if configuration["x"] == 0.5:
-        sys.exit(3)
-    return configuration["x"]
+    sys.exit(3)
 
 
 def eats_memory(configuration):
     held = []
-    while configuration["x"] == 0.5:
+    while True:
         held.append(b"x" * 10_000_000)
         time.sleep(0.005)
+
+
+def raises(configuration):
+    raise ZeroDivisionError("by zero")
+
+
+FAULTS = (hangs_in_c, segfaults, aborts, exits, eats_memory, raises)
+
+
+def has_faults(configuration):
+    """The faults in turn at 0.00, 0.01, ...; none above 0.5."""
+    if configuration["x"] < 0.5:
+        return FAULTS[round(100 * configuration["x"])](configuration)
     return configuration["x"]
 
 
 def leaves_memory(configuration, held=[]):  # noqa: B006
     """What a trial does not free; each would fit alone."""
     held.append(b"x" * 120_000_000)
-    return configuration["x"]
-
-
-def raises(configuration):
-    if configuration["x"] == 0.5:
-        raise ZeroDivisionError("by zero")
     return configuration["x"]
 
 
