@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from metatune.errors import StoreError
 from metatune.history import schema
 from metatune.history.address import BUSY_SECONDS, Address
+from metatune.history.connections import in_use
 from metatune.history.runs import KNOWN, Record, StoredRun, is_content
 from metatune.redaction import redacted
 
@@ -75,19 +76,17 @@ class SqlReader:
         self._id: int | None = None
 
     def __enter__(self) -> "SqlReader":
-        with self._boundary():
-            self._engine = _engine(self._address)
-            try:
-                self._connection = self._engine.connect()
-                _check(self._connection, self._address)
-            except BaseException:
-                self._engine.dispose()
-                raise
+        with self._boundary(), contextlib.ExitStack() as opened:
+            opened.enter_context(in_use(self._address))
+            engine = _engine(self._address)
+            opened.callback(engine.dispose)
+            self._connection = opened.enter_context(engine.connect())
+            _check(self._connection, self._address)
+            self._opened = opened.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()
-        self._engine.dispose()
+        self._opened.close()
 
     def experiment(self) -> str | None:
         """See ``RunReader``."""
