@@ -121,7 +121,9 @@ class Judge(Protocol):
     says that a configuration tried again would give what it gave before.
     """
 
-    repeatable: ClassVar[bool]
+    @property
+    def repeatable(self) -> bool:
+        """See the class."""
 
     def __call__(self, configuration: Configuration, *, number: int, origin: str, report: Report) -> Trial:
         """The trial of ``configuration``; ``report`` may raise ``optuna.TrialPruned``."""

@@ -6,25 +6,44 @@ be added to a knowledge base later. Equal configurations on all datasets make th
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from scipy.stats import qmc
 
 from kb.catalogue import Entry
 from kb.identity import DESIGN_SEED
 from metatune.learners.base import ModelFamily
-from metatune.trial import ParamValue
+from metatune.trial import ParamValue, Trial
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the engine proposes from: ended ``trials`` of the study, and the folder of the ``knowledge`` of others."""
+
+    trials: tuple[Trial, ...]
+    knowledge: Path
 
 
 @dataclass(frozen=True)
 class Unit:
-    """Work for one process: the trials ``numbers`` of ``family`` on ``entry``, at most ``row_cap`` rows of it."""
+    """Work for one process: the trials ``numbers`` of ``family`` on ``entry``, at most ``row_cap`` rows of it.
+
+    With ``evidence``, the engine proposes their configurations; otherwise they are those of the design.
+    """
 
     entry: Entry
     family: str
     study_id: str
     numbers: tuple[int, ...]
     row_cap: int
+    evidence: Evidence | None = None
+
+    def going_on(self, numbers: tuple[int, ...], ended: Sequence[Trial]) -> "Unit":
+        """What is left of the unit, the trials ``numbers``, after those that ``ended``."""
+        evidence = self.evidence and replace(self.evidence, trials=(*self.evidence.trials, *ended))
+        return replace(self, numbers=numbers, evidence=evidence)
 
 
 def configurations(family: ModelFamily, n: int) -> list[dict[str, ParamValue]]:

@@ -6,7 +6,7 @@ Nothing is written here; the builder's own process alone talks to the store.
 import math
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import import_module
@@ -24,6 +24,7 @@ from kb.examples import load_examples
 from kb.identity import DESIGN_SEED, HOLDOUT_CELLS, SLOW, locked_as
 from kb.packages import ARCHIVES
 from kb.plan import ROW_CAPS
+from kb.proposed import propose
 from kb.tables import capped_rows, load_table
 from metatune.errors import DataError, MetatuneError
 from metatune.learners import get_family
@@ -31,7 +32,7 @@ from metatune.learners.evaluate import run_trial
 from metatune.metafeatures import describe
 from metatune.study import StudyRecord
 from metatune.task import Task, TaskRecord
-from metatune.trial import Trial
+from metatune.trial import Configuration, Trial
 
 SEED = 0
 #: What trains slow families takes seconds to load: it is loaded before the clock of the first trial starts.
@@ -51,6 +52,8 @@ class Started:
     """A trial begins."""
 
     number: int
+    configuration: Configuration
+    origin: str
 
 
 @dataclass(frozen=True)
@@ -108,13 +111,23 @@ def work(unit: Unit, folder: Path) -> Iterator[Message]:
         import_module(_HOST)
     yield Opened(_study(unit, task, record, rows))
     family = get_family(unit.family)
-    design = configurations(family, max(unit.numbers) + 1)
+    done: list[Trial] = []
     for number in unit.numbers:
-        yield Started(number)
-        trial = run_trial(task, family, design[number], number=number, seed=SEED)
-        origin = "design" if number else "default"
-        yield Ended(replace(trial, number=number, key=trial_key(unit.study_id, number), origin=origin))
+        started = _chosen(unit, record, done, number)
+        yield started
+        trial = run_trial(task, family, started.configuration, number=number, origin=started.origin, seed=SEED)
+        done.append(replace(trial, key=trial_key(unit.study_id, number)))
+        yield Ended(done[-1])
     yield Done()
+
+
+def _chosen(unit: Unit, record: TaskRecord, done: Sequence[Trial], number: int) -> Started:
+    """Trial ``number``, from the design or proposed after the trials ``done``."""
+    if unit.evidence is not None:
+        proposal = propose(unit, record, done, number)
+        return Started(number, proposal.configuration, proposal.origin)
+    design = configurations(get_family(unit.family), max(unit.numbers) + 1)
+    return Started(number, design[number], "design" if number else "default")
 
 
 @lru_cache(maxsize=8)
