@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
+from kb.others import without_group
 from metatune.learners import get_family
 from metatune.recommend import chosen
 from metatune.search.candidates import identity
@@ -47,20 +48,11 @@ class Tried(Prior):
         return self._tried
 
 
-def without_group(surrogate: FamilySurrogate, group: str) -> FamilySurrogate:
+def _others(surrogate: FamilySurrogate, group: str) -> FamilySurrogate:
     """``surrogate`` as if it had never seen a dataset of ``group``; whether it uses meta-features stays as decided."""
-    kept = [i for i, task in enumerate(surrogate.tasks) if task.record.group != group]
-    tasks = tuple(surrogate.tasks[i] for i in kept)
+    others = without_group(surrogate, group)
     features = surrogate.meta.features if surrogate.meta else ()
-    meta = MetaSurrogate.fit(tasks, surrogate.encoder, features=features)
-    assert surrogate.design is not None
-    return replace(
-        surrogate,
-        tasks=tasks,
-        design=surrogate.design.of_tasks(np.array(kept)),
-        smoothness=tuple(surrogate.smoothness[i] for i in kept),
-        meta=meta,
-    )
+    return replace(others, meta=MetaSurrogate.fit(others.tasks, surrogate.encoder, features=features))
 
 
 def left_out(
@@ -77,7 +69,7 @@ def left_out(
             continue
         tried = [surrogate.table.configuration(int(row)) for row in task.rows]
         if default in tried and len(tried) >= _FEWEST_TRIALS:
-            prior = Tried(without_group(surrogate, task.record.group), task.record, space, tried)
+            prior = Tried(_others(surrogate, task.record.group), task.record, space, tried)
             yield task, prior, tried.index(default)
 
 

@@ -5,14 +5,12 @@ and their numbers begin at ``FIRST``, so that the design can still grow.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from kb.catalogue import Entry
 from kb.design import Evidence, Unit
+from kb.others import without_group
 from metatune.knowledge import Knowledge
 from metatune.learners import get_family
 from metatune.search.proposer import Observation, Proposal, Proposer
@@ -79,16 +77,7 @@ def propose(unit: Unit, record: TaskRecord, done: Sequence[Trial], number: int) 
 def _others(folder: Path, family: str, group: str) -> FamilySurrogate | None:
     """What is known of ``family`` from the tasks of all groups but one."""
     known = _known(folder).surrogate(family)
-    if known is None:
-        return None
-    kept = [i for i, task in enumerate(known.tasks) if task.record.group != group]
-    return replace(
-        known,
-        tasks=tuple(known.tasks[i] for i in kept),
-        smoothness=tuple(known.smoothness[i] for i in kept),
-        design=known.design and known.design.of_tasks(np.array(kept, dtype=np.int64)),
-        meta=None,  # it was trained on the group as well
-    )
+    return None if known is None else without_group(known, group)
 
 
 @lru_cache(maxsize=1)
