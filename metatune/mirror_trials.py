@@ -87,7 +87,8 @@ class TrialFiles:
         parts = [self._folder.read(segment, list(names)) for segment in self._version.segments]
         empty = pa.schema({name: _RUN[name] for name in names}).empty_table()
         table = pa.concat_tables([empty, *(part.replace_schema_metadata() for part in parts)]).combine_chunks()
-        return table.rename_columns(list(names.values())).filter(pc.invert(pc.is_in(table["run"], value_set=stale)))
+        table = table.rename_columns(list(names.values()))
+        return table.filter(pc.invert(pc.is_in(table["run"], value_set=stale))) if len(stale) else table
 
     def _of_edited_studies(self) -> pa.Array:
         """The runs whose columns were made by a space that changed."""
@@ -101,6 +102,8 @@ class TrialFiles:
         return pa.array(found, pa.string())
 
     def _take(self, batch: Sequence[StoredRun], known: pa.Table) -> None:
+        if not batch:
+            return
         place = pc.index_in(pa.array([run.id for run in batch], pa.string()), value_set=known["run"].combine_chunks())
         before = known.select(["ended", "stamp"]).take(place).to_pylist() if known.num_rows else [None] * len(batch)
         found: defaultdict[str, list[tuple[StudyRecord, Trial, StoredRun]]] = defaultdict(list)

@@ -14,6 +14,7 @@ from mlflow.entities import Run, ViewType
 from metatune.errors import StoreError, UnknownNameError
 from metatune.history import schema
 from metatune.history.address import Address
+from metatune.history.connections import in_use
 from metatune.history.mlflow_database import FAILURES, quiet, without_links
 
 _PAGE = 1000
@@ -98,7 +99,7 @@ class ForeignRuns:
         """The rows of the CSV artifact ``artifact``, a plain file name; ``None`` if it is not there or not readable."""
         assert Path(artifact).name == artifact
         try:
-            with quiet(), tempfile.TemporaryDirectory() as folder:
+            with in_use(self._address), quiet(), tempfile.TemporaryDirectory() as folder:
                 path = Path(self._connected().download_artifacts(run_id, artifact, folder))
                 with path.open(encoding="utf-8", newline="") as file:
                     return list(csv.DictReader(file))
@@ -119,7 +120,7 @@ class ForeignRuns:
     @contextmanager
     def _boundary(self) -> Iterator[MlflowClient]:
         try:
-            with quiet():
+            with in_use(self._address), quiet():
                 yield self._connected()
         except FAILURES as error:
             raise StoreError(

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from metatune.errors import MetatuneError, StoreError
 from metatune.history.address import Address
+from metatune.history.connections import in_use
 
 _LEVELS = {"alembic": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
 _SILENCE = threading.Lock()
@@ -106,13 +107,6 @@ def without_links() -> None:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
-def forget_connections(uri: str) -> None:
-    """Leave the connections to a database to the process that this one was forked from, and make new ones."""
-    engine = SqlAlchemyStore._engine_map.get(uri)
-    if engine is not None:
-        engine.dispose(close=False)
-
-
 @contextmanager
 def connected(address: Address, *, what: str = "history", make: bool = False) -> Iterator[MlflowClient]:
     """A client for ``address``; inside, whatever MLflow raises becomes a ``StoreError`` about the field ``what``.
@@ -121,7 +115,7 @@ def connected(address: Address, *, what: str = "history", make: bool = False) ->
     """
     without_links()
     try:
-        with quiet():
+        with in_use(address), quiet():
             if address.file is not None and not address.file.exists():
                 if not make:
                     raise FileNotFoundError(f"no such database: {address.file}")

@@ -17,10 +17,10 @@ from mlflow.exceptions import MlflowException
 from metatune.errors import MetatuneError, StoreError, StoreUnavailableError, UsageError
 from metatune.history import mlflow_runs, schema
 from metatune.history.address import Address
+from metatune.history.connections import in_use
 from metatune.history.mlflow_database import (
     FAILURES,
     create_database,
-    forget_connections,
     log_dataset,
     quiet,
     without_links,
@@ -271,7 +271,7 @@ class MLflowStore:
         try:
             if self._process != os.getpid():
                 self._after_fork()
-            with self._lock, quiet():
+            with in_use(self._address), self._lock, quiet():
                 if self._client is None:
                     if self._absent():
                         create_database(self._address)
@@ -291,9 +291,8 @@ class MLflowStore:
             ) from error
 
     def _after_fork(self) -> None:
-        """Connections must not be shared with the parent process, nor its lock, which nobody here would release."""
+        """Nobody here would release the lock of the parent process, if one of its threads had it."""
         self._process, self._lock, self._client = os.getpid(), threading.RLock(), None
-        forget_connections(self.uri)
 
     def _known_experiment(self, client: MlflowClient) -> str | None:
         if self._experiment_id is None:

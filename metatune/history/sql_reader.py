@@ -11,12 +11,14 @@ from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import Connection, Engine, TextClause, bindparam, create_engine, inspect, text
+from pyarrow import csv
+from sqlalchemy import Connection, Engine, bindparam, create_engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from metatune.errors import StoreError
 from metatune.history import schema
 from metatune.history.address import BUSY_SECONDS, Address
+from metatune.history.connections import in_use
 from metatune.history.runs import KNOWN, Record, StoredRun, is_content
 from metatune.redaction import redacted
 
@@ -34,17 +36,19 @@ _COLUMNS = {
 }
 #: A tag that only runs of this record have: an index answers who has it, where the value of a tag takes a look at each.
 _MARK: dict[Record, str] = {"study": schema.SPACE, "trial": schema.TRIAL_KEY}
-_ROWS = 20_000
 _IDS = 500
 
 _EXPERIMENT = text(
     "SELECT experiment_id, creation_time, lifecycle_stage FROM experiments WHERE name = :name AND workspace = 'default'"
 )
 # Two scans, joined here: a join in the database takes a look at the table for each run.
-_RUNS = text(
-    "SELECT run_uuid, NULLIF(end_time, 0) FROM runs WHERE experiment_id = :experiment AND lifecycle_stage = 'active'"
-)
-_MARKED = text("SELECT run_uuid FROM tags WHERE key = :key")
+#: One text each, a line per run: a table is made of that at once, where rows would become objects one by one.
+_RUNS = """
+    SELECT {joined}(run_uuid || ',' || COALESCE(CAST(NULLIF(end_time, 0) AS TEXT), ''), '\n')
+    FROM runs WHERE experiment_id = :experiment AND lifecycle_stage = 'active'
+"""
+_MARKED = "SELECT {joined}(run_uuid, '\n') FROM tags WHERE key = :key"
+_JOINED = {"sqlite": "group_concat", "postgresql": "string_agg"}
 _STUDY_OF = text("SELECT run_uuid, value FROM tags WHERE key = :key AND run_uuid IN :runs").bindparams(
     bindparam("runs", expanding=True)
 )
@@ -72,19 +76,17 @@ class SqlReader:
         self._id: int | None = None
 
     def __enter__(self) -> "SqlReader":
-        with self._boundary():
-            self._engine = _engine(self._address)
-            try:
-                self._connection = self._engine.connect()
-                _check(self._connection, self._address)
-            except BaseException:
-                self._engine.dispose()
-                raise
+        with self._boundary(), contextlib.ExitStack() as opened:
+            opened.enter_context(in_use(self._address))
+            engine = _engine(self._address)
+            opened.callback(engine.dispose)
+            self._connection = opened.enter_context(engine.connect())
+            _check(self._connection, self._address)
+            self._opened = opened.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()
-        self._engine.dispose()
+        self._opened.close()
 
     def experiment(self) -> str | None:
         """See ``RunReader``."""
@@ -129,15 +131,17 @@ class SqlReader:
         marked = self._table(_MARKED, pa.schema([KNOWN.field("run")]), {"key": _MARK[record]})
         return self._runs.filter(pc.is_in(self._runs["run"], value_set=marked["run"]))
 
-    def _table(self, query: TextClause, names: pa.Schema, parameters: dict[str, Any]) -> pa.Table:
-        found = self._connection.execute(query, parameters)
-        cursor = found.cursor  # the driver's own: SQLAlchemy makes an object of each row
-        assert cursor is not None
-        batches = []
-        while rows := cursor.fetchmany(_ROWS):
-            batches.append(pa.record_batch(list(zip(*rows, strict=True)), schema=names))
-        found.close()
-        return pa.Table.from_batches(batches, names).combine_chunks()
+    def _table(self, query: str, names: pa.Schema, parameters: dict[str, Any]) -> pa.Table:
+        joined = text(query.format(joined=_JOINED[self._connection.dialect.name]))
+        lines: str | None = self._connection.execute(joined, parameters).scalar()
+        if lines is None:
+            return names.empty_table()
+        return csv.read_csv(
+            pa.py_buffer(lines.encode()),
+            read_options=csv.ReadOptions(column_names=names.names),
+            parse_options=csv.ParseOptions(quote_char=False),
+            convert_options=csv.ConvertOptions(column_types=names),
+        ).combine_chunks()
 
     def _of_studies(self, runs: Sequence[str], studies: Container[str]) -> list[str]:
         rows = self._connection.execute(_STUDY_OF, {"key": schema.STUDY_ID, "runs": runs})
@@ -157,7 +161,7 @@ class SqlReader:
     def _boundary(self) -> Iterator[None]:
         try:
             yield
-        except (SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
+        except (SQLAlchemyError, sqlite3.Error, pa.ArrowInvalid, OSError, ImportError) as error:
             raise StoreError(
                 f"the database cannot be read ({next(iter(str(error).splitlines()), type(error).__name__)})",
                 field="store",
