@@ -105,8 +105,8 @@ def test_killed_in_mid_run_and_back_after_ten_seconds(server):
         server.start()
 
     with meanwhile(outage) as over:
-        n, longest = recorded(server.uri, "killed", until=over)
-    assert n > 50
+        n, longest = recorded(server.uri, "killed", until=over, pause=0.5)
+    assert n > 20
     assert_complete(server, "killed", n, longest)
 
 
@@ -118,7 +118,7 @@ def test_away_at_the_start(server):
         server.start()
 
     with meanwhile(late) as over:
-        n, longest = recorded(server.uri, "late", until=over)
+        n, longest = recorded(server.uri, "late", until=over, pause=0.5)
     assert_complete(server, "late", n, longest)
 
 
