@@ -30,9 +30,13 @@ class MLflowServer:
         command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", self._backend]
         command += ["--host", "127.0.0.1", "--port", str(self._port), "--workers", "1"]
         command += ["--artifacts-destination", str(self._folder / "artifacts")]
+        # The queues of jobs are seven more processes, of which no history knows.
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         path = self._folder / "server.log"
         with path.open("a") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._folder, start_new_session=True)
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=self._folder, start_new_session=True, env=environment
+            )
         deadline = time.monotonic() + seconds
         while not self.answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
