@@ -1,11 +1,13 @@
 """What remembering costs, and what it survives.
 
     python scripts/benchmark_history.py logging [--trials 1000 --seconds 0.05] [--away]
-    python scripts/benchmark_history.py kills [--kills 20]
+    python scripts/benchmark_history.py kills [--kills 200]
+    python scripts/benchmark_history.py outage [--away 60]
 
 ``logging``: what a trial waits for being recorded, and how memory grows with the trials. ``kills``: a process that
-records trials is killed at random moments; how many ended trials are lost or doubled. Each prints rows of a table in
-Markdown.
+records trials is killed at random moments; how many ended trials are lost or doubled. ``outage``: the MLflow server of
+a running search is killed and comes back; what the search waits for it, and what is lost. Each prints rows of a table
+in Markdown.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import sqlite3
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,6 +29,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
 import numpy as np
+from mlflow_server import MLflowServer
 
 from metatune.history.mlflow_store import MLflowStore
 from metatune.history.mlflow_upkeep import repair
@@ -35,8 +39,9 @@ from metatune.history.spool import SPOOL_VARIABLE, folders
 from metatune.metric import Metric
 from metatune.space import SearchSpace
 from metatune.study import StudyRecord
-from metatune.task import TaskRecord
+from metatune.task import Task, TaskRecord
 from metatune.trial import Trial
+from metatune.tune import tune
 
 _NOBODY = "http://127.0.0.1:9"
 
@@ -162,6 +167,55 @@ def measure_kills(folder: Path, options: argparse.Namespace) -> None:
     print(f"| {options.kills} | {ended} | {lost} | {doubled} | {half} | {broken} |")
 
 
+def measure_outage(folder: Path, options: argparse.Namespace) -> None:
+    ends: list[float] = []
+    waits: list[float] = []
+
+    def objective(configuration: dict[str, float]) -> float:
+        if ends:
+            waits.append(time.perf_counter() - ends[-1])
+        train(options.seconds)
+        ends.append(time.perf_counter())
+        return configuration["x"]
+
+    def outage() -> None:
+        time.sleep(options.around)
+        server.kill()
+        time.sleep(options.away)
+        server.start()
+        back.append(time.perf_counter())
+        print(f"back after {len(ends)} trials", file=sys.stderr)
+
+    back: list[float] = []
+    database = f"sqlite:///{folder / 'mlflow.db'}"
+    task = Task.custom("t", metric="score", direction="maximize")
+    with MLflowServer(database, folder) as server:
+        server.start()
+        store = MLflowStore(server.uri)
+        store.open_study(study("first"))  # what is made once
+        thread = threading.Thread(target=outage)
+        thread.start()
+        began = time.perf_counter()
+        result = tune(
+            task, "f", objective=objective, space=study("").space, strategy="random", n_trials=10**6, knowledge=False,
+            timeout=options.away + 3 * options.around, store=store,
+        )  # fmt: skip
+        left, seconds = len(result.unsaved), time.perf_counter() - began
+        thread.join()
+        list(sync(folders(), lambda destination: store))
+        known = store.trials(result.study_id)
+        with store.runs() as find:
+            keys = [run.data.tags["metatune.trial_key"] for run in find("trial")]
+    lost = len({trial.key for trial in result.trials} - {trial.key for trial in known})
+    waits.sort()
+    print("| s away | trials | lost | doubled | p50 ms between trials | most ms | left at the end | s in all |")
+    print("|---|---|---|---|---|---|---|---|")
+    print(
+        f"| {options.away} | {len(result.trials)} | {lost} | {len(keys) - len(set(keys))} "
+        f"| {1000 * waits[len(waits) // 2]:.1f} | {1000 * waits[-1]:.0f} | {left} | {seconds:.0f} |"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
@@ -176,6 +230,11 @@ def main() -> None:
     kills.add_argument("--kills-of-a-store", type=int, default=20, help="before another one is begun")
     kills.add_argument("--seed", type=int, default=0)
     kills.set_defaults(measure=measure_kills)
+    outage = commands.add_parser("outage")
+    outage.add_argument("--away", type=float, default=60.0, help="seconds for which the server is dead")
+    outage.add_argument("--around", type=float, default=20.0, help="seconds before, and a half of those after it")
+    outage.add_argument("--seconds", type=float, default=0.2, help="of training in each trial")
+    outage.set_defaults(measure=measure_outage)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ[SPOOL_VARIABLE] = str(Path(folder) / "spool")

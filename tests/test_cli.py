@@ -295,6 +295,8 @@ def test_usage_errors_exit_with_2(here: Path, data: Path) -> None:
     iris = str(data / "iris.csv")
     assert "--target" in failed(2, "tune", iris)
     assert "Did you mean 'accuracy'" in failed(2, "tune", iris, "-t", "target", "--metric", "acuracy")
+    assert "Give seconds above 0" in failed(2, "tune", iris, "-t", "target", "--trial-seconds", "0")
+    assert "before the trial begins" in failed(2, "tune", iris, "-t", "target", "--isolated", "--trial-memory", "20")
     assert "Did you mean 'lightgbm'" in failed(2, "recommend", iris, "-t", "target", "-f", "lightbgm")
     assert "Did you mean 'target'" in failed(2, "tune", iris, "-t", "targte")
     assert "metatune history" in failed(2, "tune", iris, "-t", "target", "-f", "knn", "--resume", "nothing")

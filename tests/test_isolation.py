@@ -197,5 +197,7 @@ def test_no_process_outlives_a_killed_search(tmp_path):
         pid = int(process.stdout.readline())
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
     assert not runs(pid)

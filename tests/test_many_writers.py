@@ -1,18 +1,18 @@
 """Many processes record at once: every trial is there, once, and no process ends badly."""
 
 import importlib.util
-import os
-import signal
-import subprocess
 import sys
-import time
+from pathlib import Path
 
 import pytest
-import requests
-from postgres import cluster, free_port, programs
+from postgres import cluster, programs
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import InternalError
 from writers import write
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+
+from mlflow_server import MLflowServer
 
 from metatune.history.address import Address
 from metatune.history.mlflow_store import MLflowStore
@@ -64,28 +64,9 @@ def database():
 @pytest.fixture(scope="module")
 def server(database, tmp_path_factory):
     """A real MLflow server on the database."""
-    folder, port = tmp_path_factory.mktemp("server"), free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database, "--port", str(port)]
-    command += ["--host", "127.0.0.1", "--workers", "1", "--artifacts-destination", str(folder)]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, start_new_session=True)
-    try:
-        uri, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 120
-        while not _answers(uri):
-            assert process.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < deadline, (folder / "log").read_text()
-            time.sleep(0.2)
-        yield uri
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _answers(uri):
-    try:
-        return requests.get(f"{uri}/health", timeout=2).ok
-    except requests.RequestException:
-        return False
+    with MLflowServer(database, tmp_path_factory.mktemp("server")) as running:
+        running.start()
+        yield running.uri
 
 
 @needs_postgres

@@ -64,6 +64,7 @@ class MLflowStore:
     def open_study(self, study: StudyRecord) -> None:
         """See ``HistoryStore``."""
         with self._boundary() as client:
+            self._address.reach()
             known = self._reopened(client, study.id)
             if known is None:
                 known = self._created(client, study)
@@ -76,10 +77,12 @@ class MLflowStore:
     def add_trials(self, study_id: str, trials: Sequence[Trial]) -> None:
         """See ``HistoryStore``."""
         with self._boundary() as client:
+            self._address.reach()
             study, experiment = self._opened(client, study_id), self._made_experiment(client)
             for trial in trials:
                 key = schema.token(trial.key)
                 if key not in study.ended:
+                    self._address.reach()
                     self._add(client, experiment, study, trial)
 
     def _add(self, client: MlflowClient, experiment: str, study: OpenStudy, trial: Trial) -> None:
@@ -110,6 +113,7 @@ class MLflowStore:
                 remedy="Use 'finished', 'interrupted' or 'failed'.",
             )
         with self._boundary() as client:
+            self._address.reach()
             # Looked up again if this fails: another process may have begun the study too, and gone first.
             study = self._open.pop(study_id, None) or self._opened(client, study_id)
             for path in artifacts:
@@ -120,6 +124,7 @@ class MLflowStore:
     def beat(self, study_id: str) -> None:
         """See ``HistoryStore``."""
         with self._boundary() as client:
+            self._address.reach()
             client.set_tag(self._opened(client, study_id).run_id, HEARTBEAT, mlflow_runs.signature()[HEARTBEAT])
 
     def studies(self) -> list[StudyRecord]:
