@@ -20,7 +20,7 @@ from metatune.history.address import Address
 from metatune.history.mlflow_store import MLflowStore
 from metatune.history.mlflow_upkeep import Defects
 from metatune.history.replay import look
-from metatune.history.spool import folders
+from metatune.history.spool import folders, probe
 from metatune.knowledge import Knowledge, knowledge_directory
 from metatune.redaction import redacted
 
@@ -151,6 +151,9 @@ def _spool() -> Iterator[Check]:
     found = list(look(folders()))
     waiting, unreadable = sum(one.waiting for one in found), sum(one.unreadable for one in found)
     where = ", ".join(sorted({str(one.path.parent) for one in found})) or str(folders()[0])
+    if problem := _unsafe(folders()[0]):
+        remedy = "Make room there, or name a folder on another disk in METATUNE_SPOOL."
+        yield Check("spool disk", "problem", f"{folders()[0]} cannot be written durably: {problem}", remedy)
     if not waiting:
         yield Check("spool", "ok", f"{where}: nothing waits")
     else:
@@ -162,6 +165,16 @@ def _spool() -> Iterator[Check]:
         listed = "; ".join(f"{one.path} {one.reason}" for one in broken[:5])
         remedy = "Look at these lines; delete the file when nothing in it is wanted."
         yield Check("unreadable spool", "warning", f"{unreadable} lines cannot be read: {listed}", remedy)
+
+
+def _unsafe(folder: Path) -> str:
+    """Why the disk does not take and confirm a small file in ``folder``; empty if it does, or is not in use yet."""
+    try:
+        if folder.exists():
+            probe(folder)
+    except OSError as error:
+        return str(error)
+    return ""
 
 
 def _unreadable(runs: Mapping[str, str]) -> Check:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypedDict, TypeVar, Unpack
 
 import numpy as np
 import pandas as pd
@@ -61,63 +61,53 @@ class TimeSeries(Data[np.ndarray]):
 _D = TypeVar("_D", Images, Texts, TimeSeries)
 
 
+class TargetOptions(TypedDict, total=False):
+    """What the constructors below take about the target, as ``metatune.dataset.dataset_from_frame`` describes it."""
+
+    kind: str | None
+    target: str
+    rows_per_class: int
+
+
 def images_from_arrays(
-    X: Any,
-    y: Any,
-    *,
-    kind: str | None = None,
-    target: str = "target",
-    rows_per_class: int = 2,
-    repair: bool = False,
+    X: Any, y: Any, *, repair: bool = False, **options: Unpack[TargetOptions]
 ) -> tuple[Images, tuple[Repair, ...]]:
     """Images from ``X``, shape (n, height, width) or (n, height, width, channels), and the repairs that it took.
 
     Numbers 0 to 255 are rounded; floats that all lie within 0 and 1 are shares of 255, and so are booleans.
     Fractions above 1 on a scale so small that rounding would leave few levels are a repair.
-    The other arguments and what is raised are those of ``metatune.dataset.dataset_from_frame``.
+    ``options`` and what is raised are those of ``metatune.dataset.dataset_from_frame``.
     """
     inspector = Inspector(repair=repair)
     array = _numbers(as_array(X), "images", "Resize all to one height and width, and give one array.")
     images = _pixels(_with_channels(array, "images"), inspector)
-    return _assembled(Images, images, y, inspector, kind=kind, target=target, rows_per_class=rows_per_class)
+    return _assembled(Images, images, y, inspector, **options)
 
 
 def texts_from_arrays(
-    X: Any,
-    y: Any,
-    *,
-    kind: str | None = None,
-    target: str = "target",
-    rows_per_class: int = 2,
-    repair: bool = False,
+    X: Any, y: Any, *, repair: bool = False, **options: Unpack[TargetOptions]
 ) -> tuple[Texts, tuple[Repair, ...]]:
     """Texts from ``X``, a list, array or Series of n strings, and the repairs that it took.
 
-    The other arguments and what is raised are those of ``metatune.dataset.dataset_from_frame``.
+    ``options`` and what is raised are those of ``metatune.dataset.dataset_from_frame``.
     """
     inspector = Inspector(repair=repair)
     texts, usable = _strings(X, inspector)
-    return _assembled(Texts, texts, y, inspector, usable, kind=kind, target=target, rows_per_class=rows_per_class)
+    return _assembled(Texts, texts, y, inspector, usable, **options)
 
 
 def series_from_arrays(
-    X: Any,
-    y: Any,
-    *,
-    kind: str | None = None,
-    target: str = "target",
-    rows_per_class: int = 2,
-    repair: bool = False,
+    X: Any, y: Any, *, repair: bool = False, **options: Unpack[TargetOptions]
 ) -> tuple[TimeSeries, tuple[Repair, ...]]:
     """Time series from ``X``, shape (n, length) or (n, length, channels), and the repairs that it took.
 
     Series of unequal lengths (a list of arrays) are a repair; or fill them with NaN at their ends.
-    The other arguments and what is raised are those of ``metatune.dataset.dataset_from_frame``.
+    ``options`` and what is raised are those of ``metatune.dataset.dataset_from_frame``.
     """
     inspector = Inspector(repair=repair)
     array = _numbers(_padded(X, inspector), "series", "Give arrays of numbers with equally many channels.")
     series, usable = _steps(_with_channels(array, "series"), inspector)
-    return _assembled(TimeSeries, series, y, inspector, usable, kind=kind, target=target, rows_per_class=rows_per_class)
+    return _assembled(TimeSeries, series, y, inspector, usable, **options)
 
 
 def _assembled(
@@ -127,9 +117,9 @@ def _assembled(
     inspector: Inspector,
     usable: np.ndarray | None = None,
     *,
-    kind: str | None,
-    target: str,
-    rows_per_class: int,
+    kind: str | None = None,
+    target: str = "target",
+    rows_per_class: int = 2,
 ) -> tuple[_D, tuple[Repair, ...]]:
     """The data of the rows where ``usable`` that also have a target."""
     values = as_series(y)

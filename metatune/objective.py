@@ -121,7 +121,9 @@ class Judge(Protocol):
     says that a configuration tried again would give what it gave before.
     """
 
-    repeatable: ClassVar[bool]
+    @property
+    def repeatable(self) -> bool:
+        """See the class."""
 
     def __call__(self, configuration: Configuration, *, number: int, origin: str, report: Report) -> Trial:
         """The trial of ``configuration``; ``report`` may raise ``optuna.TrialPruned``."""
@@ -149,7 +151,7 @@ class FamilyJudge:
 
     def in_trials(self, configuration: Configuration) -> tuple[dict[str, ParamValue], tuple[Change, ...]]:
         """``trained`` on the smallest fold."""
-        return self.trained(configuration, min(len(train) for train, _ in self.task.folds))
+        return self.trained(configuration, self.task.train_rows)
 
     def refit(self, best: Trial) -> FittedModel[Any]:
         """The final model, trained on all but the test rows, for as many steps as early stopping kept in ``best``.

@@ -16,6 +16,7 @@ from metatune.metafeatures import describe
 from metatune.search.candidates import identity
 from metatune.search.prior import Prior, percentile
 from metatune.space import Change, SearchSpace
+from metatune.splits import TEST, plan_splits
 from metatune.surrogate.family import FamilySurrogate
 from metatune.task import Task, TaskRecord
 from metatune.trial import Configuration, ParamValue
@@ -132,7 +133,17 @@ def recommend(
         check_family(task, learner)
     record = task.record(describe(task))
     known = Knowledge.find() if knowledge is None else knowledge
-    return recommend_for(record, family, n, knowledge=known, space=space, default=default, strict=strict, seed=seed)
+    return recommend_for(
+        record,
+        family,
+        n,
+        knowledge=known,
+        space=space,
+        default=default,
+        train_rows=task.train_rows,
+        strict=strict,
+        seed=seed,
+    )
 
 
 def recommend_for(
@@ -143,10 +154,15 @@ def recommend_for(
     knowledge: Knowledge,
     space: SearchSpace | None = None,
     default: Configuration | None = None,
+    train_rows: int | None = None,
     strict: bool = False,
     seed: int = 0,
 ) -> Recommendation:
-    """As ``recommend``, for a task of which only the record is known: its metric, meta-features and size."""
+    """As ``recommend``, for a task of which only the record is known: its metric, meta-features and size.
+
+    What cannot work on few rows is clamped as in the trials of a search, to the ``train_rows`` of the smallest fold;
+    unless given, those of the split that ``Task`` makes of so many rows by itself.
+    """
     learner = _learner(family, space)
     name = learner.name if learner is not None else str(family)
     where = space if space is not None else learner.space()  # type: ignore[union-attr]
@@ -161,9 +177,11 @@ def recommend_for(
             remedy="Leave --strict out to get the default, or run a search first: metatune tune.",
         )
     clipped = None if start is None else where.clip(start)[0]
-    chosen = _chosen(prior, n, clipped)
+    listed = chosen(prior, n, clipped)
     evidence = _Evidence(prior, surrogate, record, clipped)
-    items = tuple(_item(evidence, c, origin, learner, record) for c, origin in chosen)
+    if train_rows is None:
+        train_rows = plan_splits(None, TEST, record.n_rows).train_rows(record.n_rows)
+    items = tuple(_item(evidence, c, origin, learner, record, train_rows) for c, origin in listed)
     return Recommendation(
         family=name,
         metric=record.metric.name,
@@ -184,7 +202,7 @@ def _learner(family: str | ModelFamily[Any], space: SearchSpace | None) -> Model
     return family if isinstance(family, ModelFamily) else None
 
 
-def _chosen(prior: Prior, n: int, default: Configuration | None) -> list[tuple[Configuration, str]]:
+def chosen(prior: Prior, n: int, default: Configuration | None) -> list[tuple[Configuration, str]]:
     """Configurations and where they come from, best first; the default has its place, and what is worse is left out."""
     if prior.empty:
         return [(default, "default")] if default is not None else [(c, "spread") for c in prior.pool[:n]]
@@ -262,13 +280,14 @@ def _item(
     origin: str,
     learner: ModelFamily[Any] | None,
     record: TaskRecord,
+    train_rows: int,
 ) -> RecommendedConfiguration:
     low, expected, high = evidence.better_than(configuration)
     gain = evidence.gain(configuration)
     kept: dict[str, ParamValue] = dict(configuration)
     changes: tuple[Change, ...] = ()
-    if learner is not None and record.n_rows:
-        kept, changes = learner.clamp(configuration, record.n_rows, record.n_columns)
+    if learner is not None and train_rows:
+        kept, changes = learner.clamp(configuration, train_rows, record.n_columns)
     return RecommendedConfiguration(
         configuration=kept,
         origin=origin,

@@ -66,7 +66,7 @@ class MetaSampler(BaseSampler):
         self._several = TPESampler(seed=seed, multivariate=False)
         self._intersection = IntersectionSearchSpace()
         self._proposers: dict[str, Proposer] = {}
-        self._observations: dict[tuple[object, ...], Observation] = {}
+        self._observations: dict[tuple[object, ...], Observation | None] = {}
         self._lock = threading.Lock()
         self._warned = False
 
@@ -124,8 +124,8 @@ class MetaSampler(BaseSampler):
             )
         others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
-        ended = [t for t in others if t.state.is_finished() and _whole(t, space)]
-        observed = [self._observation(study, t, space, sign) for t in ended]
+        ended = [self._observation(study, t, space, sign) for t in others if t.state.is_finished()]
+        observed = [observation for observation in ended if observation is not None]
         pending = [t for t in others if t.state == TrialState.RUNNING]
         now = datetime.now()
         declared = {t.number: _declared(t, space) for t in pending}
@@ -134,11 +134,11 @@ class MetaSampler(BaseSampler):
         ahead = sum(t.datetime_start is not None and now - t.datetime_start < _PATIENCE for t in silent)
         return proposer.propose(observed, running, number=trial.number, ahead=ahead)
 
-    def _observation(self, study: Study, trial: FrozenTrial, space: SearchSpace, sign: float) -> Observation:
-        """``_observation`` of a trial that ended, and so never changes, made once."""
+    def _observation(self, study: Study, trial: FrozenTrial, space: SearchSpace, sign: float) -> Observation | None:
+        """What a trial that ended, and so never changes, tells, made once; ``None`` if it lacks a parameter."""
         key = study.study_name, trial.number, trial.datetime_complete, space.digest
         if key not in self._observations:
-            self._observations[key] = _observation(trial, space, sign)
+            self._observations[key] = _observation(trial, space, sign) if _whole(trial, space) else None
         return self._observations[key]
 
     def sample_independent(

@@ -24,6 +24,8 @@ from metatune.trial import Configuration, ParamValue, Trial
 
 #: When so many trials at the beginning raise one and the same error, the others would too.
 _HOPELESS = 5
+#: … unless they are of these kinds, bad values and exceeded limits: other configurations may do better.
+_HOPEFUL = ("SearchError", "TimeoutError", "MemoryError")
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
@@ -183,10 +185,10 @@ class SearchLoop:
         return self._size is not None and len({repr(dict(trial.configuration)) for trial in self.done}) >= self._size
 
     def _hopeless(self) -> bool:
-        """Whether the first trials all raised one error; a SearchError is a bad value, others may be better."""
+        """Whether the first trials all raised one error that has nothing to do with their configurations."""
         first = {trial.error for trial in self.trials[:_HOPELESS]}
         error = next(iter(first))
-        same = len(first) == 1 and error is not None and not error.startswith("SearchError")
+        same = len(first) == 1 and error is not None and not error.startswith(_HOPEFUL)
         return same and len(self.trials) == _HOPELESS
 
 

@@ -14,6 +14,7 @@ Folds: TypeAlias = tuple[tuple[np.ndarray, np.ndarray], ...]
 SMALL = 2_000
 FOLDS = 3
 HOLDOUT = 0.25
+TEST = 0.2
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class SplitPlan:
     def rows_per_class(self) -> int:
         """The fewest rows with which a class is in the test split, and in train and valid of every fold."""
         return max(self.folds, 2) + (self.test > 0)
+
+    def train_rows(self, n_rows: int) -> int:
+        """How many of ``n_rows`` rows the smallest fold trains on, where no class is so rare that it takes more."""
+        rest = n_rows - round(self.test * n_rows)
+        return rest - (round(self.share * rest) if self.folds == 1 else -(-rest // self.folds))
 
 
 def plan_splits(validation: Validation, test_size: float, n_rows: int) -> SplitPlan:

@@ -17,7 +17,7 @@ from metatune.fingerprint import fingerprint_of, fingerprint_of_name
 from metatune.metric import Direction, Kind, Metric
 from metatune.reading import read_content
 from metatune.repair import Inspector, Repair
-from metatune.splits import Folds, Validation, plan_splits, split
+from metatune.splits import TEST, Folds, Validation, plan_splits, split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,6 @@ class TaskRecord:
 class TaskOptions(TypedDict, total=False):
     """What all constructors of ``Task`` from data take by name; described there."""
 
-    target: str
     metric: str | None
     kind: str | None
     name: str | None
@@ -73,9 +72,9 @@ class Task:
     ``metric``: a name that ``Metric.of`` knows; ``None`` for the default of the kind.
     ``kind``: ``binary``, ``multiclass``, ``classification`` or ``regression``; inferred from the target if ``None``.
     ``validation``: ``"holdout"`` (25 %), the share of a holdout, or the number of folds; ``None`` is 3 folds below
-    2,000 rows and a holdout from there. ``test_size``: the share of the test split, 0 for none.
-    ``group``: a name shared by tasks from the same source. ``seed`` fixes the splits.
-    ``repair``: repair bad data and report it in ``repairs`` instead of raising.
+    2,000 rows and a holdout from there. ``test_size``: the share of the test split, 0.2 unless given, 0 for none.
+    ``name``: the target's unless given. ``group``: a name shared by tasks from the same source. ``seed`` (0 unless
+    given) fixes the splits. ``repair``: repair bad data and report it in ``repairs`` instead of raising.
 
     They raise ``DataError`` for data that cannot be learnt from and ``UsageError`` for a wrong argument, naming
     column, value and remedy, and leave what they were given unchanged.
@@ -98,6 +97,11 @@ class Task:
         """Positions of all rows that trials may see: everything but the test split, ascending."""
         return np.unique(np.concatenate([self.test[:0], *(rows for pair in self.folds for rows in pair)]))
 
+    @cached_property
+    def train_rows(self) -> int:
+        """How many rows the smallest fold trains on: what configurations are clamped to; 0 without data."""
+        return min((len(train) for train, _ in self.folds), default=0)
+
     def record(self, metafeatures: Mapping[str, float] | None = None) -> TaskRecord:
         """What may leave the machine, with ``metafeatures`` as computed by the caller."""
         data = self.data
@@ -113,20 +117,7 @@ class Task:
         )
 
     @classmethod
-    def from_dataframe(
-        cls,
-        frame: pd.DataFrame,
-        target: str,
-        *,
-        metric: str | None = None,
-        kind: str | None = None,
-        name: str | None = None,
-        validation: Validation = None,
-        test_size: float = 0.2,
-        group: str | None = None,
-        seed: int = 0,
-        repair: bool = False,
-    ) -> "Task":
+    def from_dataframe(cls, frame: pd.DataFrame, target: str, **options: Unpack[TaskOptions]) -> "Task":
         """The task to predict the column ``target`` of ``frame`` from its other columns."""
         if not isinstance(frame, pd.DataFrame):
             raise UsageError(
@@ -136,75 +127,37 @@ class Task:
                 remedy="Use Task.from_arrays(X, y) for arrays, Task.from_file(path, target) for files.",
             )
         y = column_of(frame, target)
-        return cls.from_arrays(
-            frame.drop(columns=[target]),
-            y,
-            target=str(target),
-            metric=metric,
-            kind=kind,
-            name=name,
-            validation=validation,
-            test_size=test_size,
-            group=group,
-            seed=seed,
-            repair=repair,
-        )
+        return cls.from_arrays(frame.drop(columns=[target]), y, target=str(target), **options)
 
     @classmethod
-    def from_arrays(
-        cls,
-        X: Any,
-        y: Any,
-        *,
-        target: str = "target",
-        metric: str | None = None,
-        kind: str | None = None,
-        name: str | None = None,
-        validation: Validation = None,
-        test_size: float = 0.2,
-        group: str | None = None,
-        seed: int = 0,
-        repair: bool = False,
-    ) -> "Task":
+    def from_arrays(cls, X: Any, y: Any, *, target: str = "target", **options: Unpack[TaskOptions]) -> "Task":
         """The task to predict ``y``, shape (n,), from ``X``, shape (n, d), matched by position.
 
         An array's columns are called x0, x1, ...; arrays of ``float64`` are not copied, so do not write to them.
+        ``target`` is what the target is called.
         """
-        return cls._from(
-            dataset_from_frame,
-            X,
-            y,
-            target=target,
-            metric=metric,
-            kind=kind,
-            name=name,
-            validation=validation,
-            test_size=test_size,
-            group=group,
-            seed=seed,
-            repair=repair,
-        )
+        return cls._from(dataset_from_frame, X, y, target=target, **options)
 
     @classmethod
-    def from_images(cls, X: Any, y: Any, **options: Unpack[TaskOptions]) -> "Task":
+    def from_images(cls, X: Any, y: Any, *, target: str = "target", **options: Unpack[TaskOptions]) -> "Task":
         """The task to predict ``y`` from images of one size: shape (n, height, width) or (n, height, width, channels).
 
         Pixels are 0 to 255, or floats 0 to 1. ``options``: as for ``from_arrays``.
         """
-        return cls._from(images_from_arrays, X, y, **options)
+        return cls._from(images_from_arrays, X, y, target=target, **options)
 
     @classmethod
-    def from_texts(cls, texts: Any, y: Any, **options: Unpack[TaskOptions]) -> "Task":
+    def from_texts(cls, texts: Any, y: Any, *, target: str = "target", **options: Unpack[TaskOptions]) -> "Task":
         """The task to predict ``y`` from ``texts``, n strings. ``options``: as for ``from_arrays``."""
-        return cls._from(texts_from_arrays, texts, y, **options)
+        return cls._from(texts_from_arrays, texts, y, target=target, **options)
 
     @classmethod
-    def from_series(cls, X: Any, y: Any, **options: Unpack[TaskOptions]) -> "Task":
+    def from_series(cls, X: Any, y: Any, *, target: str = "target", **options: Unpack[TaskOptions]) -> "Task":
         """The task to predict ``y`` from whole time series: shape (n, length) or (n, length, channels).
 
         NaN is a missing value, at the end of a series one that is beyond it. ``options``: as for ``from_arrays``.
         """
-        return cls._from(series_from_arrays, X, y, **options)
+        return cls._from(series_from_arrays, X, y, target=target, **options)
 
     @classmethod
     def _from(
@@ -213,12 +166,12 @@ class Task:
         X: Any,
         y: Any,
         *,
-        target: str = "target",
+        target: str,
         metric: str | None = None,
         kind: str | None = None,
         name: str | None = None,
         validation: Validation = None,
-        test_size: float = 0.2,
+        test_size: float = TEST,
         group: str | None = None,
         seed: int = 0,
         repair: bool = False,

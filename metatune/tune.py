@@ -16,6 +16,7 @@ from metatune.errors import KnowledgeError, SearchError, UsageError
 from metatune.history.mlflow_store import MLflowStore
 from metatune.history.outbox import catch_up
 from metatune.history.store import HistoryStore
+from metatune.isolation import in_own_process
 from metatune.knowledge import Knowledge, knowledge_directory, starter_directory
 from metatune.learners.base import ModelFamily
 from metatune.learners.evaluate import test_scores
@@ -33,6 +34,7 @@ from metatune.study import StudyRecord
 from metatune.surrogate.family import FamilySurrogate
 from metatune.task import Task
 from metatune.trial import Configuration, Trial
+from metatune.trial_process import Limits
 
 _LOG = logging.getLogger("metatune")
 
@@ -53,6 +55,9 @@ def tune(
     objective: Objective | None = None,
     resume: str | None = None,
     threads: int = 1,
+    isolated: bool = False,
+    trial_seconds: float | None = None,
+    trial_memory: float | None = None,
     refit: bool = True,
     pruner: BasePruner | None = None,
     on_trial: Callable[[Progress], None] | None = None,
@@ -74,6 +79,11 @@ def tune(
     ``knowledge``: ``None`` for what ``Knowledge.find`` finds, ``False`` for a search without history.
     ``store``: where it is recorded; ``None`` for MLflow at its default address, ``False`` for nowhere.
     ``resume``: id of a study in the store, or its beginning, that is to go on; its seed, strategy and default hold.
+    ``isolated``: run the trials one after the other in a process of their own, so that one which crashes fails alone.
+    ``trial_seconds``: wall time after which a trial is stopped; ``trial_memory``: resident megabytes of its process at
+    which it is (some 300 are taken before it begins). Either of them isolates; a trial beyond it has failed, its error
+    says why, and the search goes on. The process imports the objective: no lambda, nothing defined in a notebook. The
+    refit is not isolated.
     ``threads`` for the training of one model. ``refit``: train the best configuration on all but the test rows and
     score it there. ``pruner`` of Optuna, such as ``MetaPruner``; by default nothing is pruned. ``on_trial`` is called
     after every trial.
@@ -85,7 +95,8 @@ def tune(
     """
     began = time.perf_counter()
     check_strategy(strategy)
-    _check_numbers(n_trials, timeout, seed, threads)
+    _check_numbers(n_trials, seed, threads)
+    _check_amounts(timeout=timeout, trial_seconds=trial_seconds, trial_memory=trial_memory)
     history = _history(store)
     family = named(task, family, objective)
     name = family if isinstance(family, str) else family.name
@@ -105,9 +116,11 @@ def tune(
     judge = subject.judge(task, objective, seed=record.seed, threads=threads)
     recorder = Recorder(history, record)
     sampler = _sampler(record, subject, guide, per_second=timeout is not None)
-    loop = SearchLoop(record, judge, recorder, sampler=sampler, pruner=pruner, on_trial=on_trial)
-    recorder.open()
-    interrupted = _search(loop, recorder, earlier, n_trials=n_trials, timeout=timeout)
+    limits = Limits(trial_seconds, trial_memory)
+    with in_own_process(judge, limits if isolated or limits != Limits() else None) as runner:
+        loop = SearchLoop(record, runner, recorder, sampler=sampler, pruner=pruner, on_trial=on_trial)
+        recorder.open()
+        interrupted = _search(loop, recorder, earlier, n_trials=n_trials, timeout=timeout)
     result = _result(loop, guide, judge, interrupted=interrupted)
     if refit and isinstance(judge, FamilyJudge) and not interrupted:
         result = _with_model(result, judge)
@@ -176,13 +189,18 @@ def _found() -> Knowledge | None:
         raise
 
 
-def _check_numbers(n_trials: int, timeout: float | None, seed: int, threads: int) -> None:
+def _check_numbers(n_trials: int, seed: int, threads: int) -> None:
     for field, value, least in (("n_trials", n_trials, 1), ("seed", seed, 0), ("threads", threads, 1)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
             raise UsageError("not a whole number in range", field=field, value=value, remedy=f"Give {least} or more.")
-    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-    if timeout is not None and not (number and timeout > 0):
-        raise UsageError("not a time", field="timeout", value=timeout, remedy="Give seconds above 0, or None.")
+
+
+def _check_amounts(**amounts: float | None) -> None:
+    for field, value in amounts.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not (number and value > 0):
+            unit = "megabytes" if field == "trial_memory" else "seconds"
+            raise UsageError("not an amount", field=field, value=value, remedy=f"Give {unit} above 0, or None.")
 
 
 def _history(store: HistoryStore | Literal[False] | None) -> HistoryStore | None:

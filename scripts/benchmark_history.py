@@ -10,13 +10,17 @@ of a table in Markdown.
 """
 
 import argparse
+import contextlib
+import itertools
+import multiprocessing
 import os
 import random
-import signal
+import sqlite3
 import statistics
 import sys
 import tempfile
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -117,40 +121,56 @@ def measure_logging(folder: Path, options: argparse.Namespace) -> None:
     outbox.drop()
 
 
+def work(uri: str, id: str, acknowledged: Connection) -> None:
+    """Record trials until somebody kills the process, and tell of each that ended."""
+    outbox = Outbox(MLflowStore(uri))
+    outbox.open_study(study(id))
+    for i in itertools.count():
+        outbox.add_trial(id, trial(i))
+        acknowledged.send_bytes(b".")
+        time.sleep(0.02)
+
+
 def killed(uri: str, id: str, moment: float) -> int:
-    """Record trials in a forked process that is killed after ``moment`` seconds; how many had ended by then."""
-    ended, acknowledged = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        signal.setitimer(signal.ITIMER_REAL, moment)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        outbox = Outbox(MLflowStore(uri))
-        outbox.open_study(study(id))
-        for i in range(10_000):
-            outbox.add_trial(id, trial(i))
-            os.write(acknowledged, b".")
-            time.sleep(0.02)
-        os._exit(0)
-    os.close(acknowledged)
-    with os.fdopen(ended, "rb") as pipe:
-        count = len(pipe.read())
-    os.waitpid(pid, 0)
+    """Record trials in a process that is killed after ``moment`` seconds; how many had ended by then."""
+    # A server that has imported everything and opened nothing: each process begins at once, and shares no connection.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["metatune.history.mlflow_store"])
+    ended, acknowledged = context.Pipe(duplex=False)
+    process = context.Process(target=work, args=(uri, id, acknowledged))
+    process.start()
+    acknowledged.close()
+    time.sleep(moment)
+    process.kill()
+    process.join()
+    count = 0
+    with ended, contextlib.suppress(EOFError):
+        while ended.recv_bytes():
+            count += 1
     return count
 
 
+def intact(uri: str) -> bool:
+    """Whether SQLite finds nothing wrong in its file."""
+    with contextlib.closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as connection:
+        return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
 def measure_kills(folder: Path, options: argparse.Namespace) -> None:
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
-    MLflowStore(uri).open_study(study("first"))
     rng = random.Random(options.seed)
     ended = lost = doubled = broken = half = 0
     for n in range(options.kills):
-        added = killed(uri, f"study{n}", rng.uniform(0.0, options.seconds))
+        # Looking at all of a store after each kill takes longer, the more is in it.
+        uri = f"sqlite:///{folder / f'{n // options.kills_of_a_store}.db'}"
         store = MLflowStore(uri)
+        if n % options.kills_of_a_store == 0:
+            store.open_study(study("first"))
+        added = killed(uri, f"study{n}", rng.uniform(0.0, options.seconds))
         list(sync(folders(), lambda destination, store=store: store))
         found = repair(store)
         half, doubled = half + len(found.half_written), doubled + len(found.doubled)
-        broken += bool(repair(store)) + len(store.unreadable)
-        kept = {one.key for one in store.trials(f"study{n}")}
+        broken += bool(repair(store)) + len(store.unreadable) + (not intact(uri))
+        kept = {one.key for known, trials in store.records() if known.id == f"study{n}" for one in trials}
         lost += sum(f"key{i}" not in kept for i in range(added))
         with store.runs() as find:
             keys = [
@@ -160,7 +180,7 @@ def measure_kills(folder: Path, options: argparse.Namespace) -> None:
             ]
         doubled += len(keys) - len(set(keys))
         ended += added
-        print(f"{n + 1}: {added} ended", file=sys.stderr)
+        print(f"{n + 1}: {added} ended, {lost} lost, {doubled} doubled, {broken} broken", file=sys.stderr)
     print("| kills | ended trials | lost | doubled | half written, completed | store not whole |")
     print("|---|---|---|---|---|---|")
     print(f"| {options.kills} | {ended} | {lost} | {doubled} | {half} | {broken} |")
@@ -177,6 +197,7 @@ def main() -> None:
     kills = commands.add_parser("kills")
     kills.add_argument("--kills", type=int, default=20)
     kills.add_argument("--seconds", type=float, default=1.5, help="within which a process is killed")
+    kills.add_argument("--kills-of-a-store", type=int, default=20, help="before another one is begun")
     kills.add_argument("--seed", type=int, default=0)
     kills.set_defaults(measure=measure_kills)
     options = parser.parse_args()

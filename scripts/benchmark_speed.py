@@ -132,21 +132,32 @@ def _parameter_columns(
 
 def proposal_seconds(
     sampler: optuna.samplers.BaseSampler, space: SearchSpace, observed: int, repeats: int
-) -> np.ndarray:
-    """Seconds of each of ``repeats`` proposals, every one with exactly ``observed`` ended trials."""
-    seconds = []
+) -> tuple[float, np.ndarray]:
+    """Seconds of the first proposal, and of one in each of ``repeats`` searches with ``observed`` ended trials.
+
+    Of those, the sampler has seen all but the last one before, as in any search that it guides.
+    """
+    first, seconds = 0.0, []
     for repeat in range(repeats):
         rng = np.random.default_rng(repeat)
         study = optuna.create_study(direction="maximize", sampler=sampler)
-        for configuration in space.sample(observed, rng):
+        for configuration in space.sample(observed - 1, rng):
             distributions = {name: space[name] for name in configuration}
             value = -sum(abs(place - PEAK) for place in UnitEncoder(space).encode([configuration])[0])
             value += 0.1 * float(rng.normal())
             study.add_trial(optuna.trial.create_trial(params=configuration, distributions=distributions, value=value))
-        start = time.perf_counter()
-        space.suggest(study.ask())
-        seconds.append(time.perf_counter() - start)
-    return np.array(seconds)
+        last, took = _asked(study, space)
+        first = first or took
+        study.tell(last, float(rng.normal()))
+        seconds.append(_asked(study, space)[1])
+    return first, np.array(seconds)
+
+
+def _asked(study: optuna.Study, space: SearchSpace) -> tuple[optuna.Trial, float]:
+    start = time.perf_counter()
+    trial = study.ask()
+    space.suggest(trial)
+    return trial, time.perf_counter() - start
 
 
 def measure_proposals(arguments: argparse.Namespace) -> None:
@@ -176,8 +187,8 @@ def measure_proposals(arguments: argparse.Namespace) -> None:
     for observed in arguments.observed:
         for name, make in samplers.items():
             # The first proposal of a process also scores the candidate pool; it is shown apart.
-            seconds = proposal_seconds(make(), space, observed, arguments.repeats)
-            cells = [*np.quantile(seconds[1:], [0.5, 0.95]), seconds[0]]
+            first, seconds = proposal_seconds(make(), space, observed, arguments.repeats)
+            cells = [*np.quantile(seconds, [0.5, 0.95]), first]
             print(f"| {name} | {observed} | " + " | ".join(f"{cell * 1e3:.1f} ms" for cell in cells) + " |", flush=True)
 
 

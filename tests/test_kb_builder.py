@@ -10,6 +10,7 @@ import sys
 import tarfile
 import time
 from contextlib import closing
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
@@ -26,11 +27,11 @@ from metatune.snapshot import Snapshot
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
-catalogue, design, examples, export, frames, packages, plan, pool, reserving, tables, worker = (
+catalogue, design, examples, export, frames, identity, packages, plan, pool, reserving, tables, worker = (
     importlib.import_module(f"kb.{name}")
     for name in (
-        "catalogue", "design", "examples", "export", "frames", "packages", "plan", "pool", "reserved", "tables",
-        "worker",
+        "catalogue", "design", "examples", "export", "frames", "identity", "packages", "plan", "pool", "reserved",
+        "tables", "worker",
     )
 )  # fmt: skip
 
@@ -172,6 +173,18 @@ def test_columns_are_named_or_counted(monkeypatch):
         tables.load_table(made(format="comma-header", drop=("absent",)), Path())
 
 
+def test_words_for_missing_are_missing_among_numbers_and_texts_among_texts(monkeypatch):
+    """The codes of Namibia and of North America are ``NA``; without this they were missing, and numbers were texts."""
+    rows = b"1,NA,None,y\nNaN,DE,None,NA\nn/a,?,None,y\n2,NA,None,NA\n" * 5
+    contain(monkeypatch, b"number,country,same,class\n" + rows)
+    X, y = tables.load_table(made(format="comma-header"), Path())
+    assert X["number"].dtype == float
+    assert X["number"].isna().sum() == 10
+    assert X["country"].value_counts().to_dict() == {"NA": 10, "DE": 5}
+    assert set(X["same"]) == {"None"}
+    assert set(y) == {"y", "NA"}
+
+
 def test_orange_tables_have_their_class_last_and_no_meta_columns(monkeypatch):
     contain(monkeypatch, b"c\tname\tx\nd\tstring\tc\nclass\tmeta\t\n" + b"u\tn\t1.5\nv\tn\t?\n" * 10)
     X, y = tables.load_table(made(format="orange", target="-1"), Path())
@@ -281,11 +294,105 @@ def test_families_take_the_data_they_are_for():
     assert families == {modality: set(family_names(modality)) for modality in ("table", "image", "text", "series")}
 
 
+def study_id(entry, family, row_cap=3000):
+    return identity.study_id(entry, family, get_family(family).space().digest, row_cap)
+
+
+def test_committed_studies_keep_their_ids_but_where_networks_get_folds():
+    """What ships was made under ids that said less: a build must go on with it, and not with scores that differ."""
+    known = {entry.name: entry for entry in catalogue.read_catalogue()[0]}
+    replaced = set()
+    for study in Knowledge.starter().snapshot.studies:
+        entry, cap = known[study.task.name], int(study.notes["row_cap"])
+        present, former = (
+            f(entry, study.family, study.space.digest, cap) for f in (identity.study_id, identity.former_id)
+        )
+        assert study.id in (present, former)
+        folds = identity.locked_as(entry).folds
+        holdout = study.notes["validation"] == "holdout"
+        if study.id != present:
+            assert (study.family in identity.SLOW, holdout, folds) == (True, True, 3)
+            replaced.add(study.family)
+        else:
+            assert study.notes["validation"] == ("holdout" if folds == 1 else f"{folds} folds")
+    assert replaced <= identity.SLOW
+
+
+def test_committed_studies_are_of_the_data_that_the_catalogue_names():
+    known = {entry.name: entry for entry in catalogue.read_catalogue()[0]}
+    for study in Knowledge.starter().snapshot.studies:
+        entry = known[study.task.name]
+        source = study.notes["dataset"]
+        assert (source.split()[0], source.split(": ", 1)[1]) == (entry.package, entry.file)
+        if entry.package in packages.ARCHIVES:
+            assert source.split()[1] == f"{packages.ARCHIVES[entry.package].version}:"
+        assert study.task.kind == entry.kind
+        assert int(study.notes["row_cap"]) == plan.ROW_CAPS[entry.modality]
+
+
+CHANGES = {
+    "package": "dalex", "file": "other", "kind": "regression", "format": "comma", "target": "0", "drop": ("a",),
+    "input": "a", "subset": (("a", "b"),),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_changed_data_are_another_study(field):
+    (entry,) = entries_of("iris")
+    changed = replace(entry, **{field: CHANGES[field]})
+    assert study_id(changed, "knn") not in (study_id(entry, "knn"), None)
+    assert identity.former_id(changed, "knn", "", 3000) is None
+    late = made()
+    assert study_id(replace(late, **{field: CHANGES[field]}), "knn") != study_id(late, "knn")
+    assert study_id(replace(entry, group="other", licence="other", notes="other"), "knn") == study_id(entry, "knn")
+
+
+def test_another_version_of_the_package_is_another_study(monkeypatch):
+    (entry,) = entries_of("pima")
+    before = study_id(entry, "knn")
+    archive = replace(packages.ARCHIVES[entry.package], version="999")
+    monkeypatch.setitem(packages.ARCHIVES, entry.package, archive)
+    assert study_id(entry, "knn") != before
+
+
 def test_other_row_cap_is_another_study():
     (entry,) = entries_of("iris")
-    family = get_family("knn")
-    assert design.study_id(entry, family, 100) == design.study_id(entry, family, 100)
-    assert design.study_id(entry, family, 100) != design.study_id(entry, family, 200)
+    assert study_id(entry, "knn", 100) == study_id(entry, "knn", 100)
+    assert study_id(entry, "knn", 100) != study_id(entry, "knn", 200)
+
+
+def test_small_data_have_three_folds_for_all_families():
+    (entry,) = entries_of("iris")
+    (unit,) = plan.plan([entry], ["keras_mlp"], most=1)
+    opened = next(worker.work(replace(unit, numbers=(0,)), Path()))
+    assert opened.study.notes["validation"] == "3 folds"
+    assert opened.study.id not in (identity.former_id(entry, "keras_mlp", opened.study.space.digest, 3000), None)
+
+
+def test_data_that_are_judged_otherwise_than_their_trials_are_refused(monkeypatch):
+    (entry,) = entries_of("iris")
+    (unit,) = plan.plan([entry], ["knn"], most=1)
+    monkeypatch.setitem(identity._LOCKED, "iris", identity.Locked(identity.identity(entry), 1))
+    (message,) = worker.work(unit, Path())
+    assert isinstance(message, worker.Broken)
+    assert "judged otherwise" in message.reason
+
+
+def test_export_never_mixes_validations(capsys):
+    """Networks on a holdout stay until there are as many trials on folds; what is of other data goes at once."""
+    (entry,) = entries_of("iris")
+    (unit,) = plan.plan([entry], ["keras_mlp"], most=1)
+    study = next(worker.work(unit, Path())).study
+    former = replace(study, id=identity.former_id(entry, "keras_mlp", study.space.digest, unit.row_cap))
+    other = replace(study, id="other")
+
+    def kept(*records):
+        return [one.id for one, _ in export.comparable(records, {"iris": entry})]
+
+    assert kept((former, [None] * 3), (study, [None] * 2)) == [former.id]
+    assert kept((former, [None] * 3), (study, [None] * 3)) == [study.id]
+    assert kept((former, [None]), (other, [None] * 9)) == [former.id]
+    assert "9 trials of other left out, of other data" in capsys.readouterr().out
 
 
 def test_trial_over_the_limit_fails_and_the_unit_goes_on():

@@ -83,7 +83,7 @@ def test_learning_rate_schedules():
 def test_a_step_is_that_of_the_keras_optimizer(name):
     """One full batch against ``optimizer.apply`` of Keras, with its own decoupled decay for AdamW."""
     data, c = table(n=20), DEFAULT | {"optimizer": name, "weight_decay": 0.1, "momentum": 0.9, "learning_rate": 0.01}
-    recipe, outputs = keras_mlp.recipe(), Outputs.of(data)
+    recipe, outputs = FAMILY.recipe(), Outputs.of(data)
     encoder = recipe.encoder(c, data)
     x = encoder.encode(data.X)
     network = build_network("keras_mlp", c, x, encoder=encoder, outputs=outputs, seed=0)

@@ -35,7 +35,7 @@ def test_long_series_are_averaged_down(body, steps):
     X = np.random.default_rng(0).normal(size=(20, 2709, 1)).astype(np.float32)
     data = TimeSeries(X, np.zeros(20), "regression")
     configuration, _ = FAMILY.space().clip(FAMILY.default() | {"body": body})
-    encoded = keras_series.recipe().encoder(configuration, data).encode(X)
+    encoded = FAMILY.recipe().encoder(configuration, data).encode(X)
     assert steps // 2 < encoded.shape[1] <= steps
 
 

@@ -9,8 +9,10 @@ from sklearn.datasets import load_iris
 
 from metatune.errors import NoHistoryError, UnknownNameError, UsageError
 from metatune.knowledge import Knowledge
+from metatune.learners import get_family
 from metatune.metric import Direction
-from metatune.recommend import recommend
+from metatune.objective import FamilyJudge
+from metatune.recommend import recommend, recommend_for
 from metatune.snapshot import Snapshot
 from metatune.task import Task
 
@@ -86,6 +88,23 @@ def test_a_family_without_history_gives_the_default_and_says_so(knowledge: Knowl
     assert any("Nothing is known" in note for note in found.notes)
     with pytest.raises(NoHistoryError, match="metatune tune"):
         recommend(task, "knn", knowledge=knowledge, strict=True)
+
+
+@pytest.mark.parametrize("validation", [None, "holdout", 5])
+def test_the_default_is_clamped_as_in_the_trials_of_a_search(
+    knowledge: Knowledge, validation: str | int | None
+) -> None:
+    """What counts for both are the rows of the smallest fold."""
+    X, y = load_iris(return_X_y=True)
+    task = Task.from_arrays(X[::3], y[::3], validation=validation)
+    family = get_family("lightgbm")
+    trained, changes = FamilyJudge(task, family, seed=0, threads=1).in_trials(family.default())
+    (item,) = recommend(task, family, knowledge=knowledge).items
+    assert (dict(item.configuration), item.changes) == (trained, changes)
+    assert item.configuration["min_child_samples"] == task.train_rows // 4 < 20
+    if validation is None:
+        known_by_size = recommend_for(task.record(), family, knowledge=knowledge)
+        assert known_by_size.items[0].configuration == item.configuration
 
 
 def test_a_task_unlike_all_known_gets_the_default_first() -> None:

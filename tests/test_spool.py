@@ -1,12 +1,16 @@
 """The spool and the outbox: what was added is on disk, reaches the store exactly once, and no trial waits for it."""
 
+import contextlib
+import errno
 import fcntl
 import logging
 import math
 import os
 import resource
+import shutil
 import signal
 import stat
+import subprocess
 import threading
 import time
 
@@ -14,6 +18,7 @@ import pytest
 from history_cases import study, trial
 from memory_store import MemoryStore
 
+from metatune.doctor import _spool
 from metatune.errors import StoreError, StoreUnavailableError
 from metatune.history import spool
 from metatune.history.address import without_secrets
@@ -474,6 +479,135 @@ def test_a_full_disk_loses_nothing(folder):
         os._exit(0)
 
     assert child(work) == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 64 KB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if shutil.which("mount") is None or os.geteuid() != 0:
+        pytest.skip("only root mounts a disk")
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no disk can be mounted here")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def test_a_real_disk_that_is_full(small_disk, monkeypatch, caplog):
+    monkeypatch.setenv("METATUNE_SPOOL", str(small_disk / "spool"))
+    monkeypatch.setattr(spool, "fallback_folder", lambda: small_disk / "fallback")
+    store = failing_store()
+    outbox = Outbox(store, pace=QUICK)
+    outbox.open_study(study())
+    outbox.add_trial("study-1", trial(0))
+    assert outbox.kept
+    filler = small_disk / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 512)
+    for i in range(1, 40):
+        outbox.add_trial("study-1", trial(i))
+    assert "No space left" in outbox.disk_problem
+    assert not outbox.kept
+    (check,) = (check for check in _spool() if check.name == "spool disk")
+    assert check.state == "problem"
+    assert "No space left" in check.found
+    assert len([r for r in caplog.records if "local spool" in r.getMessage()]) == 1
+    filler.unlink()
+    outbox.add_trial("study-1", trial(40))
+    assert outbox.kept
+    assert outbox.disk_problem is None
+    (path,) = files(small_disk / "spool")
+    assert [entry.what.number for entry in read(path).entries[1:]] == list(range(41))
+    outbox.drop()
+
+
+class Unreliable:
+    """Takes the place of ``os.fsync``, and fails while it is told to."""
+
+    def __init__(self):
+        self.failing = False
+        self.calls = 0
+
+    def __call__(self, fd):
+        self.calls += 1
+        if self.failing:
+            raise OSError(errno.EIO, "Input/output error")
+
+    def soon(self, condition):
+        deadline = time.monotonic() + 5
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+
+def test_a_disk_that_does_not_confirm(folder, monkeypatch, caplog):
+    disk = Unreliable()
+    monkeypatch.setattr(os, "fsync", disk)
+    outbox = Outbox(failing_store(), pace=QUICK)
+    outbox.open_study(study())
+    outbox.add_trial("study-1", trial(0))
+    disk.soon(lambda: disk.calls >= 2)  # the file and its folder
+    assert outbox.disk_problem is None
+    (first,) = files(folder)
+    disk.failing = True
+    for i in range(1, 4):
+        before = disk.calls
+        outbox.add_trial("study-1", trial(i))
+        disk.soon(lambda: outbox.disk_problem and disk.calls > before)  # noqa: B023
+    assert "Input/output error" in outbox.disk_problem
+    (check,) = (check for check in _spool() if check.name == "spool disk")
+    assert "Input/output error" in check.found
+    assert len([r for r in caplog.records if "does not confirm" in r.getMessage()]) == 1
+    # What could not be written may be dropped by the system, so that the same file would be confirmed without it.
+    disk.failing = False
+    outbox.add_trial("study-1", trial(4))
+    disk.soon(lambda: outbox.disk_problem is None)
+    (path,) = files(folder)
+    assert path != first
+    assert [entry.what.number for entry in read(path).entries[1:]] == list(range(5))
+    assert [check.name for check in _spool()] == ["spool"]
+    outbox.store.failing = False
+    assert outbox.flush()
+    assert outbox.store.trials("study-1") == [trial(i) for i in range(5)]
+    outbox.drop()
+
+
+def test_the_disk_is_in_doubt_until_another_file_is_confirmed(folder, monkeypatch):
+    disk = Unreliable()
+    monkeypatch.setattr(os, "fsync", disk)
+    outbox = Outbox(failing_store(), pace=QUICK)
+    outbox.open_study(study())
+    disk.failing = True
+    outbox.add_trial("study-1", trial(0))
+    disk.soon(lambda: outbox.disk_problem)
+    disk.failing = False
+    outbox._journal.confirmed(1.0)  # the same file
+    assert outbox.disk_problem
+    outbox.drop()
+
+
+def test_no_new_file_can_be_made_for_a_disk_that_does_not_confirm(folder, monkeypatch):
+    disk = Unreliable()
+    monkeypatch.setattr(os, "fsync", disk)
+    outbox = Outbox(failing_store(), pace=QUICK)
+    outbox.open_study(study())
+    disk.failing = True
+    outbox.add_trial("study-1", trial(0))
+    disk.soon(lambda: outbox.disk_problem)
+
+    def full(self, folder, destination):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SpoolFile, "__init__", full)
+        outbox.add_trial("study-1", trial(1))
+    assert outbox.kept
+    (path,) = files(folder)
+    assert [entry.what.number for entry in read(path).entries[1:]] == [0, 1]
+    outbox.drop()
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

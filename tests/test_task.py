@@ -241,6 +241,15 @@ def test_the_validation_follows_from_the_size_unless_given(validation, n_rows, f
     np.testing.assert_array_equal(np.sort(np.concatenate([task.test, task.search_rows])), np.arange(n_rows))
 
 
+@pytest.mark.parametrize("n_rows", [20, 31, 149, 1999, 2000, 3001])
+@pytest.mark.parametrize(("validation", "test_size"), [(None, 0.2), (None, 0.0), (5, 0.1), (0.3, 0.2)])
+def test_the_rows_of_the_smallest_fold_are_known_before_the_split(validation, test_size, n_rows):
+    task = Task.from_arrays(
+        np.arange(n_rows)[:, None], np.arange(n_rows) % 2, validation=validation, test_size=test_size
+    )
+    assert plan_splits(validation, test_size, n_rows).train_rows(n_rows) == task.train_rows
+
+
 def test_there_need_be_no_test_split():
     task = Task.from_dataframe(iris(), "target", test_size=0)
     assert len(task.test) == 0

@@ -31,7 +31,8 @@ class Fold:
     ``history_rows``: so many random trials at most are the history of a task. ``stress``: ``inverted`` negates the
     history's scores, ``unrelated`` shuffles them among its configurations. ``n_history``: only so many other tasks,
     drawn at random for each left-out task, are its history. ``teachers``: positions of the tasks that may be history at
-    all, unless all may. Raises ``UnknownNameError`` for another ``stress``.
+    all, unless all may. ``whole``: all trials are history and pools even where tasks share configurations, as for a
+    search that opens with configurations of the history. Raises ``UnknownNameError`` for another ``stress``.
     """
 
     def __init__(
@@ -43,11 +44,13 @@ class Fold:
         stress: str = "none",
         n_history: int | None = None,
         teachers: Collection[int] | None = None,
+        whole: bool = False,
     ) -> None:
         if stress not in get_args(Stress):
             raise UnknownNameError.of("stress", stress, get_args(Stress))
         self.table, self.seed = table, seed
         self.history_rows, self.stress, self.n_history = history_rows, stress, n_history
+        self.whole = whole
         self._teachers = range(len(table.tasks)) if teachers is None else frozenset(teachers)
         self._histories: dict[int, TaskTrials] = {}
 
@@ -55,7 +58,7 @@ class Fold:
     def split(self) -> tuple[np.ndarray, np.ndarray]:
         """Positions of the configurations of the history and of the pools, each sorted."""
         everything = np.arange(len(self.table.configurations))
-        if not self.table.shared:
+        if self.whole or not self.table.shared:
             return everything, everything
         shuffled = self._rng(_SPLIT).permutation(everything)
         half = len(shuffled) // 2

@@ -38,7 +38,7 @@ def replay(problem: Problem, method: str, n: int = 50) -> Run:
     """
     available(method)
     fold = problem.fold
-    protocol = Protocol(n, fold.history_rows, fold.stress, fold.n_history)
+    protocol = Protocol(n, fold.history_rows, fold.stress, fold.n_history, fold.whole)
     name = fold.table.labels[problem.task]
     _ = problem.predicted  # before the clock starts
     observed: list[tuple[int, float]] = []
@@ -124,7 +124,7 @@ def run_all(
     done = _finished(journal, tables, methods)
     wanted: list[Key] = []
     units: deque[_Unit] = deque()
-    for unit in _units(tables, methods, seeds, tasks):
+    for unit in _units(tables, methods, seeds, tasks, whole=protocol.whole):
         table = tables[unit.table]
         keys = [(table.name, table.labels[unit.task], unit.seed, m, protocol) for m in unit.methods]
         wanted += keys
@@ -150,12 +150,12 @@ def _finished(journal: Journal | None, tables: Sequence[ReplayTable], methods: S
 
 
 def _units(
-    tables: Sequence[ReplayTable], methods: Sequence[str], seeds: Sequence[int], tasks: int | None
+    tables: Sequence[ReplayTable], methods: Sequence[str], seeds: Sequence[int], tasks: int | None, *, whole: bool
 ) -> Iterator[_Unit]:
     """Table by table and seed by seed, so that each process needs one fold at a time."""
     for index, table in enumerate(tables):
         for seed in seeds:
-            playable = Fold(table, seed).playable
+            playable = Fold(table, seed, whole=whole).playable
             if tasks is not None and tasks < len(playable):
                 playable = [playable[i] for i in np.linspace(0, len(playable) - 1, tasks).round().astype(int)]
             for task in playable:
@@ -179,6 +179,7 @@ class _Worker:
                 history_rows=p.history_rows,
                 stress=p.stress,
                 n_history=p.n_history,
+                whole=p.whole,
             )
             self._folds = {where: fold}
         problem = self._folds[where].problem(unit.task)

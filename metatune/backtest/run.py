@@ -18,6 +18,7 @@ class Protocol:
     history_rows: int = 500
     stress: str = "none"
     n_history: int | None = None
+    whole: bool = False
 
 
 #: Table, task, seed, method and protocol of a run.

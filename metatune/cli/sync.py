@@ -34,33 +34,41 @@ def sync(
 ) -> Answer:
     """Send the trials that wait in the local spool; exit with 6 if some still wait.
 
-    Unless an address is given, every trial goes to the history for which it waits.
+    Unless an address is given, every trial goes to the history for which it waits. Studies and trials that dead
+    processes left unfinished in these histories are ended.
     """
     # Heavy imports wait until the command runs, for the sake of --help.
     from metatune.errors import StoreError
     from metatune.history.address import Address, without_secrets
     from metatune.history.mlflow_upkeep import Defects, repair
     from metatune.history.replay import sync as replay
-    from metatune.history.spool import folders
+    from metatune.history.spool import Destination, folders
 
     target = options.open_store(tracking_uri, experiment)
+    stores = {Destination.of(target): target}
     asked = waiting_for or tracking_uri
     source = None if asked is None else without_secrets(Address.of(asked).uri)
 
     def open_store(destination: "Destination") -> "MLflowStore":
         if waiting_for is not None:
-            return options.open_store(tracking_uri, destination.experiment)
-        return options.open_destination(destination, tracking_uri)
+            store = options.open_store(tracking_uri, destination.experiment)
+        else:
+            store = options.open_destination(destination, tracking_uri)
+        return stores.setdefault(Destination.of(store), store)
 
     def wanted(destination: "Destination") -> bool:
         return source is None or destination.store == source
 
     done = list(replay(folders(spool), open_store, wanted=wanted))
-    reason = ""
-    try:
-        found = repair(target, thorough=False)
-    except StoreError as error:
-        found, reason = Defects(), error.problem
+    found, problems = Defects(), {}
+    refused = {one.destination for one in done if one.reason}  # asked once is enough: they may be slow to say no
+    for destination, store in stores.items():
+        if destination in refused:
+            continue
+        try:
+            found += repair(store, thorough=False)
+        except StoreError as error:
+            problems[destination.store] = error.problem
     waits = sum(one.waiting for one in done if not one.owned)
     document = {
         "sent": sum(one.sent for one in done),
@@ -73,10 +81,10 @@ def sync(
         "doubled": list(found.doubled),
     }
     left = waits or any(one.destination is None for one in done)
-    return Answer(document, _shown(done, found, reason), _PARTIAL if left else 0)
+    return Answer(document, _shown(done, found, problems), _PARTIAL if left else 0)
 
 
-def _shown(done: "list[Replayed]", found: "Defects", reason: str) -> RenderableType:
+def _shown(done: "list[Replayed]", found: "Defects", problems: dict[str, str]) -> RenderableType:
     lines = [Text("Nothing waits in the spool.")] if not done else []
     for one in done:
         where = "" if one.destination is None else f" for {one.destination.store}"
@@ -96,6 +104,6 @@ def _shown(done: "list[Replayed]", found: "Defects", reason: str) -> RenderableT
     ):
         if names:
             lines.append(Text(legible(f"{len(names)} {what}: {', '.join(names[:5])}", limit=400)))
-    if reason:
-        lines.append(Text(legible(f"The history was not looked through: {reason}", limit=400), style="yellow"))
+    for store, problem in problems.items():
+        lines.append(Text(legible(f"The history {store} was not looked through: {problem}", limit=400), style="yellow"))
     return Group(*lines)

@@ -42,6 +42,17 @@ def tune(
     timeout: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="After so many seconds no further trial begins.")
     ] = None,
+    trial_seconds: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="A trial that takes longer is stopped and has failed; isolates."),
+    ] = None,
+    trial_memory: Annotated[
+        float | None,
+        typer.Option(metavar="MB", help="A trial whose process takes more is stopped and has failed; isolates."),
+    ] = None,
+    isolated: Annotated[
+        bool, typer.Option("--isolated", help="Trials in a process of their own: a crash is one failed trial.")
+    ] = False,
     strategy: Annotated[str, typer.Option(help="meta, random, grid, tpe, cmaes or genetic.")] = "meta",
     validation: options.ValidationPlan = None,
     test_size: options.TestSize = 0.2,
@@ -96,6 +107,9 @@ def tune(
             warm_start=first,
             resume=resume,
             threads=threads,
+            isolated=isolated,
+            trial_seconds=trial_seconds,
+            trial_memory=trial_memory,
             refit=refit,
             on_trial=progress,
         )

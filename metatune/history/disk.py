@@ -1,6 +1,5 @@
 """``Disk``: confirms that what was written is on the disk, without making the writer wait long."""
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -10,10 +9,15 @@ _WEIGHT = 0.3
 
 
 class Disk:
-    """Has the disk confirm what was written, in a thread of its own: slow disks take longer than a trial may lose."""
+    """Has the disk confirm what was written, in a thread of its own: slow disks take longer than a trial may lose.
 
-    def __init__(self, sync: Callable[[], None]) -> None:
-        self._sync = sync
+    ``sync`` waits for the disk. ``heard`` is called in that thread with what came of it: ``None``, or the ``OSError``
+    that ``sync`` raised, after which nobody knows what of the file is on the disk, whatever a later ``sync`` says:
+    systems drop what they could not write. It is not called for what a ``stop`` overtook.
+    """
+
+    def __init__(self, sync: Callable[[], None], heard: Callable[[OSError | None], None]) -> None:
+        self._sync, self._heard = sync, heard
         self._wanted = self._confirmed = 0
         self._stopped = False
         self._usual = 0.0
@@ -21,8 +25,8 @@ class Disk:
         threading.Thread(target=self._work, name="metatune-disk", daemon=True).start()
 
     def wait(self, seconds: float) -> None:
-        """Ask for a confirmation of all that was written, and wait for it if the disk usually takes no longer than
-        ``seconds``; at most so long.
+        """Ask for a confirmation of all that was written, and wait for an answer if the disk usually takes no longer
+        than ``seconds``; at most so long.
         """
         with self._changed:
             self._wanted += 1
@@ -45,10 +49,17 @@ class Disk:
                     return
                 wanted = self._wanted
             began = time.perf_counter()
-            # A disk that fails here fails when the next trial is written too, and that is said.
-            with contextlib.suppress(OSError):
+            problem = None
+            try:
                 self._sync()
+            except OSError as error:
+                problem = error
+            with self._changed:
+                if self._stopped:  # and the file closed, perhaps before it was asked for
+                    return
+                seconds = time.perf_counter() - began
+            self._heard(problem)
             with self._changed:
                 self._confirmed = wanted
-                self._usual += _WEIGHT * (time.perf_counter() - began - self._usual)
+                self._usual += _WEIGHT * (seconds - self._usual)
                 self._changed.notify_all()

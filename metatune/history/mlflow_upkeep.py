@@ -36,6 +36,15 @@ class Defects:
     doubled: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
 
+    def __add__(self, other: "Defects") -> "Defects":
+        """What is not whole in two histories."""
+        return Defects(
+            self.abandoned + other.abandoned,
+            self.half_written + other.half_written,
+            self.doubled + other.doubled,
+            self.lost + other.lost,
+        )
+
     def __bool__(self) -> bool:
         return bool(self.abandoned or self.half_written or self.doubled or self.lost)
 

@@ -1,6 +1,5 @@
 """``Outbox``: what is to reach a store; first on the local disk, then, by a background thread, in the store."""
 
-import contextlib
 import logging
 import threading
 import time
@@ -11,10 +10,10 @@ from pathlib import Path
 
 from metatune.errors import StoreError
 from metatune.history import replay
-from metatune.history.disk import Disk
+from metatune.history.journal import Journal
 from metatune.history.leaving import leave_at_exit, watch
 from metatune.history.pace import Pace
-from metatune.history.spool import Destination, Ended, Entry, SpoolFile, folders
+from metatune.history.spool import Destination, Ended, Entry, folders
 from metatune.history.store import HistoryStore
 from metatune.study import StudyRecord
 from metatune.trial import Trial
@@ -26,7 +25,12 @@ _WEIGHT = 0.3
 
 
 class Outbox:
-    """Everything that is added is on the local disk when the call returns, and is sent to ``store`` in the background.
+    """Everything that is added is in a local file when the call returns, and is sent to ``store`` in the background.
+
+    From then on it outlives this process, however that ends. It outlives the machine from the moment at which the disk
+    confirms it, for which every trial asks: ``add_trial`` waits for that where the disk usually answers within
+    ``Pace.durable``, and goes on before it on slower ones. A disk that refuses is said once, and in ``disk_problem``
+    until it has confirmed all that waits (see ``Journal``).
 
     Order of calls: ``open_study``, ``add_trial`` for every trial that ended, ``close_study``. Any thread may call; no
     call raises (what cannot be written as JSON is left out, with a warning), and only ``attempt``, ``flush`` and
@@ -48,12 +52,10 @@ class Outbox:
         self.store = store
         self.pace = pace or Pace()
         self.destination = Destination.of(store)
-        #: Why the store did not take something, as long as that waits; and the same for the disk.
+        #: Why the store did not take something, as long as that waits.
         self.problem: StoreError | None = None
-        self.disk_problem: str | None = None
         self._folder = folder
         self._closing = closing
-        self._warned = False
         self._orphans_sought = False
         self._begin()
         _OUTBOXES.add(self)
@@ -62,11 +64,8 @@ class Outbox:
     def _begin(self) -> None:
         """The state of a new process."""
         self._studies: dict[str, StudyRecord] = {}
-        self._file: SpoolFile | None = None
         self._waiting: list[Entry] = []
-        self._unwritten: list[Entry] = []
         self._thread: threading.Thread | None = None
-        self._disk: Disk | None = None
         self._hurry = 0
         self._added = self._sent = self._progress = self._beaten = time.monotonic()
         self._not_before = 0.0
@@ -74,6 +73,7 @@ class Outbox:
         self._between, self._takes = 1.0, 0.0
         self._failures = self._failed_ever = 0
         self._changed = threading.Condition()
+        self._journal = Journal(self.destination, self._folder, self._changed)
 
     def open_study(self, study: StudyRecord) -> None:
         """Keep ``study``, which must be there before its trials."""
@@ -86,9 +86,7 @@ class Outbox:
         """Keep a trial that ended."""
         with self._changed:
             self._add(Entry(study_id, trial))
-            disk = self._disk
-        if disk is not None:
-            disk.wait(self.pace.durable)
+        self._journal.confirmed(self.pace.durable)
 
     def close_study(self, study_id: str, status: str, artifacts: Mapping[str, str]) -> None:
         """Keep that the study ended with ``status``, and the texts of ``artifacts`` with it."""
@@ -108,13 +106,19 @@ class Outbox:
     def kept(self) -> bool:
         """Whether everything that waits is on the local disk."""
         with self._changed:
-            return not self._unwritten
+            return self._journal.kept
+
+    @property
+    def disk_problem(self) -> str | None:
+        """Why what waits is not safe on the local disk, as long as that is so."""
+        return self._journal.problem
 
     def drop(self) -> None:
         """Forget what waits: it is not wanted any more."""
         with self._changed:
-            self._waiting, self._unwritten, self._studies = [], [], {}
-            self._let_go(remove=True)
+            self._waiting, self._studies = [], {}
+            self._journal.forget()
+            self._journal.let_go(self._waiting)
             self._changed.notify_all()
 
     def flush(self) -> bool:
@@ -152,19 +156,10 @@ class Outbox:
         with self._changed:
             trials = sum(isinstance(entry.what, Trial) for entry in self._waiting)
             if trials:
-                where = "`metatune sync` sends them" if self._file else "they are lost when this process ends"
+                where = "`metatune sync` sends them" if self._journal.open else "they are lost when this process ends"
                 reason = self.problem or "the store is slow"
                 _LOG.warning("%d trials are not in the history yet (%s): %s.", trials, reason, where)
-            self._let_go(remove=not self._waiting)
-
-    def _let_go(self, *, remove: bool) -> None:
-        if self._file is not None and self._disk is not None:
-            self._disk.stop()
-            with contextlib.suppress(OSError):
-                self._file.close(remove=remove)
-            self._file = self._disk = None
-            for entry in self._waiting:  # numbers of lines in the file that is left behind
-                entry.n = 0
+            self._journal.let_go(self._waiting)
 
     def _add(self, entry: Entry) -> None:
         try:
@@ -173,8 +168,7 @@ class Outbox:
             _LOG.warning("A record of study %s cannot be kept and is left out: %s", entry.study_id, error)
             return
         self._waiting.append(entry)
-        self._unwritten.append(entry)
-        self._write_down()
+        self._journal.add(entry, self._waiting, self._studies)
         now = time.monotonic()
         self._between += _WEIGHT * (now - self._added - self._between)
         self._added = now
@@ -186,39 +180,6 @@ class Outbox:
         if len(self._waiting) == 1:  # else it is awake or wakes in time: what is added only makes it wait longer
             self._changed.notify_all()
 
-    def _write_down(self) -> None:
-        """Append what is in memory only; a disk that refuses is tried again with the next entry."""
-        try:
-            if self._file is None:
-                self._file = self._opened()
-                self._disk = Disk(self._file.sync)
-            while self._unwritten:
-                self._file.append(self._unwritten[0])
-                del self._unwritten[0]
-            self.disk_problem = None
-        except OSError as error:
-            if self.disk_problem is None:
-                _LOG.warning("Trials cannot be written to the local spool, they are kept in memory: %s", error)
-            self.disk_problem = str(error)
-
-    def _opened(self) -> SpoolFile:
-        """A new file in the first folder that can be written, with the open studies in it. Raises ``OSError``."""
-        problem: OSError | None = None
-        for folder in folders(self._folder):
-            try:
-                file = SpoolFile(folder, self.destination)
-            except OSError as error:
-                problem = problem or error
-                continue
-            if problem is not None and not self._warned:
-                self._warned = True
-                _LOG.warning("The spool is in %s: its own folder cannot be written (%s).", folder, problem)
-            known = {entry.study_id for entry in self._waiting if isinstance(entry.what, StudyRecord)}
-            file.compact([study for id, study in self._studies.items() if id not in known])
-            return file
-        assert problem is not None
-        raise problem
-
     # --- the background thread
 
     def _work(self) -> None:
@@ -226,7 +187,7 @@ class Outbox:
             with self._changed:
                 while (left := self._rest()) > 0:
                     if not self._waiting and not self._studies and self._idle() > self.pace.linger:
-                        self._let_go(remove=True)
+                        self._journal.let_go(self._waiting)
                         self._thread = None
                         return
                     self._changed.wait(left)
@@ -283,7 +244,6 @@ class Outbox:
         sent = {id(entry) for entry in batch}
         with self._changed:
             self._waiting = [entry for entry in self._waiting if id(entry) not in sent]
-            self._unwritten = [entry for entry in self._unwritten if id(entry) not in sent]
             self._progress = self._sent = time.monotonic()
             if isinstance(batch[-1].what, Trial):
                 self._takes += _WEIGHT * (seconds - self._takes)
@@ -292,13 +252,7 @@ class Outbox:
             for entry in batch:
                 if isinstance(entry.what, Ended):
                     self._studies.pop(entry.study_id, None)
-            try:
-                if self._file is not None and self._waiting:
-                    self._file.mark_sent([entry for entry in batch if entry.n])
-                elif self._file is not None:
-                    self._file.compact(list(self._studies.values()))
-            except OSError as error:  # sent again after a crash, which changes nothing
-                self.disk_problem = str(error)
+            self._journal.sent(batch, self._waiting, self._studies)
             self._changed.notify_all()
 
     def _failed(self, batch: Sequence[Entry], error: StoreError) -> None:
@@ -325,11 +279,9 @@ class Outbox:
 
     def after_fork(self) -> None:
         """Begin anew in a forked process."""
-        file = self._file
+        journal = self._journal
         self._begin()
-        if file is not None:
-            with contextlib.suppress(OSError):
-                file.close(remove=False)
+        journal.leave_to_parent()
 
 
 _OUTBOXES: "weakref.WeakSet[Outbox]" = weakref.WeakSet()

@@ -117,7 +117,7 @@ class SpoolFile:
         header = {"spool": SPOOL_VERSION, "store": destination.store, "experiment": destination.experiment}
         self._fd = os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND, 0o600)
         self._size = self._header = 0
-        self._torn = False
+        self._torn = self._named = False
         self._next = 1
         try:
             _lock(self._fd)
@@ -153,6 +153,9 @@ class SpoolFile:
     def sync(self) -> None:
         """Wait until the disk has what was appended. May be called while another thread appends."""
         os.fsync(self._fd)
+        if not self._named:
+            sync_folder(self.path.parent)
+            self._named = True
 
     def close(self, *, remove: bool) -> None:
         """Unlock the file; ``remove`` it if nothing in it waits."""
@@ -175,6 +178,29 @@ class SpoolFile:
             raise
         self._size += len(content)
         self._torn = False
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has the names of the files in ``folder``. Raises ``OSError``."""
+    if sys.platform == "win32":  # folders cannot be opened there
+        return
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def probe(folder: Path) -> None:
+    """Write a small file into ``folder``, wait until the disk has it, and remove it. Raises ``OSError``."""
+    path = folder / f".{uuid.uuid4().hex[:12]}"
+    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        os.write(fd, b"\n" * 4096)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+        path.unlink(missing_ok=True)
 
 
 def _check_private(folder: Path) -> None:

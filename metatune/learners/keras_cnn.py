@@ -1,22 +1,12 @@
 """``KerasCNN``: a convolutional network for images; its search space works without TensorFlow installed."""
 
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from metatune.dataset import DataKind, Modality
+from metatune.dataset import Modality
 from metatune.examples import Images
-from metatune.learners.base import FittedModel, ModelFamily, Report, at_most
+from metatune.learners.base import at_most
 from metatune.learners.keras_encoders import ImageEncoder
-from metatune.learners.keras_family import (
-    CONDITIONS,
-    HIDDEN,
-    SMALLEST_BATCH,
-    TRAINING,
-    TRAINING_DEFAULT,
-    Recipe,
-    training,
-)
-from metatune.metric import Metric
+from metatune.learners.keras_family import CONDITIONS, HIDDEN, TRAINING, TRAINING_DEFAULT, KerasFamily, Recipe
 from metatune.space import Change, Condition, SearchSpace
 from metatune.trial import Configuration, ParamValue
 
@@ -28,7 +18,7 @@ PATIENCE = 4
 CHUNK = 256
 
 
-class KerasCNN(ModelFamily[Images]):
+class KerasCNN(KerasFamily[Images]):
     """Blocks of convolutions that halve the image each until it is a pixel, then a head; up to ``MAX_EPOCHS`` epochs.
 
     A block has ``convolutions`` of ``filters`` (``growth``: twice as many in every block, up to 64), and ends with
@@ -39,9 +29,7 @@ class KerasCNN(ModelFamily[Images]):
     """
 
     name: ClassVar[str] = "keras_cnn"
-    kinds: ClassVar[frozenset[DataKind]] = frozenset({"binary", "multiclass", "regression"})
     modality: ClassVar[Modality] = "image"
-    fidelity: ClassVar[str] = "epochs"
 
     def space(self) -> SearchSpace:
         """Architecture, augmentation, regularisation and optimisation."""
@@ -90,57 +78,20 @@ class KerasCNN(ModelFamily[Images]):
     ) -> tuple[dict[str, ParamValue], tuple[Change, ...]]:
         """``blocks`` no more than halve the side of a square image of one channel to one pixel.
 
-        The network ends with fewer blocks where fewer reach one pixel. ``batch_size`` is at most ``n_rows``.
+        The network ends with fewer blocks where fewer reach one pixel.
         """
+        values, few = super().clamp(configuration, n_rows, n_columns)
         halvings = max((int(n_columns**0.5)).bit_length() - 1, 1)
-        values, small = at_most(configuration, {"blocks": halvings}, f"only {n_columns} values")
-        values, few = at_most(values, {"batch_size": max(n_rows, SMALLEST_BATCH)}, f"only {n_rows} rows")
-        return values, small + few
+        values, small = at_most(values, {"blocks": halvings}, f"only {n_columns} values")
+        return values, few + small
 
-    def full_steps(self, configuration: Configuration) -> int | None:
-        """``MAX_EPOCHS``."""
-        return MAX_EPOCHS
-
-    def fit(
-        self,
-        configuration: Configuration,
-        train: Images,
-        *,
-        valid: Images | None,
-        metric: Metric,
-        seed: int,
-        steps: int | None = None,
-        report: Report | None = None,
-        threads: int = 1,
-    ) -> FittedModel[Any]:
-        """See ``ModelFamily.fit`` and ``KerasMLP.fit``."""
-        values, _ = self.clamp(configuration, train.n_rows, train.n_columns)
-        fitted: FittedModel[Any] = training(self.name).train_network(
-            recipe(),
-            values,
-            train,
-            valid=valid,
-            metric=metric,
-            seed=seed,
-            steps=steps,
-            report=report,
-            threads=threads,
+    def recipe(self) -> Recipe:
+        """See ``KerasFamily.recipe``."""
+        return Recipe(
+            family=self.name,
+            encoder=lambda configuration, train: ImageEncoder.of(train),
+            read_encoder=ImageEncoder.from_dict,
+            epochs=MAX_EPOCHS,
+            patience=PATIENCE,
+            chunk=CHUNK,
         )
-        return fitted
-
-    def load(self, directory: Path) -> FittedModel[Any]:
-        """See ``ModelFamily.load``. Raises ``MissingDependencyError`` without TensorFlow."""
-        fitted: FittedModel[Any] = training(self.name).NetworkModel.load(recipe(), directory)
-        return fitted
-
-
-def recipe() -> Recipe:
-    """How the trainer treats this family."""
-    return Recipe(
-        family=KerasCNN.name,
-        encoder=lambda configuration, train: ImageEncoder.of(train),
-        read_encoder=ImageEncoder.from_dict,
-        epochs=MAX_EPOCHS,
-        patience=PATIENCE,
-        chunk=CHUNK,
-    )

@@ -1,16 +1,21 @@
-"""What the Keras families share without TensorFlow: common parameters, ``Recipe``, and the way to the trainer."""
+"""``KerasFamily``: what the Keras families share without TensorFlow, common parameters and the way to the trainer."""
 
 import importlib
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from metatune.dataset import DataKind
 from metatune.errors import MissingDependencyError
+from metatune.learners.base import D, FittedModel, ModelFamily, Report, at_most
+from metatune.metric import Metric
 from metatune.parameter import ParameterSpec
-from metatune.space import Condition
+from metatune.space import Change, Condition
 from metatune.trial import Configuration, ParamValue
 
 ACTIVATIONS = ("relu", "elu", "tanh", "gelu", "silu")
@@ -82,7 +87,65 @@ class Recipe:
     chunk: int
 
 
-def training(family: str) -> ModuleType:
+class KerasFamily(ModelFamily[D]):
+    """A family whose networks the one trainer trains, as its ``recipe`` says."""
+
+    kinds: ClassVar[frozenset[DataKind]] = frozenset({"binary", "multiclass", "regression"})
+    fidelity: ClassVar[str] = "epochs"
+
+    @abstractmethod
+    def recipe(self) -> Recipe:
+        """How the trainer treats this family."""
+
+    def clamp(
+        self, configuration: Configuration, n_rows: int, n_columns: int
+    ) -> tuple[dict[str, ParamValue], tuple[Change, ...]]:
+        """``batch_size`` at most ``n_rows``, though never below the space's lowest. Subclasses limit more."""
+        return at_most(configuration, {"batch_size": max(n_rows, SMALLEST_BATCH)}, f"only {n_rows} rows")
+
+    def full_steps(self, configuration: Configuration) -> int | None:
+        """``epochs`` of the recipe."""
+        return self.recipe().epochs
+
+    def fit(
+        self,
+        configuration: Configuration,
+        train: D,
+        *,
+        valid: D | None,
+        metric: Metric,
+        seed: int,
+        steps: int | None = None,
+        report: Report | None = None,
+        threads: int = 1,
+    ) -> FittedModel[Any]:
+        """See ``ModelFamily.fit``. Without ``valid`` and ``steps`` all ``epochs`` of the recipe are trained.
+
+        Early stopping is by ``metric``, ``patience`` epochs after the best one. The first fit of a process decides its
+        number of TensorFlow threads. Raises ``MissingDependencyError`` without TensorFlow, and ``SearchError`` as
+        soon as loss, weights or predictions are not finite.
+        """
+        values, _ = self.clamp(configuration, train.n_rows, train.n_columns)
+        fitted: FittedModel[Any] = _training(self.name).train_network(
+            self.recipe(),
+            values,
+            train,
+            valid=valid,
+            metric=metric,
+            seed=seed,
+            steps=steps,
+            report=report,
+            threads=threads,
+        )
+        return fitted
+
+    def load(self, directory: Path) -> FittedModel[Any]:
+        """See ``ModelFamily.load``. Raises ``MissingDependencyError`` without TensorFlow."""
+        fitted: FittedModel[Any] = _training(self.name).NetworkModel.load(self.recipe(), directory)
+        return fitted
+
+
+def _training(family: str) -> ModuleType:
     """The module ``keras_training``. Raises ``MissingDependencyError`` without TensorFlow.
 
     Imported late so that space and default are known where TensorFlow is not installed, or not needed.

@@ -1,24 +1,21 @@
 """``KerasSeries``: convolutions or a recurrent layer for time series; the space works without TensorFlow installed."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
-from metatune.dataset import DataKind, Modality
+from metatune.dataset import Modality
 from metatune.examples import TimeSeries
-from metatune.learners.base import FittedModel, ModelFamily, Report, at_most
+from metatune.learners.base import at_most
 from metatune.learners.keras_encoders import SeriesEncoder
 from metatune.learners.keras_family import (
     CONDITIONS,
     GRU_STEPS,
     HIDDEN,
-    SMALLEST_BATCH,
     TRAINING,
     TRAINING_DEFAULT,
+    KerasFamily,
     Recipe,
-    training,
 )
-from metatune.metric import Metric
 from metatune.space import Change, Condition, SearchSpace
 from metatune.trial import Configuration, ParamValue
 
@@ -34,7 +31,7 @@ CONVOLUTION_STEPS = 256
 CONVOLUTION = ("blocks", "filters", "convolutions", "kernel", "pooling", "readout")
 
 
-class KerasSeries(ModelFamily[TimeSeries]):
+class KerasSeries(KerasFamily[TimeSeries]):
     """Convolutions or a recurrent layer over the steps, dropout and ``n_layers`` dense layers; up to ``MAX_EPOCHS``.
 
     ``body``: ``blocks`` of ``convolutions`` that end with ``pooling`` each, read by the mean or the maximum over the
@@ -45,9 +42,7 @@ class KerasSeries(ModelFamily[TimeSeries]):
     """
 
     name: ClassVar[str] = "keras_series"
-    kinds: ClassVar[frozenset[DataKind]] = frozenset({"binary", "multiclass", "regression"})
     modality: ClassVar[Modality] = "series"
-    fidelity: ClassVar[str] = "epochs"
 
     def space(self) -> SearchSpace:
         """Architecture, regularisation and optimisation."""
@@ -100,63 +95,24 @@ class KerasSeries(ModelFamily[TimeSeries]):
     def clamp(
         self, configuration: Configuration, n_rows: int, n_columns: int
     ) -> tuple[dict[str, ParamValue], tuple[Change, ...]]:
-        """``blocks`` no more than halve a series of one channel to one step; ``batch_size`` at most ``n_rows``.
+        """``blocks`` no more than halve a series of one channel to one step.
 
         The network ends with fewer blocks where fewer reach one step.
         """
-        values, short = at_most(
-            configuration, {"blocks": max(n_columns.bit_length() - 1, 1)}, f"only {n_columns} values"
+        values, few = super().clamp(configuration, n_rows, n_columns)
+        values, short = at_most(values, {"blocks": max(n_columns.bit_length() - 1, 1)}, f"only {n_columns} values")
+        return values, few + short
+
+    def recipe(self) -> Recipe:
+        """See ``KerasFamily.recipe``."""
+        return Recipe(
+            family=self.name,
+            encoder=_encoder,
+            read_encoder=SeriesEncoder.from_dict,
+            epochs=MAX_EPOCHS,
+            patience=PATIENCE,
+            chunk=CHUNK,
         )
-        values, few = at_most(values, {"batch_size": max(n_rows, SMALLEST_BATCH)}, f"only {n_rows} rows")
-        return values, short + few
-
-    def full_steps(self, configuration: Configuration) -> int | None:
-        """``MAX_EPOCHS``."""
-        return MAX_EPOCHS
-
-    def fit(
-        self,
-        configuration: Configuration,
-        train: TimeSeries,
-        *,
-        valid: TimeSeries | None,
-        metric: Metric,
-        seed: int,
-        steps: int | None = None,
-        report: Report | None = None,
-        threads: int = 1,
-    ) -> FittedModel[Any]:
-        """See ``ModelFamily.fit`` and ``KerasMLP.fit``."""
-        values, _ = self.clamp(configuration, train.n_rows, train.n_columns)
-        fitted: FittedModel[Any] = training(self.name).train_network(
-            recipe(),
-            values,
-            train,
-            valid=valid,
-            metric=metric,
-            seed=seed,
-            steps=steps,
-            report=report,
-            threads=threads,
-        )
-        return fitted
-
-    def load(self, directory: Path) -> FittedModel[Any]:
-        """See ``ModelFamily.load``. Raises ``MissingDependencyError`` without TensorFlow."""
-        fitted: FittedModel[Any] = training(self.name).NetworkModel.load(recipe(), directory)
-        return fitted
-
-
-def recipe() -> Recipe:
-    """How the trainer treats this family."""
-    return Recipe(
-        family=KerasSeries.name,
-        encoder=_encoder,
-        read_encoder=SeriesEncoder.from_dict,
-        epochs=MAX_EPOCHS,
-        patience=PATIENCE,
-        chunk=CHUNK,
-    )
 
 
 def _encoder(configuration: Configuration, train: TimeSeries) -> SeriesEncoder:

@@ -1,24 +1,21 @@
 """``KerasText``: a network over word embeddings for texts; its search space works without TensorFlow installed."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
-from metatune.dataset import DataKind, Modality
+from metatune.dataset import Modality
 from metatune.examples import Texts
-from metatune.learners.base import FittedModel, ModelFamily, Report, at_most
+from metatune.learners.base import at_most
 from metatune.learners.keras_encoders import WordEncoder
 from metatune.learners.keras_family import (
     CONDITIONS,
     GRU_STEPS,
     HIDDEN,
-    SMALLEST_BATCH,
     TRAINING,
     TRAINING_DEFAULT,
+    KerasFamily,
     Recipe,
-    training,
 )
-from metatune.metric import Metric
 from metatune.space import Change, Condition, SearchSpace
 from metatune.trial import Configuration, ParamValue
 
@@ -30,7 +27,7 @@ PATIENCE = 4
 CHUNK = 256
 
 
-class KerasText(ModelFamily[Texts]):
+class KerasText(KerasFamily[Texts]):
     """Embedded words, a body that reads them, dropout and ``n_layers`` dense layers of ``units``; up to ``MAX_EPOCHS``.
 
     Texts are the first ``length`` words, of which the ``vocabulary`` most frequent ones are told apart; dropout also
@@ -40,9 +37,7 @@ class KerasText(ModelFamily[Texts]):
     """
 
     name: ClassVar[str] = "keras_text"
-    kinds: ClassVar[frozenset[DataKind]] = frozenset({"binary", "multiclass", "regression"})
     modality: ClassVar[Modality] = "text"
-    fidelity: ClassVar[str] = "epochs"
 
     def space(self) -> SearchSpace:
         """Vocabulary, architecture, regularisation and optimisation."""
@@ -93,60 +88,23 @@ class KerasText(ModelFamily[Texts]):
     def clamp(
         self, configuration: Configuration, n_rows: int, n_columns: int
     ) -> tuple[dict[str, ParamValue], tuple[Change, ...]]:
-        """``batch_size`` at most ``n_rows``; ``length`` at most ``GRU_STEPS`` for a ``gru``."""
-        values, few = at_most(configuration, {"batch_size": max(n_rows, SMALLEST_BATCH)}, f"only {n_rows} rows")
+        """``length`` at most ``GRU_STEPS`` for a ``gru``."""
+        values, few = super().clamp(configuration, n_rows, n_columns)
         if values["body"] != "gru":
             return values, few
         values, slow = at_most(values, {"length": GRU_STEPS}, "a gru reads one word after the other")
         return values, few + slow
 
-    def full_steps(self, configuration: Configuration) -> int | None:
-        """``MAX_EPOCHS``."""
-        return MAX_EPOCHS
-
-    def fit(
-        self,
-        configuration: Configuration,
-        train: Texts,
-        *,
-        valid: Texts | None,
-        metric: Metric,
-        seed: int,
-        steps: int | None = None,
-        report: Report | None = None,
-        threads: int = 1,
-    ) -> FittedModel[Any]:
-        """See ``ModelFamily.fit`` and ``KerasMLP.fit``."""
-        values, _ = self.clamp(configuration, train.n_rows, train.n_columns)
-        fitted: FittedModel[Any] = training(self.name).train_network(
-            recipe(),
-            values,
-            train,
-            valid=valid,
-            metric=metric,
-            seed=seed,
-            steps=steps,
-            report=report,
-            threads=threads,
+    def recipe(self) -> Recipe:
+        """See ``KerasFamily.recipe``."""
+        return Recipe(
+            family=self.name,
+            encoder=_encoder,
+            read_encoder=WordEncoder.from_dict,
+            epochs=MAX_EPOCHS,
+            patience=PATIENCE,
+            chunk=CHUNK,
         )
-        return fitted
-
-    def load(self, directory: Path) -> FittedModel[Any]:
-        """See ``ModelFamily.load``. Raises ``MissingDependencyError`` without TensorFlow."""
-        fitted: FittedModel[Any] = training(self.name).NetworkModel.load(recipe(), directory)
-        return fitted
-
-
-def recipe() -> Recipe:
-    """How the trainer treats this family."""
-    return Recipe(
-        family=KerasText.name,
-        encoder=_encoder,
-        read_encoder=WordEncoder.from_dict,
-        epochs=MAX_EPOCHS,
-        patience=PATIENCE,
-        chunk=CHUNK,
-    )
 
 
 def _encoder(configuration: Configuration, train: Texts) -> WordEncoder:

@@ -18,14 +18,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import LinAlgError, cholesky
+from scipy.linalg import LinAlgError
 from scipy.linalg.lapack import dtrtri
 from scipy.spatial.distance import cdist
 
 from metatune.search.acquisition import log_expected_improvement
 from metatune.search.hypothesis import AGAINST, HYPOTHESES, Hypothesis
 from metatune.search.transfer import discordance, expert_weights, standardised
-from metatune.surrogate.gp import GaussianProcess, matern52
+from metatune.surrogate.gp import GaussianProcess, cholesky, matern52
 from metatune.surrogate.tasks import best_and_even
 
 #: How fast experts that order the observations wrongly lose weight, in the mean and in the covariance.
@@ -98,7 +98,7 @@ class _Conditioned:
     ) -> "_Conditioned":
         n = len(z)
         covariance = hypothesis.covariance(near, alike, mean, mean)
-        factor = cholesky(covariance + hypothesis.noise * np.eye(n), lower=True, check_finite=False)
+        factor = cholesky(covariance + hypothesis.noise * np.eye(n))
         # Inverted, since very many candidates are to be whitened with it, and a product is faster than a solution.
         whiten = dtrtri(factor, lower=1)[0]
         white = whiten @ np.column_stack([z, mean])

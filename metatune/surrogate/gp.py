@@ -9,7 +9,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
+from scipy.linalg import LinAlgError, solve_triangular
+from scipy.linalg.lapack import dpotrf, dpotrs
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 
@@ -30,6 +31,22 @@ def matern52(scaled_squares: np.ndarray) -> np.ndarray:
     """The Matérn-5/2 correlation for squared distances that are already divided by the squared lengthscales."""
     r = np.sqrt(np.maximum(scaled_squares, 0.0))
     return np.asarray((1.0 + _SQRT5 * r + 5.0 / 3.0 * r * r) * np.exp(-_SQRT5 * r))
+
+
+def cholesky(K: np.ndarray) -> np.ndarray:
+    """The lower Cholesky factor of ``K`` (n, n); a search asks for hundreds a proposal, so LAPACK is called directly.
+
+    Raises ``LinAlgError`` if ``K`` is not positive definite.
+    """
+    factor, failed = dpotrf(K, lower=1)
+    if failed:
+        raise LinAlgError("not positive definite")
+    return np.asarray(factor)
+
+
+def _solved(factor: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """K⁻¹ ``right`` for the lower Cholesky ``factor`` of K."""
+    return np.asarray(dpotrs(factor, right, lower=1)[0])
 
 
 @dataclass(frozen=True)
@@ -110,11 +127,11 @@ class GaussianProcess:
         jitter = h.noise + 1e-8
         while True:
             try:
-                factor = cholesky(K + jitter * np.eye(len(K)), lower=True, check_finite=False)
+                factor = cholesky(K + jitter * np.eye(len(K)))
             except LinAlgError:  # nearly equal rows: a little more noise makes the matrix regular
                 jitter *= 10.0
             else:
-                return factor, np.asarray(cho_solve((factor, True), self._y, check_finite=False))
+                return factor, _solved(factor, self._y)
 
     def _fit(self) -> Hyperparameters:
         squares = self._grouped_squares()
@@ -144,11 +161,11 @@ class GaussianProcess:
         K = signal * (1.0 + _SQRT5 * r + 5.0 / 3.0 * squares) * decay
         n = len(K)
         try:
-            factor = cholesky(K + (noise + 1e-8) * np.eye(n), lower=True, check_finite=False)
+            factor = cholesky(K + (noise + 1e-8) * np.eye(n))
         except LinAlgError:
             return 1e25, np.zeros_like(log)
-        alpha = cho_solve((factor, True), self._y, check_finite=False)
-        inner = np.outer(alpha, alpha) - cho_solve((factor, True), np.eye(n), check_finite=False)
+        alpha = _solved(factor, self._y)
+        inner = np.outer(alpha, alpha) - _solved(factor, np.eye(n))
         shared = inner * (signal * 5.0 / 3.0 * (1.0 + _SQRT5 * r) * decay)
         slope = np.empty_like(log)
         slope[:groups] = 0.5 * np.tensordot(grouped, shared, axes=([1, 2], [0, 1])) * inverse

@@ -6,10 +6,11 @@ from statistics import median
 from typing import TypeAlias
 
 from kb.catalogue import Entry, LeftOut
+from kb.identity import HOLDOUT_CELLS
 from kb.packages import ARCHIVES
 from kb.plan import ROUNDS, ROW_CAPS
+from kb.proposed import FIRST
 from kb.reserved import reserved
-from kb.worker import HOLDOUT_CELLS
 from metatune.study import StudyRecord
 from metatune.trial import Trial
 
@@ -29,12 +30,15 @@ _METHOD = """\
 installed) and trains every model itself. It can be stopped at any time and goes on where it was.
 
 - **Design.** For each family one list of configurations, the same for all datasets: the library's default, then a
-  scrambled Sobol sequence in the family's space. No optimiser chose them, so the history is not biased towards
-  regions that an optimiser liked.
+  scrambled Sobol sequence in the family's space. No optimiser chose them, so they are not biased towards regions
+  that an optimiser liked.
+- **Proposals.** In a second round metatune's engine proposes configurations for each dataset, from its trials and those
+  of the datasets of other groups. Their origin says so (`model`, `model-without-history`), their numbers begin at
+  {first:,}.
 - **Metric.** ROC AUC for two classes, accuracy for more, RMSE for regression.
 - **Validation.** A test split of 20 % that no trial sees, as in a user's own task. Of the rest, 3 folds for datasets
-  below 2,000 rows and a holdout of 25 % from there; a holdout always for networks, and for all families where rows
-  times columns (pixels, points) exceed {cells}.
+  below 2,000 rows and a holdout of 25 % from there, or where rows times columns (pixels, points) exceed {cells}.
+  Networks had a holdout always at first: such a study stays until there are as many trials by 3 folds.
 - **Rows.** Larger datasets are sampled down, classes in proportion: {caps}. Classes with fewer than 10 members are
   left out. Photographs are scaled to 32 x 32 pixels.
 - **Order.** Rounds over all datasets, {rounds} configurations of each cheap and slow family after each: a base that
@@ -55,7 +59,7 @@ _WEAKNESSES = """\
   comparable, not exact.
 - Seconds depend on the machine and on what else ran on it: use them as ratios. A failed trial that names a time-out
   says as much about the machine as about the configuration.
-- Networks are judged on a holdout where the other families may have 3 folds: compare scores within a family only.
+- Some networks are judged on a holdout where the other families have 3 folds: compare scores within a family only.
 - Licences of packages rarely cover the data inside them. This is why no data are here; look at the sources before
   using the data for something else.
 """
@@ -72,7 +76,7 @@ def card(records: Records, entries: Sequence[Entry], left_out: Sequence[LeftOut]
         _INTRODUCTION,
         _families(records),
         _counts(records, entries),
-        _METHOD.format(caps=caps, rounds=rounds, cells=f"{HOLDOUT_CELLS:,}"),
+        _METHOD.format(caps=caps, rounds=rounds, cells=f"{HOLDOUT_CELLS:,}", first=FIRST),
         _WEAKNESSES.format(cap=f"{max(ROW_CAPS.values()):,}"),
         _reserved(entries),
         _licences(records, entries),
@@ -100,6 +104,7 @@ def _families(records: Records) -> str:
                 ", ".join(libraries),
                 len(mine),
                 len(flat),
+                sum(trial.number >= FIRST for trial in flat),
                 f"{len(failed)} ({late})",
                 f"{median(seconds):.2g}" if seconds else "",
                 f"{median(beaten):.0%}" if beaten else "",
@@ -110,6 +115,7 @@ def _families(records: Records) -> str:
         "library",
         "datasets",
         "trials",
+        "of these proposed",
         "failed (time-outs)",
         "median seconds",
         "configurations worse than the default (median)",
@@ -153,8 +159,9 @@ def _licences(records: Records, entries: Sequence[Entry]) -> str:
 
 
 def _share_below_default(study: StudyRecord, trials: Sequence[Trial]) -> float | None:
-    """The share of the other configurations that the default beats; ``None`` where it failed."""
-    scores = {t.number: study.task.metric.score(t.value) for t in trials if t.value is not None}
+    """The share of the rest of the design that the default beats; ``None`` where it failed."""
+    score = study.task.metric.score
+    scores = {t.number: score(t.value) for t in trials if t.value is not None and t.number < FIRST}
     default = scores.pop(0, None)
     return sum(score < default for score in scores.values()) / len(scores) if default is not None and scores else None
 

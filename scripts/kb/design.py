@@ -6,28 +6,44 @@ be added to a knowledge base later. Equal configurations on all datasets make th
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from scipy.stats import qmc
 
 from kb.catalogue import Entry
+from kb.identity import DESIGN_SEED
 from metatune.learners.base import ModelFamily
-from metatune.trial import ParamValue
+from metatune.trial import ParamValue, Trial
 
-DESIGN_SEED = 2026
-#: Families that train networks: fewer configurations, judged on a holdout always.
-SLOW = frozenset({"keras_mlp", "keras_cnn", "keras_text", "keras_series"})
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the engine proposes from: ended ``trials`` of the study, and the folder of the ``knowledge`` of others."""
+
+    trials: tuple[Trial, ...]
+    knowledge: Path
 
 
 @dataclass(frozen=True)
 class Unit:
-    """Work for one process: the trials ``numbers`` of ``family`` on ``entry``, at most ``row_cap`` rows of it."""
+    """Work for one process: the trials ``numbers`` of ``family`` on ``entry``, at most ``row_cap`` rows of it.
+
+    With ``evidence``, the engine proposes their configurations; otherwise they are those of the design.
+    """
 
     entry: Entry
     family: str
     study_id: str
     numbers: tuple[int, ...]
     row_cap: int
+    evidence: Evidence | None = None
+
+    def going_on(self, numbers: tuple[int, ...], ended: Sequence[Trial]) -> "Unit":
+        """What is left of the unit, the trials ``numbers``, after those that ``ended``."""
+        evidence = self.evidence and replace(self.evidence, trials=(*self.evidence.trials, *ended))
+        return replace(self, numbers=numbers, evidence=evidence)
 
 
 def configurations(family: ModelFamily, n: int) -> list[dict[str, ParamValue]]:
@@ -37,15 +53,6 @@ def configurations(family: ModelFamily, n: int) -> list[dict[str, ParamValue]]:
     seed = int.from_bytes(hashlib.sha256(f"{DESIGN_SEED}:{family.name}".encode()).digest()[:4])
     points = qmc.Sobol(len(space), scramble=True, rng=seed).random_base2(powers)
     return [family.default(), *(space.from_unit(point) for point in points)][:n]
-
-
-def study_id(entry: Entry, family: ModelFamily, row_cap: int) -> str:
-    """The study that holds the design of ``family`` on ``entry``: always the same, so that a resumed build finds it.
-
-    Another space, seed of the design or row cap makes other trials, hence another study.
-    """
-    parts = (entry.name, family.name, family.space().digest, str(DESIGN_SEED), str(row_cap))
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
 def trial_key(study: str, number: int) -> str:

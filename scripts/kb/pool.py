@@ -11,13 +11,12 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from kb.design import Unit, configurations, trial_key
+from kb.design import Unit, trial_key
 from kb.worker import Broken, Done, Ended, Message, Started, serve
-from metatune.learners import get_family
 from metatune.trial import Trial
 
 #: A trial that takes so many times its limit by the clock does not compute but hangs.
@@ -32,20 +31,23 @@ class _Worker:
     pipe: Connection
     unit: Unit | None = None
     left: list[int] = field(default_factory=list)
-    running: int | None = None
+    ended: list[Trial] = field(default_factory=list)
+    running: Started | None = None
     since: float = 0.0
 
     def give(self, unit: Unit) -> None:
         self.pipe.send(unit)
-        self.unit, self.left, self.running, self.since = unit, list(unit.numbers), None, time.monotonic()
+        self.unit, self.left, self.ended = unit, list(unit.numbers), []
+        self.running, self.since = None, time.monotonic()
 
     def note(self, message: Message) -> None:
         self.since = time.monotonic()
         if isinstance(message, Started):
-            self.running = message.number
+            self.running = message
         elif isinstance(message, Ended):
             self.running = None
             self.left.remove(message.trial.number)
+            self.ended.append(message.trial)
         elif isinstance(message, Broken | Done):
             self.unit = None
 
@@ -119,28 +121,28 @@ def _bury(worker: _Worker, reason: str, waiting: deque[Unit]) -> list[Message]:
     worker.process.kill()
     worker.process.join()
     worker.pipe.close()
-    unit, number = worker.unit, worker.running
+    unit, running = worker.unit, worker.running
     assert unit is not None
-    if number is None:
+    if running is None:
         return [Broken(reason)]
-    left = tuple(other for other in worker.left if other != number)
-    ended = Ended(failed_trial(unit, number, reason, seconds=time.monotonic() - worker.since))
+    left = tuple(other for other in worker.left if other != running.number)
+    failed = failed_trial(unit, running, reason, seconds=time.monotonic() - worker.since)
     if not left:
-        return [ended, Done()]
-    waiting.appendleft(replace(unit, numbers=left))
-    return [ended]
+        return [Ended(failed), Done()]
+    waiting.appendleft(unit.going_on(left, [*worker.ended, failed]))
+    return [Ended(failed)]
 
 
-def failed_trial(unit: Unit, number: int, reason: str, *, seconds: float) -> Trial:
-    """Trial ``number`` of ``unit`` that ended without a result because its process did."""
+def failed_trial(unit: Unit, running: Started, reason: str, *, seconds: float) -> Trial:
+    """The trial of ``unit`` that ended without a result because its process did."""
     return Trial(
-        configuration=configurations(get_family(unit.family), number + 1)[number],
+        configuration=running.configuration,
         status="failed",
         value=None,
-        number=number,
-        key=trial_key(unit.study_id, number),
+        number=running.number,
+        key=trial_key(unit.study_id, running.number),
         seconds=seconds,
-        origin="design" if number else "default",
+        origin=running.origin,
         error=reason,
         started=time.time() - seconds,
     )

@@ -11,6 +11,8 @@ from kb.frames import place, read_frame
 
 #: A class needs members in the test split and in each of three folds.
 RARE = 10
+#: What stands for a missing number.
+_NO_NUMBERS = frozenset({"na", "n/a", "nan", "none", "null"})
 
 
 def load_table(entry: Entry, folder: Path) -> tuple[pd.DataFrame, pd.Series]:
@@ -51,9 +53,14 @@ def capped_rows(y: pd.Series | np.ndarray, cap: int, *, stratify: bool) -> np.nd
 
 
 def _tidy(column: pd.Series) -> pd.Series:
-    """``column`` as numbers where all its values are numbers, else as text."""
+    """``column`` as numbers where all its values are numbers, else as text.
+
+    Words such as ``NA`` are missing among numbers; among texts they are texts: Namibia's code is one of them.
+    """
     if pd.api.types.is_numeric_dtype(column):
         return column
     text = column.astype(str).str.strip().where(column.notna())
-    numbers = pd.to_numeric(text, errors="coerce")
-    return numbers if numbers.notna().sum() == text.notna().sum() else text
+    words = text.str.lower().isin(_NO_NUMBERS)
+    numbers = pd.to_numeric(text.where(~words), errors="coerce")
+    known = text.notna() & ~words
+    return numbers if numbers.notna().sum() == known.sum() and (known.any() or not words.any()) else text

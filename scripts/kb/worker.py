@@ -6,7 +6,7 @@ Nothing is written here; the builder's own process alone talks to the store.
 import math
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import import_module
@@ -19,20 +19,21 @@ import numpy as np
 import pandas as pd
 
 from kb.catalogue import Entry
-from kb.design import DESIGN_SEED, SLOW, Unit, configurations, trial_key
+from kb.design import Unit, configurations, trial_key
 from kb.examples import load_examples
+from kb.identity import DESIGN_SEED, HOLDOUT_CELLS, SLOW, locked_as
 from kb.packages import ARCHIVES
+from kb.plan import ROW_CAPS
+from kb.proposed import propose
 from kb.tables import capped_rows, load_table
-from metatune.errors import MetatuneError
+from metatune.errors import DataError, MetatuneError
 from metatune.learners import get_family
 from metatune.learners.evaluate import run_trial
 from metatune.metafeatures import describe
 from metatune.study import StudyRecord
 from metatune.task import Task, TaskRecord
-from metatune.trial import Trial
+from metatune.trial import Configuration, Trial
 
-#: Datasets with so many cells are judged on a holdout whatever the number of rows, as by slow families: it bounds time.
-HOLDOUT_CELLS = 50_000
 SEED = 0
 #: What trains slow families takes seconds to load: it is loaded before the clock of the first trial starts.
 _HOST = "metatune.learners.keras_host"
@@ -51,6 +52,8 @@ class Started:
     """A trial begins."""
 
     number: int
+    configuration: Configuration
+    origin: str
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,8 @@ def _allow(seconds: float | None) -> None:
 def work(unit: Unit, folder: Path) -> Iterator[Message]:
     """What ``unit`` has to report, one message after the other."""
     try:
-        task, record, rows = prepared(unit.entry, unit.row_cap, unit.family in SLOW, folder)
+        task, record, rows = prepared(unit.entry, unit.row_cap, folder)
+        _check_folds(unit, task)
     except (MetatuneError, OSError, KeyError, ImportError) as error:
         yield Broken(f"{type(error).__name__}: {error}")
         return
@@ -107,17 +111,27 @@ def work(unit: Unit, folder: Path) -> Iterator[Message]:
         import_module(_HOST)
     yield Opened(_study(unit, task, record, rows))
     family = get_family(unit.family)
-    design = configurations(family, max(unit.numbers) + 1)
+    done: list[Trial] = []
     for number in unit.numbers:
-        yield Started(number)
-        trial = run_trial(task, family, design[number], number=number, seed=SEED)
-        origin = "design" if number else "default"
-        yield Ended(replace(trial, number=number, key=trial_key(unit.study_id, number), origin=origin))
+        started = _chosen(unit, record, done, number)
+        yield started
+        trial = run_trial(task, family, started.configuration, number=number, origin=started.origin, seed=SEED)
+        done.append(replace(trial, key=trial_key(unit.study_id, number)))
+        yield Ended(done[-1])
     yield Done()
 
 
+def _chosen(unit: Unit, record: TaskRecord, done: Sequence[Trial], number: int) -> Started:
+    """Trial ``number``, from the design or proposed after the trials ``done``."""
+    if unit.evidence is not None:
+        proposal = propose(unit, record, done, number)
+        return Started(number, proposal.configuration, proposal.origin)
+    design = configurations(get_family(unit.family), max(unit.numbers) + 1)
+    return Started(number, design[number], "design" if number else "default")
+
+
 @lru_cache(maxsize=8)
-def prepared(entry: Entry, row_cap: int, holdout: bool, folder: Path) -> tuple[Task, TaskRecord, int]:
+def prepared(entry: Entry, row_cap: int, folder: Path) -> tuple[Task, TaskRecord, int]:
     """The task, its record with meta-features, and the rows that the source has."""
     X, y, rows = _sampled(entry, row_cap, folder)
     task = _MAKERS[entry.modality](
@@ -125,12 +139,25 @@ def prepared(entry: Entry, row_cap: int, holdout: bool, folder: Path) -> tuple[T
         y,
         kind=entry.kind,
         name=entry.name,
-        validation="holdout" if holdout or X.size > HOLDOUT_CELLS else None,
+        validation="holdout" if X.size > HOLDOUT_CELLS else None,
         group=entry.group,
         seed=SEED,
         repair=True,
     )
     return task, task.record(describe(task)), rows
+
+
+def _check_folds(unit: Unit, task: Task) -> None:
+    """Raise ``DataError`` if the dataset is judged otherwise than when its study began, whose id does not say how."""
+    locked = locked_as(unit.entry)
+    if locked is not None and unit.row_cap == ROW_CAPS[unit.entry.modality] and len(task.folds) != locked.folds:
+        raise DataError(
+            "judged otherwise than the trials that there are of it",
+            field=f"folds of {unit.entry.name}",
+            value=len(task.folds),
+            remedy=f"Scores of {locked.folds} and of {len(task.folds)} folds do not compare: take its row out of "
+            "locked.csv, and new studies begin.",
+        )
 
 
 def _sampled(entry: Entry, cap: int, folder: Path) -> tuple[pd.DataFrame | np.ndarray, pd.Series | np.ndarray, int]:

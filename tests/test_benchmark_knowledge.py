@@ -1,0 +1,112 @@
+"""The benchmark of the starter knowledge: groups leave together, and its figures say what they claim to."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+
+import benchmark_knowledge as benchmark
+from kb import firsts
+from kb.firsts import First
+
+from metatune.backtest.run import Protocol, Run
+from metatune.backtest.summary import summarise
+from metatune.knowledge import Knowledge
+from metatune.surrogate.family import FamilySurrogate
+
+
+@pytest.fixture(scope="module")
+def starter() -> Knowledge:
+    return Knowledge.starter()
+
+
+def known(starter: Knowledge, family: str) -> FamilySurrogate:
+    surrogate = starter.surrogate(family)
+    assert surrogate is not None
+    return surrogate
+
+
+def test_a_group_is_left_out_as_a_whole(starter: Knowledge) -> None:
+    surrogate = known(starter, "linear")
+    groups = [task.record.group for task in surrogate.tasks]
+    several = max(groups, key=groups.count)
+    rest = firsts.without_group(surrogate, several)
+    assert len(rest.tasks) == len(rest.smoothness) == len(groups) - groups.count(several)
+    assert several not in {record.group for record in rest.records}
+    assert rest.design is not None
+    assert rest.design.scores.shape[0] == len(rest.tasks)
+
+
+@pytest.mark.parametrize("family", ["lightgbm", "keras_mlp"])
+def test_the_first_recommendation_for_iris_is_no_worse_than_the_default(starter: Knowledge, family: str) -> None:
+    (found,) = firsts.firsts(known(starter, family), {"iris"})
+    assert found.good
+    assert not found.harmful
+
+
+def test_what_is_recommended_was_tried_and_its_score_is_the_recorded_one(starter: Knowledge) -> None:
+    surrogate = known(starter, "lightgbm")
+    ((task, prior, default),) = firsts.left_out(surrogate, {"iris"})
+    (found,) = firsts.firsts(surrogate, {"iris"})
+    assert prior.pool == [surrogate.table.configuration(int(row)) for row in task.rows]
+    assert any(found.gain == pytest.approx(score - task.score[default]) for score in task.score)
+    # 120 of 150 rows are no test rows, and each is in one of the three folds that judge.
+    assert firsts.validated(surrogate, task) == 120
+
+
+def test_the_spread_of_a_target_is_that_of_the_data(starter: Knowledge) -> None:
+    surrogate = known(starter, "linear")
+    ((task, _, _),) = firsts.left_out(surrogate, {"diabetes"})
+    assert firsts.spread(surrogate, task) == pytest.approx(77, rel=0.1)  # of load_diabetes, all rows
+
+
+def test_standard_errors() -> None:
+    assert firsts.standard_error(0.8, 400, accuracy=True) == pytest.approx(0.02)
+    assert firsts.standard_error(1.0, 400, accuracy=True) == 0.0
+    rng = np.random.default_rng(0)
+    rmses = np.sqrt(((3.0 * rng.standard_normal((4000, 50))) ** 2).mean(axis=1))
+    assert firsts.standard_error(3.0, 50, accuracy=False) == pytest.approx(rmses.std(), rel=0.05)
+
+
+def test_planted_recommendations_are_counted() -> None:
+    equal, within, behind, failed = First("a", 0.0, 0.01), First("b", -0.01, 0.011), First("c", -0.02, 0.01), -np.inf
+    found = [equal, within, behind, First("d", 0.3, 0.0)]
+    table = benchmark.first_table({"knn": found}).splitlines()
+    assert table[2] == "| knn | 4 | 75% | 25% | 25% | -0.020 | 0 |"
+    assert table[-2:] == [
+        "Goal of 90% within one standard error: not met (75.0%).",
+        "Worse by more than 2%: none.",
+    ]
+    harmed = benchmark.first_table({"knn": [equal] * 19, "svm": [First("d", failed, 0.5)]}).splitlines()
+    assert harmed[-2:] == [
+        "Goal of 90% within one standard error: met (95.0%).",
+        "Worse by more than 2%: svm on d (-inf).",
+    ]
+
+
+def test_ranks_of_planted_searches() -> None:
+    """One method is always ahead; where the pools end there is no rank."""
+
+    def run(table: str, method: str, level: float) -> Run:
+        return Run(table, "task", 0, method, Protocol(n=25), np.full(25, level), np.full(25, 0.1))
+
+    runs = [run(t, m, level) for t in ("knn", "svm") for m, level in (("metatune", 0.1), ("random", 0.2), ("tpe", 0.2))]
+    lines = benchmark.ranks_table(summarise(runs), {"knn": 50, "svm": 10}).splitlines()[2:]
+    assert lines[:3] == [
+        "| knn | 1 | metatune | 1.00 | 1.00 | 1.00 | 1.00 | 1.00 | 0.100 | 0.100 |",
+        "| knn | 1 | random | 2.50 | 2.50 | 2.50 | 2.50 | 2.50 | 0.200 | 0.200 |",
+        "| knn | 1 | TPE | 2.50 | 2.50 | 2.50 | 2.50 | 2.50 | 0.200 | 0.200 |",
+    ]
+    assert lines[3] == "| svm | 1 | metatune | 1.00 | 1.00 | 1.00 | – | – | 0.100 | 0.100 |"
+    assert lines[6] == "| all | 2 | metatune | 1.00 | 1.00 | 1.00 | – | – |  |  |"
+
+
+def test_only_families_of_many_sources_are_replayed(starter: Knowledge) -> None:
+    assert "lightgbm" in benchmark.families_of(starter, None)
+    few = {s.family for s in starter.snapshot.studies} - set(benchmark.families_of(starter, None))
+    for family in few:
+        assert len({s.task.group for s in starter.snapshot.studies if s.family == family}) < 10
+    assert benchmark.families_of(starter, ["knn"]) == ["knn"]
