@@ -4,10 +4,11 @@
     python scripts/benchmark_history.py kills [--kills 200]
     python scripts/benchmark_history.py outage [--away 60]
 
-``logging``: what a trial waits for being recorded, and how memory grows with the trials. ``kills``: a process that
-records trials is killed at random moments; how many ended trials are lost or doubled. ``outage``: the MLflow server of
-a running search is killed and comes back; what the search waits for it, and what is lost. Each prints rows of a table
-in Markdown.
+``logging``: what a trial waits for being recorded, and how memory grows with the trials; for comparison, what .25 ms
+of computing take where nothing is recorded, and a line that is written and confirmed by the disk. ``kills``: a process
+that records trials is killed at random moments; how many ended trials are lost or doubled. ``outage``: the MLflow
+server of a running search is killed and comes back; what the search waits for it, and what is lost. Each prints rows
+of a table in Markdown.
 """
 
 import argparse
@@ -34,6 +35,7 @@ from mlflow_server import MLflowServer
 from metatune.history.mlflow_store import MLflowStore
 from metatune.history.mlflow_upkeep import repair
 from metatune.history.outbox import Outbox
+from metatune.history.pace import Pace
 from metatune.history.replay import sync
 from metatune.history.spool import SPOOL_VARIABLE, folders
 from metatune.metric import Metric
@@ -71,18 +73,37 @@ def resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def compared(folder: Path, options: argparse.Namespace) -> tuple[float, float]:
+    """The p95, in milliseconds, of a bit of computing and of an ``fsync`` after as much training as in a trial."""
+    computing, confirming = [], []
+    with (folder / "line").open("ab", buffering=0) as file:
+        for i in range(200):
+            train(options.seconds)
+            began, cpu = time.perf_counter(), time.thread_time()
+            if i % 2:
+                file.write(b"x" * 600)
+                os.fsync(file.fileno())
+            else:
+                while time.thread_time() - cpu < 0.00025:
+                    pass
+            (confirming if i % 2 else computing).append(1000 * (time.perf_counter() - began))
+    return statistics.quantiles(computing, n=20)[-1], statistics.quantiles(confirming, n=20)[-1]
+
+
 def measure_logging(folder: Path, options: argparse.Namespace) -> None:
     store = MLflowStore(_NOBODY if options.away else f"sqlite:///{folder / 'mlflow.db'}")
-    outbox = Outbox(store)
+    computing, confirming = compared(folder, options)
+    outbox = Outbox(store, pace=Pace(leave=3600.0, stall=120.0))
     outbox.open_study(study("bench"))
     outbox.attempt(60.0)
-    waits, sizes = [], []
+    waits, cpus, sizes = [], [], []
     for i in range(options.trials):
         train(options.seconds)
         ended = trial(i)
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.thread_time()
         outbox.add_trial("bench", ended)
         waits.append(1000 * (time.perf_counter() - began))
+        cpus.append(1000 * (time.thread_time() - cpu))
         sizes.append(resident())
     lag = len(outbox.waiting())
     began = time.perf_counter()
@@ -90,14 +111,17 @@ def measure_logging(folder: Path, options: argparse.Namespace) -> None:
     flushed = outbox.flush()
     seconds = time.perf_counter() - began
     cuts = statistics.quantiles(waits, n=100)
-    grown, where = sizes[-1] - sizes[min(50, len(sizes) - 1)], "away" if options.away else "SQLite"
+    before = sizes[min(50, len(sizes) - 1)]
+    grown, after, where = sizes[-1] - before, resident() - before, "away" if options.away else "SQLite"
     print(
-        "| store | trials | s a trial | p50 ms | p95 ms | p99 ms | most ms | MB grown | left at the end | s to send |"
+        "| store | trials | s a trial | p50 ms | p95 ms | p99 ms | most ms | p95 ms of CPU | p95 ms of computing "
+        "| p95 ms of fsync | MB grown | when sent | left at the end | s to send |"
     )
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("|---" * 14 + "|")
     print(
         f"| {where} | {options.trials} | {options.seconds} | {cuts[49]:.2f} | {cuts[94]:.2f} | {cuts[98]:.2f} "
-        f"| {max(waits):.1f} | {grown:.1f} | {lag} | {f'{seconds:.1f}' if flushed else 'not'} |"
+        f"| {max(waits):.1f} | {statistics.quantiles(cpus, n=20)[-1]:.2f} | {computing:.2f} | {confirming:.1f} "
+        f"| {grown:.1f} | {after:.1f} | {lag} | {f'{seconds:.1f}' if flushed else 'not'} |"
     )
     outbox.drop()
 

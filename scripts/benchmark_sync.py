@@ -3,6 +3,7 @@
     python scripts/benchmark_sync.py copy --trials 100000          # by SQL, then with nothing new
     python scripts/benchmark_sync.py copy --trials 100000 --path api
     python scripts/benchmark_sync.py load --trials 1000000         # a copy of this size becomes a snapshot
+    python scripts/benchmark_sync.py import --trials 100000        # `metatune import mlflow` of hand-logged runs
 
 Each prints one JSON document. The store is filled by SQL inserts, row for row what metatune writes through MLflow.
 """
@@ -30,6 +31,8 @@ from metatune.history import schema
 from metatune.history.mlflow_store import MLflowStore
 from metatune.history.reader import open_reader
 from metatune.history.runs import StoredRun
+from metatune.importers.mapping import RunMapping
+from metatune.importers.mlflow_runs import import_mlflow
 from metatune.metric import Metric
 from metatune.mirror import Mirror
 from metatune.space import SearchSpace
@@ -117,6 +120,46 @@ def fill(file: Path, n_trials: int) -> None:
     connection.commit()
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
+
+
+def fill_foreign(file: Path, n_trials: int) -> None:
+    """An MLflow database with the runs of ``studies`` as a team logs them by hand, 5,000 in an experiment."""
+    fill(file, n_trials)
+    connection = sqlite3.connect(file)
+    connection.execute("DELETE FROM runs WHERE name NOT LIKE 'trial %'")
+    connection.execute("DELETE FROM tags WHERE key != 'mlflow.runName'")
+    connection.execute("DELETE FROM tags WHERE run_uuid NOT IN (SELECT run_uuid FROM runs)")
+    for k in range(-(-n_trials // 5_000)):
+        connection.execute(
+            "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage)"
+            " VALUES (?, ?, '', 'active')",
+            (100 + k, f"by hand {k}"),
+        )
+        connection.execute(
+            "UPDATE runs SET experiment_id = ? WHERE run_uuid IN"
+            " (SELECT run_uuid FROM runs WHERE experiment_id < 100 LIMIT 5000)",
+            (100 + k,),
+        )
+    connection.commit()
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+
+
+def import_runs(folder: Path, n_trials: int) -> dict[str, object]:
+    """Import ``n_trials`` runs into an empty history, and then once more."""
+    source, target = folder / "foreign.db", folder / "history.db"
+    if not source.exists():
+        fill_foreign(source, n_trials)
+    target.unlink(missing_ok=True)
+    figures: dict[str, object] = {"trials": n_trials}
+    for name in ("first", "second"):
+        start, cpu = time.perf_counter(), time.process_time()
+        mapping = RunMapping(metric="rmse", direction="minimize")
+        found = import_mlflow(f"sqlite:///{source}", MLflowStore(f"sqlite:///{target}"), mappings=[mapping])
+        figures |= {f"{name}_seconds": time.perf_counter() - start, f"{name}_cpu_seconds": time.process_time() - cpu}
+        figures |= {f"{name}_imported": found.imported, f"{name}_known": found.known, f"{name}_merged": found.merged}
+        figures |= {f"{name}_skipped": sum(found.skipped.values()), f"{name}_studies": len(found.studies)}
+    return {**figures, "peak_megabytes": _peak()}
 
 
 def _batches(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
@@ -215,7 +258,7 @@ def _peak() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["copy", "load"])
+    parser.add_argument("what", choices=["copy", "load", "import"])
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--path", choices=["sql", "api"], default="sql")
     parser.add_argument("--directory", type=Path, help="Keep store and copy here; a store that is there is used.")
@@ -225,6 +268,8 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if arguments.what == "copy":
             figures = copy(folder, arguments.trials, arguments.path)
+        elif arguments.what == "import":
+            figures = import_runs(folder, arguments.trials)
         else:
             figures = load(folder, arguments.trials)
     print(json.dumps(figures, indent=1))

@@ -32,6 +32,8 @@ class MemoryStore:
         for trial in trials:
             self.kept[study_id].setdefault(trial.key, trial)
 
+    add_many = add_trials
+
     def close_study(self, study_id, *, status, artifacts=()):
         self._written()
         self.status[study_id] = status

@@ -36,11 +36,16 @@ class OpenStudy:
 
 def finish(client: MlflowClient, run_id: str, data: RunData, trial: Trial) -> None:
     """Write params and metrics and end the run. May be repeated: equal points at equal times are one to MLflow."""
-    at = int(1000 * trial.started) if math.isfinite(trial.started) and trial.started > 0 else 0
+    at = metric_time(trial)
     metrics = [Metric(point.name, point.value, at, point.step) for point in data.metrics]
     params = [Param(name, value) for name, value in data.params.items()]
     client.log_batch(run_id, metrics=metrics, params=params)  # MLflow splits what is too much for one request
     client.set_terminated(run_id, data.status)
+
+
+def metric_time(trial: Trial) -> int:
+    """The time of all points of ``trial``, in milliseconds since the epoch."""
+    return int(1000 * trial.started) if math.isfinite(trial.started) and trial.started > 0 else 0
 
 
 def search(

@@ -26,6 +26,7 @@ from metatune.history.mlflow_database import (
     without_links,
 )
 from metatune.history.mlflow_runs import HEARTBEAT, PARENT, Find, OpenStudy
+from metatune.history.sql_writer import write_ended
 from metatune.redaction import redacted
 from metatune.study import StudyRecord
 from metatune.trial import Trial
@@ -84,6 +85,16 @@ class MLflowStore:
                 if key not in study.ended:
                     self._address.reach()
                     self._add(client, experiment, study, trial)
+
+    def add_many(self, study_id: str, trials: Sequence[Trial]) -> None:
+        """See ``HistoryStore``. Into MLflow's tables if they are in reach and known: see ``write_ended``."""
+        with self._boundary() as client:
+            study = self._opened(client, study_id)
+            new = {key: trial for trial in trials if (key := schema.token(trial.key)) not in study.started}
+            found = write_ended(self._address, study, [new[key] for key in new if key not in study.doubtful])
+            study.started |= found
+            study.ended |= found.keys()
+        self.add_trials(study_id, trials)
 
     def _add(self, client: MlflowClient, experiment: str, study: OpenStudy, trial: Trial) -> None:
         key = schema.token(trial.key)

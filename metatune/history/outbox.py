@@ -177,7 +177,8 @@ class Outbox:
             self._sent = self._added
             self._thread = threading.Thread(target=self._work, name="metatune-outbox", daemon=True)
             self._thread.start()
-        self._changed.notify_all()
+        if len(self._waiting) == 1:  # else it is awake or wakes in time: what is added only makes it wait longer
+            self._changed.notify_all()
 
     # --- the background thread
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
-from sqlalchemy import Connection, Engine, bindparam, create_engine, inspect, text
+from sqlalchemy import Engine, bindparam, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from metatune.errors import StoreError
@@ -20,20 +20,15 @@ from metatune.history import schema
 from metatune.history.address import BUSY_SECONDS, Address
 from metatune.history.connections import in_use
 from metatune.history.runs import KNOWN, Record, StoredRun, is_content
+from metatune.history.sql_schema import check, unknown
 from metatune.redaction import redacted
 
-#: Versions of MLflow's tables (``alembic_version``): since workspaces (January 2026) none has changed what is read.
-KNOWN_VERSIONS = frozenset({
-    "1b5f0d9ad7c1", "e1f2a3b4c5d6", "76601a5f987d", "c3d6457b6d8a", "a5b4c3d2e1f0", "ae8bbe7743c9", "7d34483879f0",
-    "da6fb0208061", "89d3d66ed43f", "b7e4c1a90f23", "a8b9c0d1e2f3", "c1d2e3f4a5b6", "c3d9e7f1a2b4", "6f8d9c3b2a1e",
-    "1971f2d9a75b", "17e22815139b", "b7e2c1a4d9f3", "75868b020152", "dc11669786a5",
-})  # fmt: skip
 _COLUMNS = {
     "experiments": {"experiment_id", "name", "workspace", "lifecycle_stage", "creation_time"},
     "runs": {"run_uuid", "experiment_id", "lifecycle_stage", "start_time", "end_time"},
     "tags": {"run_uuid", "key", "value"},
-    "alembic_version": {"version_num"},
 }
+_INSTEAD = "It is read through MLflow's API, slower."
 #: A tag that only runs of this record have: an index answers who has it, where the value of a tag takes a look at each.
 _MARK: dict[Record, str] = {"study": schema.SPACE, "trial": schema.TRIAL_KEY}
 _IDS = 500
@@ -81,7 +76,10 @@ class SqlReader:
             engine = _engine(self._address)
             opened.callback(engine.dispose)
             self._connection = opened.enter_context(engine.connect())
-            _check(self._connection, self._address)
+            if self._address.file is not None:
+                self._connection.exec_driver_sql("PRAGMA query_only = ON")
+                self._connection.exec_driver_sql("BEGIN")
+            check(self._connection, self._address, _COLUMNS, instead=_INSTEAD)
             self._opened = opened.pop_all()
         return self
 
@@ -186,29 +184,7 @@ def _engine(address: Address) -> Engine:
             "sqlite://", creator=lambda: sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
         )
     if not address.uri.startswith("postgres"):
-        raise _unknown(address, "not SQLite or PostgreSQL", address.uri.split(":")[0])
+        raise unknown(address, "not SQLite or PostgreSQL", address.uri.split(":")[0], instead=_INSTEAD)
     # One transaction: all queries see the same moment.
     options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     return create_engine(address.uri, execution_options=options)
-
-
-def _check(connection: Connection, address: Address) -> None:
-    """Refuse tables that are not known to be what the queries expect. Raises ``StoreError``."""
-    if address.file is not None:
-        connection.exec_driver_sql("PRAGMA query_only = ON")
-        connection.exec_driver_sql("BEGIN")
-    found = inspect(connection)
-    tables = set(found.get_table_names())
-    for name, expected in _COLUMNS.items():
-        columns = {str(column["name"]) for column in found.get_columns(name)} if name in tables else set()
-        if not expected <= columns:
-            raise _unknown(address, f"no table {name!r} with the columns expected", sorted(columns))
-    versions: Sequence[Any] = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
-    if not KNOWN_VERSIONS.issuperset(versions) or len(versions) != 1:
-        raise _unknown(address, "MLflow's tables have a version that is not known here", ", ".join(versions))
-
-
-def _unknown(address: Address, problem: str, value: object) -> StoreError:
-    return StoreError(
-        problem, field=redacted(address.uri), value=value, remedy="It is read through MLflow's API, slower."
-    )

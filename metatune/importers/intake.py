@@ -25,7 +25,7 @@ from metatune.study import StudyRecord
 from metatune.task import Task, TaskRecord
 from metatune.trial import ParamValue, Trial
 
-_BATCH = 500
+_BATCH = 5_000
 _LOG = logging.getLogger("metatune")
 
 
@@ -144,7 +144,7 @@ class _Intake:
             store = self._settings.store
             store.open_study(record)
             for start in range(0, len(new), _BATCH):
-                store.add_trials(record.id, new[start : start + _BATCH])
+                store.add_many(record.id, new[start : start + _BATCH])
             store.close_study(record.id, status="finished")
 
     def _study(self, origin: Origin, space: SearchSpace, trials: Sequence[Trial]) -> tuple[StudyRecord, set[str]]:
