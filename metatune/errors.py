@@ -22,6 +22,11 @@ from collections.abc import Iterable
 from metatune.redaction import redacted
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what ``error`` says; drivers say pages. The name of its class if it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 class MetatuneError(Exception):
     """Base of all errors that a user can act upon.
 

@@ -1,6 +1,7 @@
 """A history in memory that can be made to fail, and a small problem to search on."""
 
 from metatune.errors import StoreError, UsageError
+from metatune.history.schema import token
 from metatune.space import SearchSpace
 from metatune.task import Task
 
@@ -53,6 +54,9 @@ class MemoryStore:
 
     def trials(self, study_id):
         return sorted(self.kept[study_id].values(), key=lambda trial: (trial.number, trial.started))
+
+    def keys(self, study_id):
+        return {token(key) for key in self.kept[study_id]}
 
     def records(self):
         return iter([(study, self.trials(study.id)) for study in self.studies()])

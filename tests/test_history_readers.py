@@ -18,6 +18,7 @@ from strategies import study_records, trials
 from test_mirror import study, trial
 
 from metatune.errors import StoreError
+from metatune.history import schema, sql_schema
 from metatune.history.address import Address
 from metatune.history.api_reader import ApiReader
 from metatune.history.mlflow_runs import Find
@@ -85,13 +86,20 @@ def test_both_paths_give_the_history_exactly_whatever_was_recorded(template, dat
     with TemporaryDirectory() as folder:
         shutil.copy(template, Path(folder) / "mlflow.db")
         store = MLflowStore(f"sqlite:///{folder}/mlflow.db")
+        deleted: set[str] = set()
+        kept: dict[str, set[str]] = {}
         for _ in range(data.draw(st.integers(1, 2))):
             record = replace(data.draw(study_records()), id=uuid.uuid4().hex)
             those = data.draw(st.lists(trials(record.space), max_size=4))
-            recorded(store, record, *(replace(one, key=uuid.uuid4().hex) for one in those))
-        deleted = data.draw(st.sets(st.sampled_from(sorted(run_ids(store).values())))) if run_ids(store) else ()
-        for run in deleted:
-            MlflowClient(store.uri).delete_run(run)
+            named = [replace(one, key=uuid.uuid4().hex) for one in those]
+            recorded(store, record, *named)
+            gone = data.draw(st.sets(st.sampled_from(range(len(named))))) if named else ()
+            deleted |= {named[place].key for place in gone}
+            kept[record.id] = {one.key for one in named} - deleted
+        for run in all_runs(store):
+            if run.data.tags[schema.TRIAL_KEY] in deleted:
+                MlflowClient(store.uri).delete_run(run.info.run_id)
+        assert {study: store.keys(study) for study in kept} == kept
         snapshot = snapshot_of(store)
         for path in PATHS:
             mirror = Mirror(Path(folder) / path)
@@ -215,6 +223,20 @@ def test_tables_that_are_not_known_are_read_by_the_api_with_a_warning(store, cap
     assert "through MLflow's API, which is slow" in caplog.text
     with pytest.raises(StoreError, match="API"), open_reader(store, path="sql"):
         pass
+
+
+def test_the_keys_of_a_study_by_either_way(store, tmp_path, monkeypatch):
+    recorded(store, study("one"), *ODD)
+    recorded(store, study("two", family="other"), trial("unlike / any other", 0))
+    MlflowClient(store.uri).delete_run(run_ids(store)["1"])
+    expected = {schema.token(one.key) for one in ODD if one.number != 1}
+    for _ in range(2):
+        assert store.keys("one") == expected
+        assert store.keys("two") == {schema.token("unlike / any other")}
+        assert store.keys("three") == set()
+        monkeypatch.setattr(sql_schema, "KNOWN_VERSIONS", frozenset())
+    assert MLflowStore(f"sqlite:///{tmp_path / 'none.db'}").keys("one") == set()
+    assert not (tmp_path / "none.db").exists()
 
 
 def test_a_history_that_does_not_exist_yet_is_empty_and_is_not_made(tmp_path, monkeypatch):

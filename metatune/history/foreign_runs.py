@@ -11,7 +11,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
-from metatune.errors import StoreError, UnknownNameError
+from metatune.errors import StoreError, UnknownNameError, first_line
 from metatune.history import schema
 from metatune.history.address import Address
 from metatune.history.connections import in_use
@@ -124,7 +124,7 @@ class ForeignRuns:
                 yield self._connected()
         except FAILURES as error:
             raise StoreError(
-                f"the runs cannot be read ({next(iter(str(error).splitlines()), type(error).__name__)})",
+                f"the runs cannot be read ({first_line(error)})",
                 field="uri",
                 value=self.uri,
                 remedy=self._address.remedy(str(error)),

@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy.exc import SQLAlchemyError
 
-from metatune.errors import MetatuneError, StoreError
+from metatune.errors import MetatuneError, StoreError, first_line
 from metatune.history.address import Address
 from metatune.history.connections import in_use
 
@@ -126,7 +126,7 @@ def connected(address: Address, *, what: str = "history", make: bool = False) ->
         raise
     except FAILURES as error:
         raise StoreError(
-            f"the {what} cannot be reached or written ({next(iter(str(error).splitlines()), type(error).__name__)})",
+            f"the {what} cannot be reached or written ({first_line(error)})",
             field=what,
             value=address.uri,
             remedy=address.remedy(str(error)),

@@ -14,18 +14,13 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from metatune.errors import MetatuneError, StoreError, StoreUnavailableError, UsageError
+from metatune.errors import MetatuneError, StoreError, StoreUnavailableError, UsageError, first_line
 from metatune.history import mlflow_runs, schema
 from metatune.history.address import Address
 from metatune.history.connections import in_use
-from metatune.history.mlflow_database import (
-    FAILURES,
-    create_database,
-    log_dataset,
-    quiet,
-    without_links,
-)
+from metatune.history.mlflow_database import FAILURES, create_database, log_dataset, quiet, without_links
 from metatune.history.mlflow_runs import HEARTBEAT, PARENT, Find, OpenStudy
+from metatune.history.sql_reader import SqlReader
 from metatune.history.sql_writer import write_ended
 from metatune.redaction import redacted
 from metatune.study import StudyRecord
@@ -168,6 +163,14 @@ class MLflowStore:
             runs = self._runs(client, "trial", study_id)
             return _ordered(trial for _, trial in self._decoded(runs, mlflow_runs.decoded_trial))
 
+    def keys(self, study_id: str) -> set[str]:
+        """See ``HistoryStore``. From MLflow's tables if they are in reach and known."""
+        try:
+            with SqlReader(self._address, self.experiment) as reader:
+                return reader.keys(study_id)
+        except StoreError:  # through MLflow's API, slower
+            return {schema.token(trial.key) for trial in self.trials(study_id)}
+
     def records(self) -> Iterator[tuple[StudyRecord, list[Trial]]]:
         """See ``HistoryStore``. Trials whose study was deleted are left out."""
         if self._absent():
@@ -297,7 +300,7 @@ class MLflowStore:
         except MetatuneError:
             raise
         except FAILURES as error:
-            reason = _first_line(error)
+            reason = first_line(error)
             kind = StoreUnavailableError if self._address.passing(str(error)) else StoreError
             raise kind(
                 f"the history cannot be reached or written ({reason})",
@@ -343,7 +346,3 @@ class MLflowStore:
 def _ordered(trials: Iterable[Trial]) -> list[Trial]:
     """By number, each key once."""
     return sorted({trial.key: trial for trial in trials}.values(), key=lambda trial: (trial.number, trial.key))
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

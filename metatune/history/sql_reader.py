@@ -15,7 +15,7 @@ from pyarrow import csv
 from sqlalchemy import Engine, bindparam, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from metatune.errors import StoreError
+from metatune.errors import StoreError, first_line
 from metatune.history import schema
 from metatune.history.address import BUSY_SECONDS, Address
 from metatune.history.connections import in_use
@@ -35,6 +35,11 @@ _IDS = 500
 
 _EXPERIMENT = text(
     "SELECT experiment_id, creation_time, lifecycle_stage FROM experiments WHERE name = :name AND workspace = 'default'"
+)
+_KEYS = text(
+    "SELECT own.value FROM tags AS study JOIN runs USING (run_uuid) JOIN tags AS own USING (run_uuid) "
+    "WHERE study.key = :study_key AND study.value = :study AND own.key = :trial_key "
+    "AND experiment_id = :experiment AND lifecycle_stage = 'active'"
 )
 # Two scans, joined here: a join in the database takes a look at the table for each run.
 #: One text each, a line per run: a table is made of that at once, where rows would become objects one by one.
@@ -102,6 +107,15 @@ class SqlReader:
         self._id = row.experiment_id
         return f"{row.experiment_id}/{row.creation_time}"
 
+    def keys(self, study_id: str) -> set[str]:
+        """The keys of the undeleted trials of a study, as ``schema.token`` writes them."""
+        if self.experiment() is None:
+            return set()
+        names = {"study_key": schema.STUDY_ID, "trial_key": schema.TRIAL_KEY}
+        with self._boundary():
+            found = self._connection.execute(_KEYS, {**names, "study": schema.token(study_id), "experiment": self._id})
+            return set(found.scalars())
+
     def changes(
         self, record: Record, known: pa.Table, *, since: int, studies: Container[str], everything: bool
     ) -> Iterator[StoredRun]:
@@ -161,7 +175,7 @@ class SqlReader:
             yield
         except (SQLAlchemyError, sqlite3.Error, pa.ArrowInvalid, OSError, ImportError) as error:
             raise StoreError(
-                f"the database cannot be read ({next(iter(str(error).splitlines()), type(error).__name__)})",
+                f"the database cannot be read ({first_line(error)})",
                 field="store",
                 value=redacted(self._address.uri),
                 remedy=self._address.remedy(str(error)),

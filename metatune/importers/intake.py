@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from metatune.errors import SpaceError
 from metatune.fingerprint import fingerprint_of_name
-from metatune.history.schema import to_json
+from metatune.history.schema import to_json, token
 from metatune.history.store import HistoryStore
 from metatune.importers.columns import Column, coerced, columns_of
 from metatune.importers.foreign import ForeignTrial, ImportLog, Origin
@@ -123,7 +123,7 @@ class _Intake:
     def _add_study(self, origin: Origin, space: SearchSpace, trials: Sequence[Trial]) -> None:
         record, known = self._study(origin, space, trials)
         unique = _merged(trials)
-        new = [trial for trial in unique if trial.key not in known]
+        new = [trial for trial in unique if token(trial.key) not in known]
         values = [trial.value for trial in unique if trial.value is not None and trial.status == "complete"]
         metric = record.task.metric
         self.studies.append(
@@ -168,19 +168,19 @@ class _Intake:
             earlier = self._history.get(study_id)
             if earlier is None:
                 return replace(record, id=study_id), known
-            known |= {trial.key for trial in self._settings.store.trials(study_id)}
-            if all(trial.key in known or _fits(trial, earlier.space) for trial in trials):
+            known |= self._settings.store.keys(study_id)
+            if all(token(trial.key) in known or _fits(trial, earlier.space) for trial in trials):
                 return earlier, known
             part += 1
 
     def _collected(self, record: StudyRecord) -> set[str]:
         """The keys of the trials that were collected for the task and family of ``record``, under any metric."""
         return {
-            trial.key
+            key
             for study in self._history.values()
             if study.strategy == COLLECTED
             and (study.task.fingerprint, study.family) == (record.task.fingerprint, record.family)
-            for trial in self._settings.store.trials(study.id)
+            for key in self._settings.store.keys(study.id)
         }
 
     def _task(self, origin: Origin) -> TaskRecord:

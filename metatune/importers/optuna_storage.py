@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy import URL, Engine, create_engine, inspect, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from metatune.errors import StoreError, UnknownNameError
+from metatune.errors import StoreError, UnknownNameError, first_line
 from metatune.fingerprint import fingerprint_of_name
 from metatune.history.store import HistoryStore
 from metatune.importers.foreign import ForeignTrial, ImportLog, Origin
@@ -65,7 +65,7 @@ def _boundary(storage: str | Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ImportError, SQLAlchemyError, OptunaError, RuntimeError, ValueError, KeyError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise StoreError(
             f"not an Optuna storage that can be read ({redacted(reason)})",
             field="storage",
