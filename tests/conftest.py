@@ -1,6 +1,7 @@
 """What holds for all tests: one thread per process, and nothing of the user's own settings."""
 
 import os
+import signal
 import tempfile
 
 import pytest
@@ -13,6 +14,8 @@ for variable in ("METATUNE_KNOWLEDGE", "METATUNE_KEY", "MLFLOW_TRACKING_URI"):
 # Not the user's own spool: searches also send what others left there.
 os.environ["METATUNE_SPOOL"] = tempfile.mkdtemp(prefix="metatune-tests-spool-")
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+# A shell has what it starts in the background ignore Ctrl-C, which tests send to themselves.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
