@@ -132,6 +132,8 @@ def test_the_command_asks_first(store: MLflowStore, tmp_path: Path) -> None:
     refused = runner.invoke(app, command, input="n\n")
     assert refused.exit_code == 6
     assert json.loads(refused.stdout)["removed"] is False
+    nobody = runner.invoke(app, command, input="")
+    assert (nobody.exit_code, json.loads(nobody.stdout)["removed"]) == (6, False)
     assert len(store.studies()) == 3
     done = runner.invoke(app, [*command, "--yes"])
     assert done.exit_code == 0

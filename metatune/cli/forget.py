@@ -39,8 +39,8 @@ def forget(
 ) -> Answer:
     """Remove a task, a study or a user from history, spool and knowledge, for good. It asks first.
 
-    An MLflow server only marks runs as deleted; `mlflow gc` there removes them. Exits with 6 if processes that run
-    still have something of it to send.
+    An MLflow server only marks runs as deleted; `mlflow gc` there removes them. Exits with 6 if the answer is no, or
+    if running processes still have something of it to send.
     """
     # Heavy imports wait until the command runs, for the sake of --help.
     from metatune.forget import Selection, plan
@@ -57,8 +57,8 @@ def forget(
     messages = console()
     if not yes:
         messages.print(_listed(todo))
-        if not typer.confirm("Remove it for good?", default=False, err=True):
-            return Answer(document | {"removed": False}, Text("Nothing was removed."), _PARTIAL)
+        if not _agreed():
+            return Answer(document | {"removed": False}, Text("Nothing was removed; --yes does not ask."), _PARTIAL)
     with messages.status("Removing"):
         done = verb(todo)
     said = [f"Removed {_summary(todo)}."]
@@ -71,6 +71,15 @@ def forget(
     said.append("Published versions, $METATUNE_CACHE, exports and backups keep what they had.")
     document |= {"removed": True, "for_good": done.for_good, "left_to_processes": [str(path) for path in done.owned]}
     return Answer(document, Group(*map(Text, said)), _PARTIAL if done.owned else 0)
+
+
+def _agreed() -> bool:
+    """Whether the user says yes; Ctrl-C, or nobody there who could answer, is a no."""
+    try:
+        return typer.confirm("Remove it for good?", default=False, err=True)
+    except typer.Abort:
+        console().print()
+        return False
 
 
 def _folder_in_use() -> str:
