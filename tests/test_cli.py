@@ -99,6 +99,11 @@ def test_help_takes_less_than_half_a_second_of_cpu(command: str) -> None:
     pytest.fail(f"{taken:.2f} s")
 
 
+def test_help_wraps_where_the_window_ends() -> None:
+    said = CliRunner().invoke(app, ["sync", "--help"], env={"COLUMNS": "300"}).stdout
+    assert any("goes to the history" in line and "in these histories are ended." in line for line in said.splitlines())
+
+
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys; from metatune.cli.main import app\n"

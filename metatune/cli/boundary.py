@@ -81,6 +81,8 @@ def command(function: Callable[..., Answer]) -> Callable[..., None]:
             print(json.dumps(plain(answer.document), allow_nan=False))
         raise typer.Exit(answer.exit_code)
 
+    # typer keeps the line breaks of all paragraphs but the first.
+    run.__doc__ = "\n\n".join(" ".join(paragraph.split()) for paragraph in (function.__doc__ or "").split("\n\n"))
     return run
 
 
