@@ -65,8 +65,8 @@ def from_mlflow(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="A TOML file with a [[runs]] table per group of experiments: experiment (a pattern), metric, "
-            "direction, family, task, dataset_tag, parameters.",
+            help="A TOML file with an array of tables, runs, one per group of experiments: experiment (a pattern), "
+            "metric, direction, family, task, dataset_tag, parameters.",
             rich_help_panel=_MEANING,
         ),
     ] = None,
