@@ -23,6 +23,7 @@ from metatune.history.replay import look
 from metatune.history.spool import folders, probe
 from metatune.knowledge import Knowledge, knowledge_directory
 from metatune.redaction import redacted
+from metatune.wording import plural
 
 State: TypeAlias = Literal["ok", "warning", "problem"]
 
@@ -89,8 +90,10 @@ def _threads() -> Check:
     cores = os.cpu_count() or 1
     limit = os.environ.get("OMP_NUM_THREADS")
     if limit is not None and limit.isdigit() and int(limit) > cores:
-        return Check("threads", "warning", f"OMP_NUM_THREADS={limit} on {cores} cores", f"Set it to {cores} or less.")
-    return Check("threads", "ok", f"{cores} cores" + (f", OMP_NUM_THREADS={limit}" if limit else ""))
+        return Check(
+            "threads", "warning", f"OMP_NUM_THREADS={limit} on {plural(cores, 'core')}", f"Set it to {cores} or less."
+        )
+    return Check("threads", "ok", plural(cores, "core") + (f", OMP_NUM_THREADS={limit}" if limit else ""))
 
 
 def _store(store: MLflowStore, *, repair: bool) -> Iterator[Check]:
@@ -111,7 +114,11 @@ def _store(store: MLflowStore, *, repair: bool) -> Iterator[Check]:
         return
     tasks = len({study.task.fingerprint for study, _ in records})
     trials = sum(count for _, count in records)
-    yield Check("history", "ok", f"{shown}: {tasks} tasks, {len(records)} studies, {trials} trials")
+    yield Check(
+        "history",
+        "ok",
+        f"{shown}: {plural(tasks, 'task')}, {plural(len(records), 'study', 'studies')}, {plural(trials, 'trial')}",
+    )
     if store.unreadable:
         yield _unreadable(store.unreadable)
     if file is not None:
@@ -158,13 +165,13 @@ def _spool() -> Iterator[Check]:
         yield Check("spool", "ok", f"{where}: nothing waits")
     else:
         owned = sum(one.waiting for one in found if one.owned)
-        said = f"{where}: {waiting} trials wait, {owned} of them in processes that run"
+        said = f"{where}: {plural(waiting, 'trial')} waiting, {owned:,} in running processes"
         yield Check("spool", "warning", said, "metatune sync")
     broken = [one for one in found if one.unreadable or (one.destination is None and one.reason)]
     if broken:
         listed = "; ".join(f"{one.path} {one.reason}" for one in broken[:5])
         remedy = "Look at these lines; delete the file when nothing in it is wanted."
-        yield Check("unreadable spool", "warning", f"{unreadable} lines cannot be read: {listed}", remedy)
+        yield Check("unreadable spool", "warning", f"{plural(unreadable, 'line')}: {listed}", remedy)
 
 
 def _unsafe(folder: Path) -> str:
@@ -201,12 +208,14 @@ def _knowledge(directory: Path) -> Check:
         created = json.loads((directory / "manifest.json").read_text()).get("created", "")
     except MetatuneError as error:
         return _failed("knowledge", error)
-    found = f"{directory}: {len(known.snapshot.studies)} studies, {', '.join(usable)}, files intact"
+    found = (
+        f"{directory}: {plural(len(known.snapshot.studies), 'study', 'studies')} of {', '.join(usable)}; files intact"
+    )
     try:
         days = (time.time() - calendar.timegm(time.strptime(str(created), "%Y-%m-%dT%H:%M:%SZ"))) / 86_400
     except ValueError:
         return Check("knowledge", "ok", f"{found}, of unknown age")
-    found += f", {days:.0f} days old"
+    found += f", {plural(round(days), 'day')} old"
     if days > _OLD_DAYS:
         return Check("knowledge", "warning", found, "Learn from what came since: metatune train.")
     return Check("knowledge", "ok", found)

@@ -10,6 +10,7 @@ from metatune.history.pace import Pace
 from metatune.history.store import HistoryStore
 from metatune.study import StudyRecord
 from metatune.trial import Trial
+from metatune.wording import plural
 
 _LOG = logging.getLogger("metatune")
 
@@ -71,5 +72,6 @@ class Recorder:
             self._outbox.flush()
         except KeyboardInterrupt:
             _LOG.warning(
-                "%d trials wait in the spool: `metatune sync` brings them into the history.", len(self.unsaved)
+                "%s waiting in the spool: `metatune sync` sends what waits.",
+                plural(len(self.unsaved), "trial"),
             )

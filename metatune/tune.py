@@ -35,6 +35,7 @@ from metatune.surrogate.family import FamilySurrogate
 from metatune.task import Task
 from metatune.trial import Configuration, Trial
 from metatune.trial_process import Limits
+from metatune.wording import plural
 
 _LOG = logging.getLogger("metatune")
 
@@ -325,5 +326,5 @@ def _attach(result: TuneResult, recorder: Recorder) -> None:
 def _warnings_of(recorder: Recorder) -> tuple[str, ...]:
     if recorder.problem is None:
         return ()
-    waits = "`metatune sync` brings them there" if recorder.kept else "they are in memory only"
-    return (f"{len(recorder.unsaved)} trials wait for the history ({waits}): {recorder.problem}",)
+    waits = "`metatune sync` sends what waits" if recorder.kept else "in memory only"
+    return (f"{plural(len(recorder.unsaved), 'trial')} not in the history yet ({waits}): {recorder.problem}",)

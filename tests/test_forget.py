@@ -135,6 +135,8 @@ def test_the_command_asks_first(store: MLflowStore, tmp_path: Path) -> None:
     nobody = runner.invoke(app, command, input="")
     assert (nobody.exit_code, json.loads(nobody.stdout)["removed"]) == (6, False)
     assert len(store.studies()) == 3
+    one = runner.invoke(app, ["forget", "--study", store.studies()[0].id, *command[3:-1]], input="n\n")
+    assert "1 study with " in one.output
     done = runner.invoke(app, [*command, "--yes"])
     assert done.exit_code == 0
     document = json.loads(done.stdout)

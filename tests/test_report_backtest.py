@@ -53,7 +53,7 @@ def test_names_are_text() -> None:
     html = page(runs(NASTY), failing, smac=NASTY)
     assert "<script" not in html
     assert "smac: &lt;script&gt;" in html
-    assert "tpe failed in 1 runs" in html
+    assert "tpe failed in 1 run, " in html
 
 
 def test_without_the_reference_harm_is_not_known() -> None:

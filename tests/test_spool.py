@@ -365,7 +365,7 @@ def test_what_waits_at_the_exit_is_said_and_stays(folder, caplog):
     outbox.open_study(study())
     outbox.add_trial("study-1", trial(0))
     outbox.leave()
-    assert any("1 trials" in r.getMessage() and "metatune sync" in r.getMessage() for r in caplog.records)
+    assert any("1 trial " in r.getMessage() and "metatune sync" in r.getMessage() for r in caplog.records)
     store = MemoryStore()
     (done,) = sync([folder], lambda destination: store)
     assert done.sent == 1

@@ -18,6 +18,7 @@ from metatune.cli.boundary import Answer, command, console, legible
 from metatune.cli.display import headline, number, percent, table
 from metatune.cli.progress import Bar
 from metatune.errors import NoHistoryError, UnknownNameError, UsageError
+from metatune.wording import plural
 
 if TYPE_CHECKING:
     from metatune.backtest.run import Run
@@ -179,14 +180,17 @@ class ReplayProgress(Bar):
 def _shown(document: dict[str, Any], html: Path | None) -> RenderableType:
     lines: list[RenderableType] = []
     for name, described in document["tables"].items():
-        lines += [headline(f"{name}: mean regret over {described['tasks']} tasks"), _table(described["methods"])]
+        lines += [
+            headline(f"{name}: mean regret over {plural(described['tasks'], 'task')}"),
+            _table(described["methods"]),
+        ]
     overall = document["overall"]
     if overall["methods"]:
-        lines += [headline(f"All {overall['tasks']} tasks"), _overall(overall["methods"])]
+        lines += [headline(f"All tables: {plural(overall['tasks'], 'task')}"), _overall(overall["methods"])]
     for name, reason in document["unavailable"].items():
         lines.append(Text(f"Note: {name} cannot run here: {reason}", style="yellow"))
     for name, failure in document["failures"].items():
-        told = f"Note: {name} failed in {failure['runs']} searches, first {failure['error']}"
+        told = f"Note: {name} failed in {plural(failure['runs'], 'search', 'searches')}, first {failure['error']}"
         lines.append(Text(legible(told, limit=400), style="yellow"))
     if html is not None:
         lines.append(Text(f"Page: {html}"))

@@ -18,6 +18,7 @@ from metatune.cli.progress import SearchProgress
 from metatune.cli.train import learnt
 from metatune.comparison import best_so_far, trials_until
 from metatune.redaction import redacted
+from metatune.wording import plural
 
 if TYPE_CHECKING:
     from metatune.knowledge import Knowledge
@@ -66,7 +67,7 @@ def demo(
     _step(
         screen,
         "Guided search",
-        f"{trials} trials each. cold: TPE without history. warm: guided. Both try the library's default.",
+        f"{plural(trials, 'trial')} each. cold: TPE without history. warm: guided. Both try the library's default.",
     )
     found: dict[str, dict[str, TuneResult]] = {family: {} for family in families}
     for family, kind in product(families, parts.KINDS):
@@ -135,11 +136,12 @@ def _tell_description(screen: Console, task: "Task") -> None:
 def _tell_advice(screen: Console, advised: "Mapping[str, Recommendation]") -> None:
     for i, (family, advice) in enumerate(advised.items()):
         first = advice.items[0]
-        said = f"{family}: {len(advice.items)} configurations"
+        said = f"{family}: {plural(len(advice.items), 'configuration')}"
         if advice.tasks:
             low, high = 100 * first.better_than_low, percent(first.better_than_high)
             share = f"{percent(first.better_than)} of configurations ({low:.0f} to {high})"
-            said += f"; the first is expected to beat {share}, say {advice.trials:,} trials on {advice.tasks} tasks"
+            evidence = f"{plural(advice.trials, 'trial')} on {plural(advice.tasks, 'task')}"
+            said += f"; the first is expected to beat {share}, say {evidence}"
         if advice.similar:
             said += f"; most like {', '.join(legible(task.name, limit=40) for task in advice.similar[:3])}"
         _step(screen, "" if i else "Recommendation", said)
@@ -232,7 +234,7 @@ def _page(task: "Task", found: Results, advised: "Mapping[str, Recommendation]",
         facts={
             "dataset": f"{task.name}, {task.data.n_rows:,} x {task.data.n_columns}",
             "metric": task.metric.name,
-            "history": f"{len(known.snapshot.studies)} studies of {len(tasks)} other tasks",
+            "history": f"{len(known.snapshot.studies):,} studies of {plural(len(tasks), 'other task')}",
             "validation": f"{len(task.folds[0][1])} rows, test {len(task.test)} rows",
         },
         recommendations=dict(advised),

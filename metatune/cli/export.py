@@ -8,6 +8,7 @@ from rich.text import Text
 
 from metatune.cli import options
 from metatune.cli.boundary import Answer, command
+from metatune.wording import plural
 
 
 @command
@@ -44,4 +45,5 @@ def export(
         "families": list(written.families),
     }
     kind = "public: names and fingerprints are replaced" if public else "not public: it holds names, users and notes"
-    return Answer(document, Text(f"{len(written.studies)} studies with {trials} trials in {directory} ({kind})."))
+    counts = f"{plural(len(written.studies), 'study', 'studies')} with {plural(trials, 'trial')}"
+    return Answer(document, Text(f"{counts} in {directory} ({kind})."))

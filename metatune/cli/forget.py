@@ -11,6 +11,7 @@ from metatune.cli import options
 from metatune.cli.boundary import Answer, command, console, legible
 from metatune.cli.display import table
 from metatune.redaction import redacted
+from metatune.wording import plural
 
 if TYPE_CHECKING:
     from metatune.forget import Plan
@@ -106,11 +107,12 @@ def _document(todo: "Plan") -> dict[str, object]:
 def _summary(todo: "Plan") -> str:
     parts = []
     if todo.found:
-        parts.append(f"{len(todo.found)} studies with {todo.trials} trials from {legible(redacted(todo.uri))}")
+        counts = f"{plural(len(todo.found), 'study', 'studies')} with {plural(todo.trials, 'trial')}"
+        parts.append(f"{counts} from {legible(redacted(todo.uri))}")
     if todo.spooled:
-        parts.append(f"{todo.waiting} trials from {len(todo.spooled)} files of the spool")
+        parts.append(f"{plural(todo.waiting, 'trial')} from {plural(len(todo.spooled), 'file')} of the spool")
     if todo.learnt:
-        parts.append(f"{len(todo.learnt)} studies from the knowledge in {todo.directory}")
+        parts.append(f"{plural(len(todo.learnt), 'study', 'studies')} from the knowledge in {todo.directory}")
     return ", ".join(parts)
 
 

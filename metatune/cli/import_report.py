@@ -9,6 +9,7 @@ from rich.text import Text
 
 from metatune.cli.boundary import legible
 from metatune.cli.display import headline, number, table
+from metatune.wording import plural
 
 if TYPE_CHECKING:
     from metatune.importers import ImportReport
@@ -30,17 +31,13 @@ def shown(report: "ImportReport") -> RenderableType:
     return Group(*parts)
 
 
-def _counted(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"
-
-
 def _summary(report: "ImportReport") -> str:
     verb = "Would import" if report.dry_run else "Imported"
-    text = f"{verb} {_counted(report.imported, 'trial', 'trials')} from {report.source}"
+    text = f"{verb} {plural(report.imported, 'trial')} from {report.source}"
     if report.known:
-        text += f"; {report.known:,} were in the history already"
+        text += f"; {report.known:,} {'was' if report.known == 1 else 'were'} in the history already"
     if report.merged:
-        text += f"; {_counted(report.merged, 'duplicate', 'duplicates')} merged"
+        text += f"; {plural(report.merged, 'duplicate')} merged"
     return text
 
 
@@ -59,7 +56,7 @@ def _studies(report: "ImportReport") -> list[RenderableType]:
             legible(f"{study.metric} ({'higher' if study.direction == 'maximize' else 'lower'} is better)", limit=60),
         )
     rest = len(report.studies) - _MOST
-    return [made, *([Text(f"and {_counted(rest, 'study', 'studies')} more; --json lists all.")] if rest > 0 else [])]
+    return [made, *([Text(f"and {plural(rest, 'study', 'studies')} more; --json lists all.")] if rest > 0 else [])]
 
 
 def _left_out(report: "ImportReport") -> list[RenderableType]:

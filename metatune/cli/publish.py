@@ -10,6 +10,7 @@ from rich.text import Text
 from metatune.cli import options
 from metatune.cli.boundary import Answer, command, console, legible
 from metatune.cli.display import headline, number
+from metatune.wording import plural
 
 if TYPE_CHECKING:
     from metatune.publish import Publication
@@ -71,7 +72,7 @@ def _shown(done: "Publication", address: str) -> Group:
     if comparison is not None:
         lines.append(
             Text(
-                f"Mean regret over {comparison.tasks} tasks left out: {number(comparison.newer)}, "
+                f"Mean regret over {plural(comparison.tasks, 'task')} left out: {number(comparison.newer)}, "
                 f"with the champion {number(comparison.older)}."
             )
         )

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from metatune.cli import options
 from metatune.cli.boundary import Answer, command
+from metatune.wording import plural
 
 
 class Way(StrEnum):
@@ -40,8 +41,8 @@ def pull(
     mirror = mirror_of(store)
     with open_reader(store, path=by.value) as reader:
         found = mirror.refresh(reader, everything=everything)
-    said = f"{found.trials} trials, {found.written} of them new or changed; {found.removed} were deleted. "
+    said = f"{plural(found.trials, 'trial')}, {found.written:,} new or changed, {found.removed:,} deleted. "
     said += f"{found.seconds:.1f} s by {'SQL' if found.path == 'sql' else 'the API of MLflow'}."
     if found.unreadable:
-        said += f" {len(found.unreadable)} runs cannot be read."
+        said += f" Runs that cannot be read: {len(found.unreadable):,}."
     return Answer({"copy": str(mirror.directory), **asdict(found)}, Text(said))

@@ -9,6 +9,7 @@ from rich.text import Text
 from metatune.cli import options
 from metatune.cli.boundary import Answer, command, legible
 from metatune.cli.display import headline, number, percent, settings, table
+from metatune.wording import plural
 
 if TYPE_CHECKING:
     from metatune.recommend import Recommendation, RecommendedConfiguration
@@ -71,7 +72,7 @@ def _shown(task: str, found: "Recommendation", repairs: list[str]) -> Renderable
         )
     lines: list[RenderableType] = [headline(f"{found.family} for {task}, judged by {found.metric}"), rows]
     if found.tasks:
-        lines.append(Text(f"Evidence: {found.trials} trials on {found.tasks} tasks.", style="dim"))
+        lines.append(Text(f"Evidence: {plural(found.trials, 'trial')} on {plural(found.tasks, 'task')}.", style="dim"))
     if found.similar:
         similar = table("task", "distance", "trials", "best", "metric",
                         right=["distance", "trials", "best"])  # fmt: skip

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from metatune.cli import options
 from metatune.cli.boundary import Answer, command, legible
+from metatune.wording import plural
 
 if TYPE_CHECKING:
     from metatune.history.mlflow_store import MLflowStore
@@ -88,22 +89,22 @@ def _shown(done: "list[Replayed]", found: "Defects", problems: dict[str, str]) -
     lines = [Text("Nothing waits in the spool.")] if not done else []
     for one in done:
         where = "" if one.destination is None else f" for {one.destination.store}"
-        said = [f"{one.sent} trials sent"] if one.sent else []
+        said = [f"{plural(one.sent, 'trial')} sent"] if one.sent else []
         if one.owned:
-            said.append(f"{one.waiting} trials are being sent by the process that made them")
+            said.append(f"{plural(one.waiting, 'trial')} left to the process that made them, which is sending")
         elif one.waiting:
-            said.append(f"{one.waiting} trials wait")
+            said.append(f"{plural(one.waiting, 'trial')} waiting")
         if one.unreadable:
-            said.append(f"{one.unreadable} damaged lines, kept beside it")
+            said.append(f"{plural(one.unreadable, 'damaged line')}, kept beside it")
         text = f"{one.path.name}{where}: {', '.join(said) or 'nothing to send'}"
         lines.append(Text(legible(text + (f". {one.reason}" if one.reason else ""), limit=600)))
     for names, what in (
-        (found.abandoned, "studies of dead processes were marked as interrupted"),
-        (found.half_written, "trials were completed"),
-        (found.doubled, "runs that were there twice were deleted"),
+        (found.abandoned, "Studies of dead processes, now marked as interrupted"),
+        (found.half_written, "Trials that were half-written, now complete"),
+        (found.doubled, "Runs that were there twice, now deleted"),
     ):
         if names:
-            lines.append(Text(legible(f"{len(names)} {what}: {', '.join(names[:5])}", limit=400)))
+            lines.append(Text(legible(f"{what}: {len(names)} ({', '.join(names[:5])})", limit=400)))
     for store, problem in problems.items():
         lines.append(Text(legible(f"The history {store} was not looked through: {problem}", limit=400), style="yellow"))
     return Group(*lines)

@@ -12,6 +12,7 @@ from metatune.cli import options
 from metatune.cli.boundary import Answer, command, console
 from metatune.cli.display import headline, number, table
 from metatune.redaction import redacted
+from metatune.wording import plural
 
 if TYPE_CHECKING:
     from metatune.knowledge import Knowledge
@@ -62,7 +63,8 @@ def train(
         "families": rows,
     }
     use = "searches started in this folder use it" if output == _DEFAULT else f"use it with --knowledge {output}"
-    said = f"{len(own.studies)} studies of yours, {len(built.snapshot.studies)} in all. Saved in {output}; {use}."
+    counts = f"{plural(len(own.studies), 'study', 'studies')} of yours, {len(built.snapshot.studies):,} in all"
+    said = f"{counts}. Saved in {output}; {use}."
     return Answer(document, Group(headline(LEARNT), learnt_table(rows), Text(said)))
 
 

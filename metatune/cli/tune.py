@@ -16,6 +16,7 @@ from metatune.cli.display import duration, mlflow_ui, number, settings
 from metatune.cli.progress import SearchProgress
 from metatune.errors import UsageError
 from metatune.redaction import redacted
+from metatune.wording import plural
 
 if TYPE_CHECKING:
     from metatune.result import TuneResult
@@ -250,7 +251,9 @@ def _shown(task: "Task", result: "TuneResult", files: dict[str, str], ui: str) -
     ]
     notes = [*result.warnings, *map(str, task.repairs)]
     if result.unsaved:
-        notes.append(f"{len(result.unsaved)} trials wait for the history; `metatune sync` brings them there.")
+        notes.append(
+            f"{plural(len(result.unsaved), 'trial')} not in the history yet: `metatune sync` sends what waits."
+        )
     lines += [Text(f"Note: {legible(note)}", style="yellow") for note in notes]
     if result.interrupted:
         lines.append(Text("Everything so far is kept. To go on:"))

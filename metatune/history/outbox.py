@@ -17,6 +17,7 @@ from metatune.history.spool import Destination, Ended, Entry, folders
 from metatune.history.store import HistoryStore
 from metatune.study import StudyRecord
 from metatune.trial import Trial
+from metatune.wording import plural
 
 _LOG = logging.getLogger("metatune")
 
@@ -156,9 +157,9 @@ class Outbox:
         with self._changed:
             trials = sum(isinstance(entry.what, Trial) for entry in self._waiting)
             if trials:
-                where = "`metatune sync` sends them" if self._journal.open else "they are lost when this process ends"
+                where = "`metatune sync` sends what waits" if self._journal.open else "lost when this process ends"
                 reason = self.problem or "the store is slow"
-                _LOG.warning("%d trials are not in the history yet (%s): %s.", trials, reason, where)
+                _LOG.warning("%s not in the history yet (%s): %s.", plural(trials, "trial"), reason, where)
             self._journal.let_go(self._waiting)
 
     def _add(self, entry: Entry) -> None:

@@ -4,6 +4,8 @@ import math
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from metatune.wording import plural
+
 
 def _number(value: float | None) -> str:
     if value is None or not math.isfinite(value):
@@ -42,7 +44,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(number=_number, setting=_setting, seconds=_seconds, milliseconds=_milliseconds, share=_share)
+    made.filters.update(
+        number=_number, setting=_setting, seconds=_seconds, milliseconds=_milliseconds, share=_share, plural=plural
+    )
     return made
 
 
