@@ -22,6 +22,7 @@ from metatune.history.mlflow_upkeep import Defects
 from metatune.history.replay import look
 from metatune.history.spool import folders, probe
 from metatune.knowledge import Knowledge, knowledge_directory
+from metatune.learners import family_names
 from metatune.redaction import redacted
 from metatune.wording import plural
 
@@ -29,10 +30,9 @@ State: TypeAlias = Literal["ok", "warning", "problem"]
 
 _NEEDED = ("optuna", "lightgbm", "scikit-learn", "mlflow", "pyarrow", "pandas", "numpy", "scipy", "skops",
            "cmaes", "typer", "rich", "jinja2", "requests", "sqlalchemy")  # fmt: skip
-#: Optional packages, what they give, and how to install them.
-_OPTIONAL = {
-    "tensorflow": ("the family keras_mlp", 'pip install "metatune[keras]"'),
-}
+_KERAS = ", ".join(name for name in family_names() if name.startswith("keras_"))
+#: Optional packages, the families that need them, and how to install them.
+_OPTIONAL = {"tensorflow": (_KERAS, 'pip install "metatune[keras]"')}
 _REPAIR = "metatune doctor --repair, or metatune sync, puts that in order."
 _LOW_DISK = 1e9
 _OLD_DAYS = 90
@@ -83,7 +83,7 @@ def _optional(name: str, gives: str, remedy: str) -> Check:
     try:
         return Check(name, "ok", f"{version(name)}, for {gives}")
     except PackageNotFoundError:
-        return Check(name, "warning", f"not installed, so {gives} is missing", remedy)
+        return Check(name, "warning", f"not installed; needed for {gives}", remedy)
 
 
 def _threads() -> Check:

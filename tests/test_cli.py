@@ -271,6 +271,19 @@ def test_doctor_misses_what_is_needed(here: Path, monkeypatch: pytest.MonkeyPatc
     ]
 
 
+def test_doctor_names_the_families_without_tensorflow(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(package: str) -> str:
+        if package == "tensorflow":
+            raise PackageNotFoundError(package)
+        return "1.0"
+
+    monkeypatch.setattr(doctor, "version", version)
+    checks = {check.name: check for check in doctor.examine(MLflowStore(f"sqlite:///{here / 'mlflow.db'}"))}
+    assert checks["tensorflow"].state == "warning"
+    for name in ("keras_mlp", "keras_cnn", "keras_text", "keras_series"):
+        assert name in checks["tensorflow"].found
+
+
 def test_a_terminal_shows_a_bar_with_the_last_trial() -> None:
     screen = Console(force_terminal=True, file=io.StringIO(), width=120)
     first = Trial(configuration={}, number=0, status="complete", value=0.25, origin="default")
