@@ -67,7 +67,8 @@ def demo(
     _step(
         screen,
         "Guided search",
-        f"{plural(trials, 'trial')} each. cold: TPE without history. warm: guided. Both try the library's default.",
+        f"{plural(trials, 'trial')} each. cold: TPE without history, the library's default given first (from user). "
+        "warm: guided by the history, the default among the first trials.",
     )
     found: dict[str, dict[str, TuneResult]] = {family: {} for family in families}
     for family, kind in product(families, parts.KINDS):
@@ -108,13 +109,14 @@ def _tell_data(screen: Console, task: "Task", known: "Knowledge") -> None:
     import metatune.demo as parts
 
     assert task.data is not None
+    better = "lower" if task.metric.direction == "minimize" else "higher"
     data, tasks = task.data, {study.task.fingerprint for study in known.snapshot.studies}
     _step(
         screen,
         "Data",
         f"{task.name}: {data.n_rows:,} images of handwritten digits, {data.n_columns} pixels that are not always "
-        f"blank, {len(data.classes)} classes; judged by {task.metric.name} on {len(task.folds[0][1])} rows, "
-        f"at the end on {len(task.test)} rows that no trial sees.",
+        f"blank, {len(data.classes)} classes; judged by {task.metric.name} ({better} is better) "
+        f"on {len(task.folds[0][1])} rows, at the end on {len(task.test)} rows that no trial sees.",
     )
     if parts.is_known(task, known):
         screen.print(
