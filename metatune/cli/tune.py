@@ -189,7 +189,7 @@ def _write(result: "TuneResult", save: Path | None, report: Path | None) -> dict
         from metatune.report import search_page
 
         report.parent.mkdir(parents=True, exist_ok=True)
-        report.write_text(search_page({result.family: {result.study_id: result}}), encoding="utf-8")
+        report.write_text(search_page({result.family: {"this search": result}}), encoding="utf-8")
         files["report"] = str(report)
     return files
 
