@@ -72,6 +72,8 @@ def _shown(task: str, found: "Recommendation", repairs: list[str]) -> Renderable
         )
     lines: list[RenderableType] = [headline(f"{found.family} for {task}, judged by {found.metric}"), rows]
     if found.tasks:
+        meaning = "better than: the share of configurations it is expected to beat; gain: over the default; "
+        lines.append(Text(f"{meaning}in brackets the 10th to the 90th percentile.", style="dim"))
         lines.append(Text(f"Evidence: {plural(found.trials, 'trial')} on {plural(found.tasks, 'task')}.", style="dim"))
     if found.similar:
         similar = table("task", "distance", "trials", "best", "metric",
