@@ -136,7 +136,7 @@ def test_tune_prints_one_document_and_leaves_the_history_where_mlflow_looks(here
     assert "from portfolio" in result.stderr
     assert (here / "mlflow.db").is_file()
     assert load_model(here / "model").predict(load_wine(as_frame=True).data).shape == (178,)
-    assert found["study_id"] in (here / "out" / "page.html").read_text()
+    assert f"this search: study {found['study_id']}" in (here / "out" / "page.html").read_text()
     studies = document(run("history", "studies", "--json"))["studies"]
     assert [(study["id"], study["trials"], study["best"]) for study in studies] == [
         (found["study_id"], 4, found["best_value"])
@@ -180,6 +180,7 @@ def test_recommendations_can_start_a_search(here: Path, data: Path) -> None:
 
 def test_recommend_shows_the_evidence(here: Path, data: Path) -> None:
     result = run("recommend", str(data / "wine.csv"), "-t", "target", "-f", "knn")
+    assert "the share of configurations it is expected to beat" in result.stdout
     assert result.exit_code == 0
     assert "Evidence: 10 trials on 2 tasks." in result.stdout
     assert "Most similar known tasks" in result.stdout
