@@ -91,7 +91,7 @@ def _shown(done: "list[Replayed]", found: "Defects", problems: dict[str, str]) -
         where = "" if one.destination is None else f" for {one.destination.store}"
         said = [f"{plural(one.sent, 'trial')} sent"] if one.sent else []
         if one.owned:
-            said.append(f"{plural(one.waiting, 'trial')} left to the process that made them, which is sending")
+            said.append(f"{plural(one.waiting, 'trial')} left to the running process that sends")
         elif one.waiting:
             said.append(f"{plural(one.waiting, 'trial')} waiting")
         if one.unreadable:
