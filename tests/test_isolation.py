@@ -17,7 +17,7 @@ from memory_store import MemoryStore, custom
 
 from metatune.errors import SearchError, UsageError
 from metatune.space import SearchSpace
-from metatune.tune import tune
+from metatune.tuner import tune
 
 SPACE = SearchSpace({"x": {"low": 0.0, "high": 1.0}})
 

@@ -21,7 +21,7 @@ from metatune.redaction import redacted
 
 if TYPE_CHECKING:
     from metatune.knowledge import Knowledge
-    from metatune.recommend import Recommendation
+    from metatune.recommender import Recommendation
     from metatune.result import TuneResult
     from metatune.task import Task
 
