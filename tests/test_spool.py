@@ -611,6 +611,31 @@ def test_no_new_file_can_be_made_for_a_disk_that_does_not_confirm(folder, monkey
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_files_that_cannot_be_begun_do_not_pile_up(folder, monkeypatch):
+    outbox = Outbox(MemoryStore(), folder=folder, pace=QUICK)
+    with monkeypatch.context() as patch:
+        patch.setattr(spool, "_lock", lambda fd: os.write(-1, b""))  # no file at all
+        outbox.open_study(study())
+        assert outbox.flush()
+    outbox.store.failing = True
+
+    def full(self, studies):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    opened = len(os.listdir("/dev/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(SpoolFile, "compact", full)
+        for i in range(5):
+            outbox.add_trial("study-1", trial(i))
+    assert "No space left" in outbox.disk_problem
+    assert len(os.listdir("/dev/fd")) == opened
+    assert not files(folder)
+    outbox.add_trial("study-1", trial(5))
+    (path,) = files(folder)
+    assert [entry.what.number for entry in read(path).entries] == list(range(6))
+    outbox.drop()
+
+
 def test_a_forked_process_has_a_file_of_its_own(folder):
     store = failing_store()
     outbox = Outbox(store, pace=QUICK)
