@@ -13,6 +13,7 @@ import stat
 import subprocess
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from history_cases import study, trial
@@ -326,6 +327,28 @@ def test_a_store_that_raises_anything(folder):
     assert not outbox.flush()
     assert "ZeroDivisionError: wild" in str(outbox.problem)
     assert len(outbox.waiting()) == 1
+    outbox.drop()
+
+
+@pytest.mark.parametrize("method", ["beat", "open_study"])
+def test_a_store_that_raises_anything_while_nothing_waits(folder, method):
+    store, raised = MemoryStore(), threading.Event()
+    work = getattr(store, method)
+
+    def fails(what):
+        if method == "beat" or what.id == "orphan":
+            raised.set()
+            raise RuntimeError("not expected")
+        work(what)
+
+    setattr(store, method, fails)
+    left_behind(folder, Entry("orphan", study("orphan")))
+    outbox = Outbox(store, folder=folder, pace=replace(QUICK, heartbeat=0.05))
+    outbox.open_study(study())
+    assert raised.wait(5)
+    outbox.add_trial("study-1", trial(0))
+    assert outbox.flush()
+    assert store.trials("study-1") == [trial(0)]
     outbox.drop()
 
 
