@@ -395,6 +395,26 @@ def test_what_waits_at_the_exit_is_said_and_stays(folder, caplog):
     outbox.drop()
 
 
+def test_what_stays_at_the_exit_is_confirmed_by_a_slow_disk(folder, monkeypatch):
+    confirmed = {}
+
+    def slow(fd):
+        about = os.fstat(fd)
+        time.sleep(0.1)
+        confirmed[about.st_ino] = about.st_size
+
+    monkeypatch.setattr(os, "fsync", slow)
+    outbox = Outbox(failing_store(), folder=folder, pace=QUICK)
+    outbox.open_study(study())
+    for i in range(5):
+        outbox.add_trial("study-1", trial(i))
+    outbox.leave()
+    (path,) = files(folder)
+    assert read(path).trials == 5
+    assert confirmed[path.stat().st_ino] == path.stat().st_size
+    outbox.drop()
+
+
 def test_a_trial_that_ends_while_the_process_leaves_stays_on_disk(folder, monkeypatch):
     store = MemoryStore()
     outbox = Outbox(store, pace=QUICK)

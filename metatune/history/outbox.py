@@ -148,11 +148,12 @@ class Outbox:
             return self.problem
 
     def leave(self) -> None:
-        """Send what waits, for a bounded time, and let go of the file, which keeps the rest."""
+        """Send what waits, for a bounded time, and let go of the file, which keeps the rest, confirmed by the disk."""
         if self._closing is not None:
             for study_id in list(self._studies):
                 self.close_study(study_id, self._closing, {})
-        self.flush()
+        if not self.flush():
+            self._journal.confirmed(self.pace.stall)  # of a slow disk nobody has waited for an answer so far
         with self._changed:
             trials = sum(isinstance(entry.what, Trial) for entry in self._waiting)
             if trials:
