@@ -403,7 +403,7 @@ def test_what_stays_at_the_exit_is_confirmed_by_a_slow_disk(folder, monkeypatch)
         time.sleep(0.1)
         confirmed[about.st_ino] = about.st_size
 
-    monkeypatch.setattr(os, "fsync", slow)
+    monkeypatch.setattr(spool, "confirm", slow)
     outbox = Outbox(failing_store(), folder=folder, pace=QUICK)
     outbox.open_study(study())
     for i in range(5):
@@ -568,7 +568,7 @@ def test_a_real_disk_that_is_full(small_disk, monkeypatch, caplog):
 
 
 class Unreliable:
-    """Takes the place of ``os.fsync``, and fails while it is told to."""
+    """Takes the place of ``disk.confirm``, or of ``os.fsync``, and fails while it is told to."""
 
     def __init__(self):
         self.failing = False
@@ -588,7 +588,7 @@ class Unreliable:
 
 def test_a_disk_that_does_not_confirm(folder, monkeypatch, caplog):
     disk = Unreliable()
-    monkeypatch.setattr(os, "fsync", disk)
+    monkeypatch.setattr(spool, "confirm", disk)
     outbox = Outbox(failing_store(), pace=QUICK)
     outbox.open_study(study())
     outbox.add_trial("study-1", trial(0))
@@ -618,9 +618,33 @@ def test_a_disk_that_does_not_confirm(folder, monkeypatch, caplog):
     outbox.drop()
 
 
-def test_the_disk_is_in_doubt_until_another_file_is_confirmed(folder, monkeypatch):
+def test_where_fsync_does_not_reach_the_disk_a_stronger_call_does(folder, monkeypatch):
+    """As on macOS."""
+    answers, asked = [None, errno.ENOTSUP, errno.EIO], []
+
+    def full(fd, command):
+        asked.append(command)
+        if (problem := answers.pop(0)) is not None:
+            raise OSError(problem, os.strerror(problem))
+
     disk = Unreliable()
     monkeypatch.setattr(os, "fsync", disk)
+    monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(fcntl, "fcntl", full)
+    folder.mkdir()
+    spool.probe(folder)
+    assert disk.calls == 0
+    spool.probe(folder)  # a file system that does not know it
+    assert disk.calls == 1
+    with pytest.raises(OSError, match="Input/output error"):
+        spool.probe(folder)
+    assert asked == [51] * 3
+    assert not list(folder.iterdir())
+
+
+def test_the_disk_is_in_doubt_until_another_file_is_confirmed(folder, monkeypatch):
+    disk = Unreliable()
+    monkeypatch.setattr(spool, "confirm", disk)
     outbox = Outbox(failing_store(), pace=QUICK)
     outbox.open_study(study())
     disk.failing = True
@@ -634,7 +658,7 @@ def test_the_disk_is_in_doubt_until_another_file_is_confirmed(folder, monkeypatc
 
 def test_no_new_file_can_be_made_for_a_disk_that_does_not_confirm(folder, monkeypatch):
     disk = Unreliable()
-    monkeypatch.setattr(os, "fsync", disk)
+    monkeypatch.setattr(spool, "confirm", disk)
     outbox = Outbox(failing_store(), pace=QUICK)
     outbox.open_study(study())
     disk.failing = True
