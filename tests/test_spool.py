@@ -22,7 +22,7 @@ from memory_store import MemoryStore
 from metatune.doctor import _spool
 from metatune.errors import StoreError, StoreUnavailableError
 from metatune.history import spool
-from metatune.history.address import without_secrets
+from metatune.history.address import Address, without_secrets
 from metatune.history.outbox import Outbox, catch_up
 from metatune.history.pace import Pace
 from metatune.history.replay import look, send_orphans, sync
@@ -762,6 +762,14 @@ def test_killed_at_every_write(folder, monkeypatch, at, half):
 
 
 # --- the recorder
+
+
+@pytest.mark.parametrize(
+    ("code", "passes"), [(401, False), (404, False), (408, True), (429, True), (500, True), (503, True)]
+)
+def test_which_answers_of_a_server_pass(code, passes):
+    reason = f"API request to endpoint /api failed with error code {code} != 200."
+    assert Address.of("http://127.0.0.1:9").passing(reason) is passes
 
 
 def test_an_unusable_store_stops_the_search_and_one_that_is_away_does_not(folder):
