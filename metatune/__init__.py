@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from metatune.metafeatures import describe
     from metatune.optuna_trials import OptunaCollector
     from metatune.pruner import MetaPruner
-    from metatune.recommend import recommend
+    from metatune.recommender import recommend
     from metatune.sampler import MetaSampler
     from metatune.space import Condition, SearchSpace
     from metatune.task import Task
     from metatune.trial import Trial
-    from metatune.tune import tune
+    from metatune.tuner import tune
 
 __all__ = [
     "Condition",
@@ -48,8 +48,8 @@ _HOME = {
     "Trial": "metatune.trial",
     "collect": "metatune.collector",
     "describe": "metatune.metafeatures",
-    "recommend": "metatune.recommend",
-    "tune": "metatune.tune",
+    "recommend": "metatune.recommender",
+    "tune": "metatune.tuner",
 }
 
 
@@ -57,7 +57,7 @@ def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'metatune' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value  # shadows the submodule of the same name, and the next access is direct
+    globals()[name] = value  # the next access is direct
     return value
 
 

@@ -8,11 +8,11 @@ from sklearn.datasets import load_digits
 from metatune.history.store import HistoryStore
 from metatune.knowledge import Knowledge
 from metatune.learners import get_family
-from metatune.recommend import Recommendation, recommend
+from metatune.recommender import Recommendation, recommend
 from metatune.result import Progress, TuneResult
 from metatune.snapshot import snapshot_of
 from metatune.task import Task
-from metatune.tune import tune
+from metatune.tuner import tune
 
 #: A tree ensemble and a neural network; the second needs the extra ``keras``.
 FAMILIES = ("lightgbm", "keras_mlp")

@@ -90,7 +90,7 @@ class Isolated:
 
     def _fresh(self) -> "TrialProcess":
         """The process for the next trial: a new one after a death, or if earlier trials left little memory."""
-        if self._process is not None and self._process.crowded():
+        if self._process is not None and self._process.spent():
             self._process.end(_LEAVE_SECONDS)
             self._process = None
         if self._process is None:

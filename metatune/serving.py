@@ -24,7 +24,7 @@ from metatune.fingerprint import fingerprint_of_name
 from metatune.knowledge import Knowledge
 from metatune.learners import get_family
 from metatune.metric import Kind, Metric
-from metatune.recommend import recommend_for
+from metatune.recommender import recommend_for
 from metatune.task import TaskRecord
 
 #: A request for more is refused, since every one of them is searched for.

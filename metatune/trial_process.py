@@ -61,6 +61,7 @@ class TrialProcess:
 
     def __init__(self, judge: Judge, limits: Limits) -> None:
         self._limits = limits
+        self._looked = -math.inf
         packed = _packed(judge)
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
@@ -115,9 +116,11 @@ class TrialProcess:
         except OSError:  # it died while something was sent to it
             raise TrialEndedError(self._death()) from None
 
-    def crowded(self) -> bool:
-        """Whether what earlier trials left in memory takes half of the room."""
+    def spent(self) -> bool:
+        """Whether it died since the last trial, or what earlier trials left in memory takes half of the room."""
         limit = self._limits.megabytes
+        if not self._process.is_alive():
+            return True
         return limit is not None and self._resident() > (self._empty + limit) / 2
 
     def end(self, patience: float) -> None:
@@ -140,15 +143,29 @@ class TrialProcess:
             wait([self._connection, self._process.sentinel], max(0.0, min(_WATCH_SECONDS, left)))
             if self._connection.poll():
                 try:
-                    return self._connection.recv()
+                    answer = self._connection.recv()
                 except (EOFError, OSError):
                     raise TrialEndedError(self._death()) from None
-            if not self._process.is_alive():
+                if not isinstance(answer, _Reported):
+                    return answer
+            elif self._process.is_alive():
+                answer = None
+            else:
                 raise TrialEndedError(self._death())
+            # Also of a trial that reports so often that it is never waited for.
             if left <= 0:
                 raise TrialEndedError(f"TimeoutError: it took longer than {limits.seconds:g} s")
-            if limits.megabytes is not None and self._resident() > limits.megabytes:
-                raise TrialEndedError(f"MemoryError: its process took more than {limits.megabytes:g} MB")
+            self._look(limits)
+            if answer is not None:
+                return answer
+
+    def _look(self, limits: Limits) -> None:
+        """Look at the memory, unless that was just done. Raises ``TrialEndedError`` if it is too much."""
+        if limits.megabytes is None or time.monotonic() - self._looked < _WATCH_SECONDS / 2:
+            return
+        self._looked = time.monotonic()
+        if self._resident() > limits.megabytes:
+            raise TrialEndedError(f"MemoryError: its process took more than {limits.megabytes:g} MB")
 
     def _death(self) -> str:
         self._process.join(_DEATH_SECONDS)

@@ -43,7 +43,7 @@ from metatune.space import SearchSpace
 from metatune.study import StudyRecord
 from metatune.task import Task, TaskRecord
 from metatune.trial import Trial
-from metatune.tune import tune
+from metatune.tuner import tune
 
 _NOBODY = "http://127.0.0.1:9"
 

@@ -44,7 +44,7 @@ from kb.worker import prepared
 from metatune.errors import DataError, SearchError
 from metatune.knowledge import Knowledge, starter_directory
 from metatune.learners import family_names
-from metatune.tune import tune
+from metatune.tuner import tune
 
 FAMILIES = ("lightgbm", "keras_mlp", "keras_cnn", "keras_text")
 METHODS = ("cold", "warm")

@@ -1,5 +1,6 @@
 """A real MLflow server that can be killed and started again at the same address."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -53,7 +54,8 @@ class MLflowServer:
     def kill(self) -> None:
         """End it with all its workers, as when the machine loses power."""
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # it ended by itself
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
 

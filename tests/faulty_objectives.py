@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 
@@ -82,6 +83,23 @@ def starts_another(configuration):
     if configuration["x"] == 0.5:
         time.sleep(60)
     return configuration["x"]
+
+
+def eats_memory_and_reports(configuration, report):
+    """Reports more often than anybody looks at its memory."""
+    held = []
+    for step in range(1, 121):
+        held.append(b"x" * 10_000_000)
+        report(step, configuration["x"])
+        time.sleep(0.005)
+    return configuration["x"]
+
+
+def dies_afterwards(configuration):
+    """The number of the process, which dies between this trial and the next."""
+    if configuration["x"] == 0.25:
+        threading.Timer(0.2, os._exit, (1,)).start()
+    return os.getpid()
 
 
 class Unloadable:

@@ -162,6 +162,13 @@ def test_a_search_space_alone_loads_no_host() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_no_module_has_the_name_of_what_the_package_gives() -> None:
+    """Importing the module would put it in the place of the function, and calling that fail from then on."""
+    import metatune
+
+    assert not {path.stem for path in PACKAGE.iterdir()} & set(metatune.__all__)
+
+
 def test_the_public_names_exist_and_are_sorted() -> None:
     import metatune
 

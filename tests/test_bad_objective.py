@@ -16,7 +16,7 @@ from metatune.errors import (
     UsageError,
 )
 from metatune.space import SearchSpace
-from metatune.tune import tune
+from metatune.tuner import tune
 
 
 def search(objective, store=False, **options):

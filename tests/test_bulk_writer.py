@@ -21,6 +21,7 @@ from postgres import cluster, programs
 from sqlalchemy import create_engine, text
 from strategies import study_records, trials
 
+from metatune.errors import StoreUnavailableError
 from metatune.history import sql_schema, sql_writer
 from metatune.history.address import Address
 from metatune.history.mlflow_store import MLflowStore
@@ -117,6 +118,25 @@ def test_a_trial_is_written_once_whoever_writes_it_how_often(tmp_path):
     with store.runs() as find:
         assert len(list(find("trial"))) == len(KINDS) + 1
     assert store.trials("study-1") == other.trials("study-1")
+    assert not repair(store).doubled
+
+
+def test_what_was_written_before_a_failure_is_not_written_again_through_the_api(tmp_path, monkeypatch):
+    store = filled(tmp_path / "db", study(), [], many=True)
+    write, batches = sql_writer._write, []
+
+    def locked(*arguments):
+        batches.append(arguments)
+        if len(batches) == 2:
+            raise sqlite3.OperationalError("database is locked")
+        return write(*arguments)
+
+    monkeypatch.setattr(sql_writer, "_write", locked)
+    monkeypatch.setattr(sql_writer, "_BATCH", 2)
+    with pytest.raises(StoreUnavailableError):
+        store.add_many("study-1", KINDS)
+    store.add_trials("study-1", KINDS)
+    assert len(store.trials("study-1")) == len(KINDS)
     assert not repair(store).doubled
 
 

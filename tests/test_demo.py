@@ -16,7 +16,7 @@ from metatune.history.mlflow_store import MLflowStore
 from metatune.knowledge import Knowledge
 from metatune.snapshot import snapshot_of
 from metatune.task import Task
-from metatune.tune import tune
+from metatune.tuner import tune
 
 
 @pytest.fixture(scope="module")

@@ -141,7 +141,7 @@ def test_ctrl_c_closes_the_study_and_keeps_all(folder, uri):
     def interrupted():
         store = MLflowStore(uri)
         from metatune.task import Task
-        from metatune.tune import tune
+        from metatune.tuner import tune
 
         def objective(configuration):
             if len(list(configuration)) and time.monotonic() - began > 0.3:

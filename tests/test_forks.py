@@ -1,5 +1,6 @@
 """Processes that are forked from one that uses a database leave it whole, and lose nothing."""
 
+import logging
 import multiprocessing
 import os
 import sqlite3
@@ -11,7 +12,7 @@ import pytest
 from history_cases import new_database, runs, study, trial
 
 from metatune.errors import StoreUnavailableError
-from metatune.history import connections
+from metatune.history import connections, mlflow_database
 from metatune.history.address import Address
 from metatune.history.connections import in_use
 from metatune.history.mlflow_store import MLflowStore
@@ -139,3 +140,20 @@ def test_a_process_that_forks_while_it_reads_itself(uri):
 def test_servers_are_asked_over_new_connections_anyway(uri):
     with in_use(Address.of("http://127.0.0.1:9")):
         assert told(lambda: MLflowStore(uri).studies()) == "[]"
+
+
+def test_a_fork_while_other_threads_silence_what_mlflow_logs():
+    """As all that use a server do, for which no fork waits."""
+    logger = logging.getLogger("mlflow.store.db.utils")
+    level = logger.level
+
+    def after():
+        free = mlflow_database._SILENCE.acquire(timeout=1)
+        mlflow_database._SILENCE.release()
+        return free, logger.level == level
+
+    with mlflow_database.quiet():
+        assert logger.level != level
+        with mlflow_database._SILENCE:
+            assert told(after) == "(True, True)"
+    assert logger.level == level

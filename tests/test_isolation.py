@@ -17,7 +17,7 @@ from memory_store import MemoryStore, custom
 
 from metatune.errors import SearchError, UsageError
 from metatune.space import SearchSpace
-from metatune.tune import tune
+from metatune.tuner import tune
 
 SPACE = SearchSpace({"x": {"low": 0.0, "high": 1.0}})
 
@@ -46,6 +46,17 @@ def test_each_fault_is_one_failed_trial():
     assert 3.0 < failed[0].seconds < 10.0
     assert store.trials(result.study_id) == list(result.trials)
     assert store.status[result.study_id] == "finished"
+
+
+def test_a_trial_that_reports_all_the_time_does_not_escape_its_limit():
+    with pytest.raises(SearchError, match="its process took more than 600 MB"):
+        search(faulty.eats_memory_and_reports, (0.5,), trial_memory=600.0)
+
+
+def test_a_process_that_dies_between_trials_costs_none():
+    result = search(faulty.dies_afterwards, (0.25, 0.5), on_trial=lambda progress: time.sleep(0.6))
+    assert [trial.status for trial in result.trials] == ["complete", "complete"]
+    assert len({trial.value for trial in result.trials}) == 2
 
 
 def test_one_process_serves_all_trials_and_is_gone_afterwards():

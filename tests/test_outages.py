@@ -99,6 +99,11 @@ def meanwhile(work):
         raise problems[0]
 
 
+def test_what_a_server_that_cannot_start_says_is_told(tmp_path):
+    with pytest.raises(RuntimeError, match="nonsense"), MLflowServer("nonsense://", tmp_path) as broken:
+        broken.start()
+
+
 def test_killed_in_mid_run_and_back_after_ten_seconds(server):
     def outage():
         time.sleep(2)

@@ -12,7 +12,7 @@ from metatune.knowledge import Knowledge
 from metatune.learners import get_family
 from metatune.metric import Direction
 from metatune.objective import FamilyJudge
-from metatune.recommend import recommend, recommend_for
+from metatune.recommender import recommend, recommend_for
 from metatune.snapshot import Snapshot
 from metatune.task import Task
 

@@ -17,7 +17,7 @@ from metatune.knowledge import Knowledge
 from metatune.metric import Metric
 from metatune.space import SearchSpace
 from metatune.task import Task
-from metatune.tune import tune
+from metatune.tuner import tune
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from published import knn_knowledge
 from metatune.errors import KnowledgeError, UsageError
 from metatune.history.registry import Registry
 from metatune.publish import publish
-from metatune.recommend import recommend_for
+from metatune.recommender import recommend_for
 from metatune.serving import Recommender, _load_pyfunc, _record
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")

@@ -13,6 +13,7 @@ import stat
 import subprocess
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from history_cases import study, trial
@@ -21,7 +22,7 @@ from memory_store import MemoryStore
 from metatune.doctor import _spool
 from metatune.errors import StoreError, StoreUnavailableError
 from metatune.history import spool
-from metatune.history.address import without_secrets
+from metatune.history.address import Address, without_secrets
 from metatune.history.outbox import Outbox, catch_up
 from metatune.history.pace import Pace
 from metatune.history.replay import look, send_orphans, sync
@@ -329,6 +330,28 @@ def test_a_store_that_raises_anything(folder):
     outbox.drop()
 
 
+@pytest.mark.parametrize("method", ["beat", "open_study"])
+def test_a_store_that_raises_anything_while_nothing_waits(folder, method):
+    store, raised = MemoryStore(), threading.Event()
+    work = getattr(store, method)
+
+    def fails(what):
+        if method == "beat" or what.id == "orphan":
+            raised.set()
+            raise RuntimeError("not expected")
+        work(what)
+
+    setattr(store, method, fails)
+    left_behind(folder, Entry("orphan", study("orphan")))
+    outbox = Outbox(store, folder=folder, pace=replace(QUICK, heartbeat=0.05))
+    outbox.open_study(study())
+    assert raised.wait(5)
+    outbox.add_trial("study-1", trial(0))
+    assert outbox.flush()
+    assert store.trials("study-1") == [trial(0)]
+    outbox.drop()
+
+
 def test_what_cannot_be_written_down_keeps_nothing_back(folder, caplog):
     store = MemoryStore()
     outbox = Outbox(store, pace=QUICK)
@@ -369,6 +392,26 @@ def test_what_waits_at_the_exit_is_said_and_stays(folder, caplog):
     store = MemoryStore()
     (done,) = sync([folder], lambda destination: store)
     assert done.sent == 1
+    outbox.drop()
+
+
+def test_what_stays_at_the_exit_is_confirmed_by_a_slow_disk(folder, monkeypatch):
+    confirmed = {}
+
+    def slow(fd):
+        about = os.fstat(fd)
+        time.sleep(0.1)
+        confirmed[about.st_ino] = about.st_size
+
+    monkeypatch.setattr(spool, "confirm", slow)
+    outbox = Outbox(failing_store(), folder=folder, pace=QUICK)
+    outbox.open_study(study())
+    for i in range(5):
+        outbox.add_trial("study-1", trial(i))
+    outbox.leave()
+    (path,) = files(folder)
+    assert read(path).trials == 5
+    assert confirmed[path.stat().st_ino] == path.stat().st_size
     outbox.drop()
 
 
@@ -525,7 +568,7 @@ def test_a_real_disk_that_is_full(small_disk, monkeypatch, caplog):
 
 
 class Unreliable:
-    """Takes the place of ``os.fsync``, and fails while it is told to."""
+    """Takes the place of ``disk.confirm``, or of ``os.fsync``, and fails while it is told to."""
 
     def __init__(self):
         self.failing = False
@@ -545,7 +588,7 @@ class Unreliable:
 
 def test_a_disk_that_does_not_confirm(folder, monkeypatch, caplog):
     disk = Unreliable()
-    monkeypatch.setattr(os, "fsync", disk)
+    monkeypatch.setattr(spool, "confirm", disk)
     outbox = Outbox(failing_store(), pace=QUICK)
     outbox.open_study(study())
     outbox.add_trial("study-1", trial(0))
@@ -575,9 +618,33 @@ def test_a_disk_that_does_not_confirm(folder, monkeypatch, caplog):
     outbox.drop()
 
 
-def test_the_disk_is_in_doubt_until_another_file_is_confirmed(folder, monkeypatch):
+def test_where_fsync_does_not_reach_the_disk_a_stronger_call_does(folder, monkeypatch):
+    """As on macOS."""
+    answers, asked = [None, errno.ENOTSUP, errno.EIO], []
+
+    def full(fd, command):
+        asked.append(command)
+        if (problem := answers.pop(0)) is not None:
+            raise OSError(problem, os.strerror(problem))
+
     disk = Unreliable()
     monkeypatch.setattr(os, "fsync", disk)
+    monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(fcntl, "fcntl", full)
+    folder.mkdir()
+    spool.probe(folder)
+    assert disk.calls == 0
+    spool.probe(folder)  # a file system that does not know it
+    assert disk.calls == 1
+    with pytest.raises(OSError, match="Input/output error"):
+        spool.probe(folder)
+    assert asked == [51] * 3
+    assert not list(folder.iterdir())
+
+
+def test_the_disk_is_in_doubt_until_another_file_is_confirmed(folder, monkeypatch):
+    disk = Unreliable()
+    monkeypatch.setattr(spool, "confirm", disk)
     outbox = Outbox(failing_store(), pace=QUICK)
     outbox.open_study(study())
     disk.failing = True
@@ -591,7 +658,7 @@ def test_the_disk_is_in_doubt_until_another_file_is_confirmed(folder, monkeypatc
 
 def test_no_new_file_can_be_made_for_a_disk_that_does_not_confirm(folder, monkeypatch):
     disk = Unreliable()
-    monkeypatch.setattr(os, "fsync", disk)
+    monkeypatch.setattr(spool, "confirm", disk)
     outbox = Outbox(failing_store(), pace=QUICK)
     outbox.open_study(study())
     disk.failing = True
@@ -611,6 +678,31 @@ def test_no_new_file_can_be_made_for_a_disk_that_does_not_confirm(folder, monkey
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_files_that_cannot_be_begun_do_not_pile_up(folder, monkeypatch):
+    outbox = Outbox(MemoryStore(), folder=folder, pace=QUICK)
+    with monkeypatch.context() as patch:
+        patch.setattr(spool, "_lock", lambda fd: os.write(-1, b""))  # no file at all
+        outbox.open_study(study())
+        assert outbox.flush()
+    outbox.store.failing = True
+
+    def full(self, studies):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    opened = len(os.listdir("/dev/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(SpoolFile, "compact", full)
+        for i in range(5):
+            outbox.add_trial("study-1", trial(i))
+    assert "No space left" in outbox.disk_problem
+    assert len(os.listdir("/dev/fd")) == opened
+    assert not files(folder)
+    outbox.add_trial("study-1", trial(5))
+    (path,) = files(folder)
+    assert [entry.what.number for entry in read(path).entries] == list(range(6))
+    outbox.drop()
+
+
 def test_a_forked_process_has_a_file_of_its_own(folder):
     store = failing_store()
     outbox = Outbox(store, pace=QUICK)
@@ -670,6 +762,14 @@ def test_killed_at_every_write(folder, monkeypatch, at, half):
 
 
 # --- the recorder
+
+
+@pytest.mark.parametrize(
+    ("code", "passes"), [(401, False), (404, False), (408, True), (429, True), (500, True), (503, True)]
+)
+def test_which_answers_of_a_server_pass(code, passes):
+    reason = f"API request to endpoint /api failed with error code {code} != 200."
+    assert Address.of("http://127.0.0.1:9").passing(reason) is passes
 
 
 def test_an_unusable_store_stops_the_search_and_one_that_is_away_does_not(folder):

@@ -11,7 +11,7 @@ from strategies import search_spaces
 
 from metatune.space import Condition, SearchSpace
 from metatune.strategies import STRATEGIES, GridSampler, make_sampler
-from metatune.tune import tune
+from metatune.tuner import tune
 
 TREE = SearchSpace(
     {

@@ -19,11 +19,11 @@ from metatune.history.replay import look
 from metatune.knowledge import KNOWLEDGE_VARIABLE, Knowledge
 from metatune.learners import get_family, load_model
 from metatune.learners.evaluate import test_scores
-from metatune.recommend import recommend
+from metatune.recommender import recommend
 from metatune.snapshot import snapshot_of
 from metatune.space import Condition, SearchSpace
 from metatune.task import Task
-from metatune.tune import tune
+from metatune.tuner import tune
 
 SMALL = SearchSpace(
     {"n_estimators": {"type": "int", "low": 5, "high": 20}, "num_leaves": {"type": "int", "low": 4, "high": 8}}
@@ -92,7 +92,7 @@ class TestHistory:
         monkeypatch.chdir(tmp_path)
         monkeypatch.delenv(KNOWLEDGE_VARIABLE, raising=False)
         monkeypatch.setattr("metatune.knowledge.starter_directory", lambda: tmp_path / "none")
-        monkeypatch.setattr("metatune.tune.starter_directory", lambda: tmp_path / "none")
+        monkeypatch.setattr("metatune.tuner.starter_directory", lambda: tmp_path / "none")
         result = planted_search(n_trials=2, knowledge=None)
         assert len(result.warnings) == len(caplog.records) == 1
         assert "without history" in result.warnings[0]
@@ -399,7 +399,7 @@ class TestResult:
             calls.append(model)
             return test_scores(task, model)
 
-        monkeypatch.setattr("metatune.tune.test_scores", count)
+        monkeypatch.setattr("metatune.tuner.test_scores", count)
         result = iris_search(on_trial=lambda progress: calls and pytest.fail("scored too early"))
         assert calls == [result.model]
         assert result.test_score == result.test_scores["accuracy"]

@@ -22,7 +22,7 @@ from metatune.wording import plural
 
 if TYPE_CHECKING:
     from metatune.knowledge import Knowledge
-    from metatune.recommend import Recommendation
+    from metatune.recommender import Recommendation
     from metatune.result import TuneResult
     from metatune.task import Task
 

@@ -12,7 +12,7 @@ from metatune.cli.display import headline, number, percent, settings, table
 from metatune.wording import plural
 
 if TYPE_CHECKING:
-    from metatune.recommend import Recommendation, RecommendedConfiguration
+    from metatune.recommender import Recommendation, RecommendedConfiguration
 
 
 @command
@@ -37,7 +37,7 @@ def recommend(
 ) -> Answer:
     """Recommend configurations for DATA from the history of other data, without training anything."""
     # Heavy imports wait until the command runs, for the sake of --help.
-    from metatune.recommend import recommend as verb
+    from metatune.recommender import recommend as verb
 
     task = options.read_task(
         data,

@@ -84,7 +84,7 @@ def tune(
     """
     # Heavy imports wait until the command runs, for the sake of --help.
     from metatune.learners.choice import default_for
-    from metatune.tune import tune as verb
+    from metatune.tuner import tune as verb
 
     configurations = [] if warm_start is None else read_configurations(warm_start)
     task = options.read_task(

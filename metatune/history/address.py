@@ -98,7 +98,8 @@ class Address:
             return False
         if self.file is not None:
             return any(sign in reason for sign in ("locked", "busy", "disk is full", "No space left", "I/O error"))
-        return not self.uri.startswith("http") or not re.search(r"error code 4\d\d|not in a valid JSON", reason)
+        lasting = r"error code 4(?!08|29)\d\d|not in a valid JSON"  # 408 and 429: the server had no time
+        return not self.uri.startswith("http") or not re.search(lasting, reason)
 
     def remedy(self, reason: str) -> str:
         """What to do when the history failed for ``reason``, the text of the driver's exception."""

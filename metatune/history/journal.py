@@ -112,18 +112,27 @@ class Journal:
         problem: OSError | None = None
         for folder in folders(self._folder):
             try:
-                file = SpoolFile(folder, self._destination)
+                file = self._begun(folder, waiting, studies)
             except OSError as error:
                 problem = problem or error
                 continue
             if problem is not None and not self._warned:
                 self._warned = True
                 _LOG.warning("The spool is in %s: its own folder cannot be written (%s).", folder, problem)
-            known = {entry.study_id for entry in waiting if isinstance(entry.what, StudyRecord)}
-            file.compact([study for id, study in studies.items() if id not in known])
             return file
         assert problem is not None
         raise problem
+
+    def _begun(self, folder: Path, waiting: Sequence[Entry], studies: Mapping[str, StudyRecord]) -> SpoolFile:
+        """A new file in ``folder`` with the open studies that are not ``waiting``; none is left if it raises."""
+        known = {entry.study_id for entry in waiting if isinstance(entry.what, StudyRecord)}
+        file = SpoolFile(folder, self._destination)
+        try:
+            file.compact([study for id, study in studies.items() if id not in known])
+        except OSError:
+            file.close(remove=True)
+            raise
+        return file
 
     def _write_anew(self, doubted: SpoolFile, waiting: Sequence[Entry], studies: Mapping[str, StudyRecord]) -> None:
         """Put a new file with all that waits into the place of ``doubted``. Raises ``OSError`` and changes nothing."""

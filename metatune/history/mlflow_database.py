@@ -55,8 +55,11 @@ def _create(address: Address, file: Path) -> None:
 
 
 def _after_fork() -> None:
-    global _MAKING
-    _MAKING = threading.Lock()  # nobody would release the parent's
+    """Nobody here would release the parent's locks, or end the silence of its other threads."""
+    global _MAKING, _SILENCE
+    _MAKING, _SILENCE = threading.Lock(), threading.Lock()
+    if _INSIDE[0]:
+        _silence(-_INSIDE[0])
 
 
 if hasattr(os, "register_at_fork"):
@@ -91,7 +94,7 @@ def _silence(change: int) -> None:
             _BEFORE.extend(logger.level for logger in loggers)
             for logger, level in zip(loggers, _LEVELS.values(), strict=True):
                 logger.setLevel(level)
-        _INSIDE[0] += change
+        _INSIDE[0] = max(_INSIDE[0] + change, 0)  # a fork ended it for all
         if not _INSIDE[0]:
             for logger, level in zip(loggers, _BEFORE, strict=True):
                 logger.setLevel(level)

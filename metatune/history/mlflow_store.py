@@ -85,10 +85,12 @@ class MLflowStore:
         """See ``HistoryStore``. Into MLflow's tables if they are in reach and known: see ``write_ended``."""
         with self._boundary() as client:
             study = self._opened(client, study_id)
+            del self._open[study_id]  # looked up again if this fails: some batches may be there
             new = {key: trial for trial in trials if (key := schema.token(trial.key)) not in study.started}
             found = write_ended(self._address, study, [new[key] for key in new if key not in study.doubtful])
             study.started |= found
             study.ended |= found.keys()
+            self._open[study_id] = study
         self.add_trials(study_id, trials)
 
     def _add(self, client: MlflowClient, experiment: str, study: OpenStudy, trial: Trial) -> None:

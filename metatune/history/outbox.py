@@ -149,11 +149,12 @@ class Outbox:
             return self.problem
 
     def leave(self) -> None:
-        """Send what waits, for a bounded time, and let go of the file, which keeps the rest."""
+        """Send what waits, for a bounded time, and let go of the file, which keeps the rest, confirmed by the disk."""
         if self._closing is not None:
             for study_id in list(self._studies):
                 self.close_study(study_id, self._closing, {})
-        self.flush()
+        if not self.flush():
+            self._journal.confirmed(self.pace.stall)  # of a slow disk nobody has waited for an answer so far
         with self._changed:
             trials = sum(isinstance(entry.what, Trial) for entry in self._waiting)
             if trials:
@@ -196,11 +197,22 @@ class Outbox:
                 studies = list(self._studies)
             if batch:
                 self._send(batch)
-            elif time.monotonic() - self._beaten >= self.pace.heartbeat:
-                self._beat(studies)
+            else:
+                self._look_after(studies)
+
+    def _look_after(self, studies: Sequence[str]) -> None:
+        """What the store gets while nothing waits for it."""
+        try:
+            if time.monotonic() - self._beaten >= self.pace.heartbeat:
+                self._beaten = time.monotonic()
+                for study_id in studies:
+                    self.store.beat(study_id)
             elif not self._orphans_sought:
                 self._orphans_sought = True
                 replay.send_orphans(self.store, folders(self._folder), stop=lambda: bool(self._waiting))
+        # As in ``_send``: whatever the store raises, the thread must go on.
+        except Exception as error:
+            _LOG.debug("no heartbeat, or what dead processes left was not sent: %s", error)
 
     def _idle(self) -> float:
         return time.monotonic() - max(self._added, self._sent)
@@ -269,14 +281,6 @@ class Outbox:
             pause = min(self.pace.retry * 2 ** min(self._failures - 1, 10), self.pace.retry_most)
             self._not_before = time.monotonic() + (min(pause, self.pace.retry) if self._hurry else pause)
             self._changed.notify_all()
-
-    def _beat(self, studies: Sequence[str]) -> None:
-        self._beaten = time.monotonic()
-        try:
-            for study_id in studies:
-                self.store.beat(study_id)
-        except StoreError as error:
-            _LOG.debug("no heartbeat: %s", error)
 
     def after_fork(self) -> None:
         """Begin anew in a forked process."""

@@ -25,6 +25,7 @@ from pathlib import Path
 from metatune.errors import StoreError
 from metatune.history import schema
 from metatune.history.address import without_secrets
+from metatune.history.disk import confirm
 from metatune.history.owner import Owner
 from metatune.history.store import HistoryStore
 from metatune.study import StudyRecord
@@ -152,7 +153,7 @@ class SpoolFile:
 
     def sync(self) -> None:
         """Wait until the disk has what was appended. May be called while another thread appends."""
-        os.fsync(self._fd)
+        confirm(self._fd)
         if not self._named:
             sync_folder(self.path.parent)
             self._named = True
@@ -186,7 +187,7 @@ def sync_folder(folder: Path) -> None:
         return
     fd = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(fd)
+        confirm(fd)
     finally:
         os.close(fd)
 
@@ -197,7 +198,7 @@ def probe(folder: Path) -> None:
     fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:
         os.write(fd, b"\n" * 4096)
-        os.fsync(fd)
+        confirm(fd)
     finally:
         os.close(fd)
         path.unlink(missing_ok=True)
@@ -246,7 +247,7 @@ def rewrite(path: Path, content: bytes) -> None:
         with open(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            confirm(file.fileno())
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from kb.others import without_group
 from metatune.learners import get_family
-from metatune.recommend import chosen
+from metatune.recommender import chosen
 from metatune.search.candidates import identity
 from metatune.search.prior import Prior
 from metatune.space import SearchSpace
