@@ -138,7 +138,7 @@ def test_people_get_a_table_per_table_and_one_for_all(folder: Path) -> None:
     result = run("--table", folder, "--methods", "gp,portfolio", *SHORT)
     assert result.exit_code == 0
     assert "small: mean regret over 2 tasks" in result.stdout
-    assert "All 2 tasks" in result.stdout
+    assert "All tables: 2 tasks" in result.stdout
     assert "portfolio" in result.stdout
     assert "[4/4]" in result.stderr
 
@@ -162,7 +162,7 @@ def test_a_failed_search_is_told_and_changes_the_exit_code(folder: Path, monkeyp
     monkeypatch.setattr("metatune.backtest.replay.run_all", lambda *words, **options: [failed])
     result = run("--table", folder, "--methods", "random", *SHORT)
     assert result.exit_code == 6
-    assert "random failed in 1 searches" in result.stdout
+    assert "random failed in 1 search," in result.stdout
     assert "\x1b" not in result.stdout
 
 
