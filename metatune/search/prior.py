@@ -131,10 +131,11 @@ class Prior:
 
     def told(self, configurations: Sequence[Configuration]) -> np.ndarray:
         """``predict`` for configurations that are asked about again and again: each is predicted once."""
-        new = [c for c in configurations if identity(c) not in self._told]
+        keys = [identity(c) for c in configurations]
+        new = {key: c for key, c in zip(keys, configurations, strict=True) if key not in self._told}
         if new:
-            self._told.update(zip(map(identity, new), self.predict(new).T, strict=True))
-        return np.array([self._told[identity(c)] for c in configurations]).reshape(len(configurations), -1).T
+            self._told.update(zip(new, self.predict([*new.values()]).T, strict=True))
+        return np.array([self._told[key] for key in keys]).reshape(len(keys), -1).T
 
     def portfolio(self, size: int) -> list[dict[str, ParamValue]]:
         """``size`` configurations that together serve the earlier tasks; the best single one first."""

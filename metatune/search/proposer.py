@@ -41,6 +41,18 @@ class Observation:
     score: float | None
     seconds: float = float("nan")
 
+    # Kept with the observation, since every further proposal asks for both.
+
+    @cached_property
+    def identity(self) -> Identity:
+        """That of the configuration."""
+        return identity(self.configuration)
+
+    @cached_property
+    def order(self) -> tuple[str, bool, float]:
+        """A key that sorts observations the same way in whatever order they come."""
+        return repr(sorted(self.configuration.items())), self.score is None, self.score or 0.0
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -108,8 +120,8 @@ class Proposer:
         ``ahead``: running trials whose configuration is not known yet, since another worker is asking at this moment;
         as many of the best moves are left to them.
         """
-        observed = sorted(observed, key=_order)
-        taken = {identity(o.configuration) for o in observed} | {identity(c) for c in running}
+        observed = sorted(observed, key=lambda observation: observation.order)
+        taken = {o.identity for o in observed} | {identity(c) for c in running}
         missing = [move for move in self.opening if identity(move[0]) not in taken]
         # However much was tried before, the default has its turn.
         moves = missing if len(taken) < _OPENING_ENDS else [move for move in missing if move[1] == "default"]
@@ -225,8 +237,3 @@ class Proposer:
 def turn_without_history(model: Mixture, number: int) -> bool:
     """Whether trial ``number`` belongs to the model without history: its share, while the history is unproven."""
     return model.odds < _PROVEN and number % _SHARE == _SHARE - 1
-
-
-def _order(observation: Observation) -> tuple[str, bool, float]:
-    """A key that sorts observations the same way in whatever order they come."""
-    return repr(sorted(observation.configuration.items())), observation.score is None, observation.score or 0.0
