@@ -60,7 +60,6 @@ class MLflowStore:
     def open_study(self, study: StudyRecord) -> None:
         """See ``HistoryStore``."""
         with self._boundary() as client:
-            self._address.reach()
             known = self._reopened(client, study.id)
             if known is None:
                 known = self._created(client, study)
@@ -73,7 +72,6 @@ class MLflowStore:
     def add_trials(self, study_id: str, trials: Sequence[Trial]) -> None:
         """See ``HistoryStore``."""
         with self._boundary() as client:
-            self._address.reach()
             study, experiment = self._opened(client, study_id), self._made_experiment(client)
             for trial in trials:
                 key = schema.token(trial.key)
@@ -251,6 +249,7 @@ class MLflowStore:
 
     def _reopened(self, client: MlflowClient, study_id: str) -> OpenStudy | None:
         """A study that is in the store; trials that an earlier process did not complete are completed later."""
+        self._address.reach()
         run = mlflow_runs.single(client, self._runs(client, "study", study_id))
         if run is None:
             return None

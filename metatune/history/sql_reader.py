@@ -41,8 +41,8 @@ _KEYS = text(
     "WHERE study.key = :study_key AND study.value = :study AND own.key = :trial_key "
     "AND experiment_id = :experiment AND lifecycle_stage = 'active'"
 )
-# Two scans, joined here: a join in the database takes a look at the table for each run.
-#: One text each, a line per run: a table is made of that at once, where rows would become objects one by one.
+# Two scans, joined here: a join in the database takes a look at the table for each run. One text each, a line per run:
+# a table is made of that at once, where rows would become objects one by one.
 _RUNS = """
     SELECT {joined}(run_uuid || ',' || COALESCE(CAST(NULLIF(end_time, 0) AS TEXT), ''), '\n')
     FROM runs WHERE experiment_id = :experiment AND lifecycle_stage = 'active'
