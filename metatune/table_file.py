@@ -31,7 +31,9 @@ def write_table(table: pa.Table, path: Path, meta: Mapping[str, Any]) -> None:
 
 def _encodings(schema: pa.Schema) -> dict[str, list[str]]:
     """Curves, of which hardly two numbers are the same, byte by byte (a third smaller); all else by dictionaries."""
-    leaf = {field.name: f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in schema}
+    leaf = {
+        field.name: f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in schema
+    }
     curves = {field.name for field in schema if field.type == pa.list_(pa.float64())}
     return {
         "use_dictionary": [path for name, path in leaf.items() if name not in curves],
