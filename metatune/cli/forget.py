@@ -8,10 +8,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from metatune.cli import options
-from metatune.cli.boundary import Answer, command, console, legible
+from metatune.cli.boundary import Answer, command, console
 from metatune.cli.display import table
 from metatune.redaction import redacted
-from metatune.wording import plural
+from metatune.wording import legible, plural
 
 if TYPE_CHECKING:
     from metatune.forget import Plan

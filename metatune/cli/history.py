@@ -11,9 +11,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from metatune.cli import options
-from metatune.cli.boundary import Answer, command, legible
-from metatune.cli.display import headline, number, settings, table
+from metatune.cli.boundary import Answer, command
+from metatune.cli.display import headline, settings, table
 from metatune.redaction import redacted
+from metatune.wording import legible, number
 
 if TYPE_CHECKING:
     from metatune.study import StudyRecord

@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from metatune.cli import options
-from metatune.cli.boundary import Answer, command, legible
-from metatune.wording import plural
+from metatune.cli.boundary import Answer, command
+from metatune.wording import legible, plural
 
 if TYPE_CHECKING:
     from metatune.history.mlflow_store import MLflowStore

@@ -10,9 +10,9 @@ from rich.text import Text
 
 from metatune.cli import options
 from metatune.cli.boundary import Answer, command, console
-from metatune.cli.display import headline, number, table
+from metatune.cli.display import headline, table
 from metatune.redaction import redacted
-from metatune.wording import plural
+from metatune.wording import number, plural
 
 if TYPE_CHECKING:
     from metatune.knowledge import Knowledge
