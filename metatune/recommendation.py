@@ -89,7 +89,9 @@ class Recommendation:
             nearest = ", ".join(legible(task.name, limit=60) for task in self.similar[:_NAMED])
             rows.append(("evidence", evidence + (f"; most similar: {nearest}" if nearest else "")))
         rows += [("note", legible(note)) for note in self.notes]
-        rows.append(("next", f".items[0].configuration is the first as a dict; tune(task, {self.family!r}) searches on"))
+        rows.append(
+            ("next", f".items[0].configuration is the first as a dict; tune(task, {self.family!r}) searches on")
+        )
         return told(f"Recommended for {legible(self.family)}, judged by {legible(self.metric)}", rows)
 
     def to_dict(self) -> dict[str, object]:
