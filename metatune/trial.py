@@ -89,8 +89,8 @@ class Trial:
 
     def __repr__(self) -> str:
         """Without what fills pages: the curve, the reports, other metrics and the key."""
-        shown = {"number": self.number, "status": self.status, "value": self.value, "origin": self.origin}
-        shown |= {"seconds": round(self.seconds, 3), "configuration": dict(self.configuration)}
+        shown: dict[str, object] = {"number": self.number, "status": self.status, "value": self.value}
+        shown |= {"origin": self.origin, "seconds": round(self.seconds, 3), "configuration": dict(self.configuration)}
         shown |= {} if self.error is None else {"error": self.error}
         return f"Trial({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 

@@ -65,10 +65,9 @@ def test_a_recommendation_shows_expectation_and_evidence():
     similar = tuple(SimilarTask(f"task {n}", 0.1, 30, 0.5, "auc") for n in range(5))
     found = Recommendation("lightgbm", "auc", items, similar, 7, 2100, False, True, ("Take care.\x1b[2J",))
     text = str(found)
+    expected = "expected to beat 90 % (70–97 %) of configurations, gain over the default +12 % (+5 to +30 %)"
     assert text.splitlines()[0] == "Recommended for lightgbm, judged by auc"
-    assert "expected to beat 90 % (70–97 %) of configurations, gain over the default +12 % (+5 to +30 %)" in " ".join(
-        text.split()
-    )
+    assert expected in " ".join(text.split())
     assert "rate=2.1  name=a\N{NO-BREAK SPACE}b" in text
     assert "2,100 trials on 7 tasks; most similar: task 0, task 1, task 2" in text
     assert "note" in text
