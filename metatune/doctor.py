@@ -17,8 +17,8 @@ from typing import Literal, TypeAlias
 from metatune.errors import MetatuneError
 from metatune.history import mlflow_upkeep
 from metatune.history.address import Address
+from metatune.history.defects import Defects
 from metatune.history.mlflow_store import MLflowStore
-from metatune.history.mlflow_upkeep import Defects
 from metatune.history.replay import look
 from metatune.history.spool import folders, probe
 from metatune.knowledge import Knowledge, knowledge_directory

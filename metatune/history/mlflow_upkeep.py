@@ -3,13 +3,13 @@
 import math
 import time
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from mlflow.entities import Run
 
 from metatune.errors import StoreError
 from metatune.history import mlflow_runs, schema
+from metatune.history.defects import Defects
 from metatune.history.mlflow_runs import HEARTBEAT, OWNER, Find
 from metatune.history.mlflow_store import MLflowStore
 from metatune.history.owner import Owner
@@ -20,33 +20,6 @@ from metatune.history.owner import Owner
 SILENT_SECONDS = 86_400.0
 #: A trial is written within seconds; one that is half written for so long was left by a dead process.
 _HALF_WRITTEN_SECONDS = 3_600.0
-
-
-@dataclass(frozen=True)
-class Defects:
-    """What is not whole: ids of studies and keys of trials.
-
-    ``abandoned`` studies are marked as running though their process is dead; ``half_written`` trials have everything
-    in the store, but their run is not marked as ended; ``doubled`` are there more than once (reading counts them
-    once); ``lost`` trials have no study.
-    """
-
-    abandoned: tuple[str, ...] = ()
-    half_written: tuple[str, ...] = ()
-    doubled: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
-
-    def __add__(self, other: "Defects") -> "Defects":
-        """What is not whole in two histories."""
-        return Defects(
-            self.abandoned + other.abandoned,
-            self.half_written + other.half_written,
-            self.doubled + other.doubled,
-            self.lost + other.lost,
-        )
-
-    def __bool__(self) -> bool:
-        return bool(self.abandoned or self.half_written or self.doubled or self.lost)
 
 
 def defects(store: MLflowStore, *, silent: float = SILENT_SECONDS) -> Defects:

@@ -25,7 +25,7 @@ from metatune.redaction import redacted
 
 _COLUMNS = {
     "experiments": {"experiment_id", "name", "workspace", "lifecycle_stage", "creation_time"},
-    "runs": {"run_uuid", "experiment_id", "lifecycle_stage", "start_time", "end_time"},
+    "runs": {"run_uuid", "experiment_id", "status", "lifecycle_stage", "start_time", "end_time"},
     "tags": {"run_uuid", "key", "value"},
 }
 _INSTEAD = "It is read through MLflow's API, slower."
@@ -35,6 +35,9 @@ _IDS = 500
 
 _EXPERIMENT = text(
     "SELECT experiment_id, creation_time, lifecycle_stage FROM experiments WHERE name = :name AND workspace = 'default'"
+)
+_RUNNING = text(
+    "SELECT count(*) FROM runs WHERE experiment_id = :experiment AND lifecycle_stage = 'active' AND status = 'RUNNING'"
 )
 _KEYS = text(
     "SELECT own.value FROM tags AS study JOIN runs USING (run_uuid) JOIN tags AS own USING (run_uuid) "
@@ -115,6 +118,13 @@ class SqlReader:
         with self._boundary():
             found = self._connection.execute(_KEYS, {**names, "study": schema.token(study_id), "experiment": self._id})
             return set(found.scalars())
+
+    def running(self) -> int:
+        """How many undeleted runs are not marked as ended."""
+        if self.experiment() is None:
+            return 0
+        with self._boundary():
+            return int(self._connection.execute(_RUNNING, {"experiment": self._id}).scalar_one())
 
     def changes(
         self, record: Record, known: pa.Table, *, since: int, studies: Container[str], everything: bool
