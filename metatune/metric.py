@@ -128,7 +128,7 @@ def metric_names(kind: Kind) -> frozenset[str]:
     return frozenset(fitting | {n for n, s in (_LOSSES | _SCORES).items() if s in fitting})
 
 
-def _scorers() -> frozenset[str]:
+def _scorers() -> set[str]:
     # Imported only now: all of scikit-learn comes with it, which reading a history does without.
     names: list[str] = importlib.import_module("sklearn.metrics").get_scorer_names()
-    return frozenset(names)
+    return set(names)

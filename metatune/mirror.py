@@ -168,14 +168,23 @@ def refreshed_snapshot(place: Located, families: Collection[str] | None = None) 
 
     Where the copy cannot be kept, one is made for this time only, with a warning.
     """
+    return refreshed(place, families)[0]
+
+
+def refreshed(
+    place: Located, families: Collection[str] | None = None, *, named: bool = False
+) -> tuple[Snapshot, Refreshed]:
+    """As ``refreshed_snapshot``, and what was found; with ``named``, all runs that cannot be read are among that."""
     mirror = mirror_of(place)
     with open_reader(place) as reader:
+        # From tables, they are read again each time.
+        everything = named and reader.path == "api"
         try:
-            mirror.refresh(reader)
+            found = mirror.refresh(reader, everything=everything)
         except OSError as error:
             _LOG.warning("No copy of the history can be kept: %s. Name a folder in $%s.", error, MIRROR_VARIABLE)
             with TemporaryDirectory() as folder:
                 mirror = Mirror(Path(folder))
-                mirror.refresh(reader)
-                return mirror.snapshot(families)
-    return mirror.snapshot(families)
+                found = mirror.refresh(reader, everything=everything)
+                return mirror.snapshot(families), found
+    return mirror.snapshot(families), found

@@ -18,7 +18,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 from mlflow_server import MLflowServer
 
 from metatune.cli.main import app
+from metatune.history.defects import Uneven
 from metatune.history.mlflow_store import MLflowStore
+from metatune.history.reader import settled, uneven
 from metatune.knowledge import Knowledge
 from metatune.mirror import refreshed_snapshot
 from metatune.snapshot import snapshot_of
@@ -137,3 +139,5 @@ def test_forget_in_a_database_without_a_server(database: str, tmp_path: Path) ->
     assert rows_with(database, SECRET) == []
     assert files_with(tmp_path, SECRET) == []
     assert [(study.id, len(trials)) for study, trials in store.records()] == [("id-0-wine", 10)]
+    assert settled(store)
+    assert uneven(store) == Uneven((), (), ())

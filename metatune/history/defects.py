@@ -1,4 +1,4 @@
-"""``Defects``: what is not whole in a history."""
+"""``Defects``: what is not whole in a history; ``Uneven``: what of that its tables tell at once."""
 
 from dataclasses import dataclass
 
@@ -28,3 +28,16 @@ class Defects:
 
     def __bool__(self) -> bool:
         return bool(self.abandoned or self.half_written or self.doubled or self.lost)
+
+
+@dataclass(frozen=True)
+class Uneven:
+    """Studies and trials whose runs do not pair, by what their tags name them (``schema.token``).
+
+    ``studies`` have several runs, ``trials`` (their study and key) likewise; ``lost`` are keys of trials whose study
+    has none.
+    """
+
+    studies: tuple[str, ...]
+    trials: tuple[tuple[str, str], ...]
+    lost: tuple[str, ...]

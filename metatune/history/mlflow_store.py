@@ -188,7 +188,7 @@ class MLflowStore:
         if self._absent():
             return []
         with self._boundary() as client:
-            running = (run for run in self._runs(client, "study") if run.info.status == "RUNNING")
+            running = self._runs(client, "study", running=True)
             return [study.id for _, study in self._decoded(running, mlflow_runs.decoded_study)]
 
     @contextmanager
@@ -231,9 +231,11 @@ class MLflowStore:
         """Whether there is no database yet: reading must not make one."""
         return self._address.file is not None and not self._address.file.exists()
 
-    def _runs(self, client: MlflowClient, record: str, study_id: str = "") -> Iterator[Run]:
+    def _runs(self, client: MlflowClient, record: str, study_id: str = "", *, running: bool = False) -> Iterator[Run]:
         experiment = self._known_experiment(client)
-        return iter(()) if experiment is None else mlflow_runs.search(client, experiment, record, study_id)
+        if experiment is None:
+            return iter(())
+        return mlflow_runs.search(client, experiment, record, study_id, running=running)
 
     def _opened(self, client: MlflowClient, study_id: str) -> OpenStudy:
         known = self._open.get(study_id) or self._reopened(client, study_id)

@@ -2,16 +2,18 @@
 
 import importlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from metatune.errors import StoreError
 from metatune.history.address import Address, Located
+from metatune.history.defects import Uneven
 from metatune.history.runs import RunReader
 from metatune.history.sql_reader import SqlReader
 
 _LOG = logging.getLogger("metatune")
+_Answer = TypeVar("_Answer")
 
 
 @contextmanager
@@ -36,16 +38,24 @@ def open_reader(place: Located, *, path: Literal["auto", "sql", "api"] = "auto")
 
 def settled(place: Located) -> bool:
     """Whether no run at ``place`` is marked as running; ``False`` where only MLflow's API can tell."""
+    file = Address.of(place.uri).file
+    return (file is not None and not file.exists()) or _told(place, lambda reader: reader.running() == 0) is True
+
+
+def uneven(place: Located) -> Uneven | None:
+    """Which studies and trials at ``place`` have not one run each; ``None`` where only MLflow's API can tell."""
+    return _told(place, SqlReader.uneven)
+
+
+def _told(place: Located, what: Callable[[SqlReader], _Answer]) -> _Answer | None:
     address = Address.of(place.uri)
-    if address.file is not None and not address.file.exists():
-        return True
     if not _in_reach(address):
-        return False
+        return None
     try:
         with SqlReader(address, place.experiment) as reader:
-            return reader.running() == 0
+            return what(reader)
     except StoreError:
-        return False
+        return None
 
 
 def _in_reach(address: Address) -> bool:

@@ -19,6 +19,7 @@ from metatune.errors import StoreError, first_line
 from metatune.history import schema
 from metatune.history.address import BUSY_SECONDS, Address
 from metatune.history.connections import in_use
+from metatune.history.defects import Uneven
 from metatune.history.runs import KNOWN, Record, StoredRun, is_content
 from metatune.history.sql_schema import check, unknown
 from metatune.redaction import redacted
@@ -38,6 +39,20 @@ _EXPERIMENT = text(
 )
 _RUNNING = text(
     "SELECT count(*) FROM runs WHERE experiment_id = :experiment AND lifecycle_stage = 'active' AND status = 'RUNNING'"
+)
+# Studies and trials by what their tags name them; of a study both names are one.
+_NAMED = """
+    SELECT study.value AS study, own.value AS own FROM tags AS own
+    JOIN runs USING (run_uuid) JOIN tags AS study ON study.run_uuid = own.run_uuid AND study.key = :study_key
+    WHERE own.key = :own_key AND experiment_id = :experiment AND lifecycle_stage = 'active'
+"""
+_DOUBLED_STUDIES = text(f"SELECT study FROM ({_NAMED}) AS named GROUP BY study HAVING count(*) > 1 ORDER BY study")
+_DOUBLED_TRIALS = text(
+    f"SELECT study, own FROM ({_NAMED}) AS named GROUP BY study, own HAVING count(*) > 1 ORDER BY study, own"
+)
+_LOST = text(
+    f"SELECT own FROM ({_NAMED}) AS named WHERE study NOT IN "
+    f"(SELECT study FROM ({_NAMED.replace(':own_key', ':space_key')}) AS studies) GROUP BY study, own ORDER BY study, own"
 )
 _KEYS = text(
     "SELECT own.value FROM tags AS study JOIN runs USING (run_uuid) JOIN tags AS own USING (run_uuid) "
@@ -125,6 +140,19 @@ class SqlReader:
             return 0
         with self._boundary():
             return int(self._connection.execute(_RUNNING, {"experiment": self._id}).scalar_one())
+
+    def uneven(self) -> Uneven:
+        """Which studies and trials have more or fewer runs than one, and a study."""
+        if self.experiment() is None:
+            return Uneven((), (), ())
+        names = {"study_key": schema.STUDY_ID, "experiment": self._id}
+        studies, trials = names | {"own_key": _MARK["study"]}, names | {"own_key": _MARK["trial"]}
+        with self._boundary():
+            return Uneven(
+                tuple(self._connection.execute(_DOUBLED_STUDIES, studies).scalars()),
+                tuple((study, key) for study, key in self._connection.execute(_DOUBLED_TRIALS, trials)),
+                tuple(self._connection.execute(_LOST, trials | {"space_key": _MARK["study"]}).scalars()),
+            )
 
     def changes(
         self, record: Record, known: pa.Table, *, since: int, studies: Container[str], everything: bool
