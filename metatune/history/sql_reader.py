@@ -7,21 +7,20 @@ import contextlib
 import sqlite3
 from collections.abc import Container, Iterator, Sequence
 from typing import Any, Literal
-from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
-from sqlalchemy import Engine, bindparam, create_engine, text
+from sqlalchemy import bindparam, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from metatune.errors import StoreError, first_line
 from metatune.history import schema
-from metatune.history.address import BUSY_SECONDS, Address
+from metatune.history.address import Address
 from metatune.history.connections import in_use
 from metatune.history.defects import Uneven
 from metatune.history.runs import KNOWN, Record, StoredRun, is_content
-from metatune.history.sql_schema import check, unknown
+from metatune.history.sql_schema import check, engine_of, unknown
 from metatune.redaction import redacted
 
 _COLUMNS = {
@@ -52,7 +51,8 @@ _DOUBLED_TRIALS = text(
 )
 _LOST = text(
     f"SELECT own FROM ({_NAMED}) AS named WHERE study NOT IN "
-    f"(SELECT study FROM ({_NAMED.replace(':own_key', ':space_key')}) AS studies) GROUP BY study, own ORDER BY study, own"
+    f"(SELECT study FROM ({_NAMED.replace(':own_key', ':space_key')}) AS studies) "
+    "GROUP BY study, own ORDER BY study, own"
 )
 _KEYS = text(
     "SELECT own.value FROM tags AS study JOIN runs USING (run_uuid) JOIN tags AS own USING (run_uuid) "
@@ -96,7 +96,10 @@ class SqlReader:
     def __enter__(self) -> "SqlReader":
         with self._boundary(), contextlib.ExitStack() as opened:
             opened.enter_context(in_use(self._address))
-            engine = _engine(self._address)
+            if self._address.file is None and not self._address.uri.startswith("postgres"):
+                kind = self._address.uri.split(":")[0]
+                raise unknown(self._address, "not SQLite or PostgreSQL", kind, instead=_INSTEAD)
+            engine = engine_of(self._address, read_only=True)
             opened.callback(engine.dispose)
             self._connection = opened.enter_context(engine.connect())
             if self._address.file is not None:
@@ -227,16 +230,3 @@ def _differs(active: pa.Table, known: pa.Table) -> pa.Array:
     same = pc.fill_null(pc.equal(active["ended"], before), False)
     neither = pc.and_(pc.is_null(active["ended"]), pc.is_null(before))
     return pc.invert(pc.and_(pc.is_valid(place), pc.or_(same, neither)))
-
-
-def _engine(address: Address) -> Engine:
-    if address.file is not None:
-        uri = f"file:{quote(address.file.as_posix())}?mode=ro"
-        return create_engine(
-            "sqlite://", creator=lambda: sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
-        )
-    if not address.uri.startswith("postgres"):
-        raise unknown(address, "not SQLite or PostgreSQL", address.uri.split(":")[0], instead=_INSTEAD)
-    # One transaction: all queries see the same moment.
-    options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    return create_engine(address.uri, execution_options=options)
