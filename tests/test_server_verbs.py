@@ -1,12 +1,14 @@
-"""``publish`` and ``forget`` where a team has its history: a real MLflow server on PostgreSQL."""
+"""``publish``, ``forget`` and ``import`` where a team has its history: a real MLflow server on PostgreSQL."""
 
 import json
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput
 from postgres import cluster, needs_postgres
 from published import knn_knowledge, knn_snapshot
 from secret_history import SECRET, filled
@@ -19,6 +21,7 @@ from mlflow_server import MLflowServer
 
 from metatune.cli.main import app
 from metatune.history.defects import Uneven
+from metatune.history.foreign_runs import ForeignRuns
 from metatune.history.mlflow_store import MLflowStore
 from metatune.history.reader import settled, uneven
 from metatune.knowledge import Knowledge
@@ -141,3 +144,15 @@ def test_forget_in_a_database_without_a_server(database: str, tmp_path: Path) ->
     assert [(study.id, len(trials)) for study, trials in store.records()] == [("id-0-wine", 10)]
     assert settled(store)
     assert uneven(store) == Uneven((), (), ())
+
+
+def test_import_of_runs_from_a_database(server: str, database: str) -> None:
+    client = MlflowClient(server)
+    experiment = client.create_experiment("by hand")
+    run = client.create_run(experiment, tags={"dataset": "wine"})
+    client.log_param(run.info.run_id, "rate", "0.1")
+    client.log_metric(run.info.run_id, "auc", math.nan)
+    client.log_inputs(run.info.run_id, [DatasetInput(Dataset("rows", "d1", "local", "s"))])
+    by_tables, by_api = ForeignRuns(database), ForeignRuns(server)
+    assert repr(list(by_tables.runs("by hand", experiment))) == repr(list(by_api.runs("by hand", experiment)))
+    assert not by_tables._by_api
