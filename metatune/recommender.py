@@ -24,6 +24,8 @@ from metatune.trial import Configuration, ParamValue
 #: So many similar tasks are shown as evidence and asked for the expected gain.
 _SIMILAR = 5
 _LOW, _HIGH = 0.1, 0.9
+#: Kinds of tasks that tell classes apart.
+_CLASSES = ("binary", "multiclass")
 
 
 def recommend(
@@ -153,12 +155,15 @@ class _Evidence:
     ) -> None:
         self._prior, self._surrogate, self._default = prior, surrogate, default
         self._metric = record.metric
-        order = np.argsort(prior.task_distances, kind="stable")
+        # Meta-features hardly tell classes from numbers; what is predicted comes before how near the data are.
+        others = () if surrogate is None else surrogate.records
+        differs = np.array([(known.kind in _CLASSES) != (record.kind in _CLASSES) for known in others], dtype=bool)
+        order = np.lexsort((prior.task_distances, differs))
         self._near = [int(i) for i in order if np.isfinite(prior.task_distances[i])][:_SIMILAR]
 
     @property
     def similar(self) -> tuple[SimilarTask, ...]:
-        """The nearest known tasks, nearest first."""
+        """The nearest known tasks, nearest first, those that predict the same (classes, numbers) before others."""
         if self._surrogate is None:
             return ()
         return tuple(

@@ -2,6 +2,7 @@
 
 import gzip
 import importlib
+import math
 import os
 import signal
 import sqlite3
@@ -24,6 +25,7 @@ from metatune.history.mlflow_store import MLflowStore
 from metatune.knowledge import Knowledge
 from metatune.learners import family_names, get_family
 from metatune.snapshot import Snapshot
+from metatune.trial import Trial
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
@@ -393,6 +395,17 @@ def test_export_never_mixes_validations(capsys):
     assert kept((former, [None] * 3), (study, [None] * 3)) == [study.id]
     assert kept((former, [None]), (other, [None] * 9)) == [former.id]
     assert "9 trials of other left out, of other data" in capsys.readouterr().out
+
+
+def test_exported_curves_are_rounded_once_and_nothing_else():
+    curve = (1 / 3, math.nan, -math.inf, 0.0)
+    ended = Trial(configuration={"x": 0.1}, status="complete", value=0.1, curve=curve, reported=((3, 1e-9 / 7),))
+    rounded = export.rounded(ended)
+    assert rounded.curve == pytest.approx(ended.curve, rel=1e-6, nan_ok=True)
+    assert rounded.curve[0] != ended.curve[0]
+    assert rounded.reported[0] == (3, pytest.approx(1e-9 / 7, rel=1e-6))
+    assert repr(export.rounded(rounded)) == repr(rounded)
+    assert replace(rounded, curve=ended.curve, reported=ended.reported) == ended
 
 
 def test_trial_over_the_limit_fails_and_the_unit_goes_on():

@@ -1,6 +1,7 @@
 """Recommendations: near the planted optimum, with evidence, and honest where nothing is known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,6 +79,23 @@ def test_gain_over_the_default_is_in_the_direction_of_better() -> None:
         assert found.relative_gain == (direction == "minimize")
         assert found.similar[0].name in ("task3", "task4", "task2", "task5")
         assert [s.distance for s in found.similar] == sorted(s.distance for s in found.similar)
+
+
+def test_tasks_that_predict_the_same_are_more_alike_than_nearer_data() -> None:
+    rng = np.random.default_rng(0)
+    kinds = ("regression", "binary", "multiclass", "regression", "binary", "regression")
+    records = [
+        study_of(
+            replace(record(f"{kind}{t}", "maximize", {"size": float(t), "width": 0.0}), kind=kind),  # type: ignore[arg-type]
+            utility,
+            configurations=SPACE.sample(12, rng),
+        )
+        for t, kind in enumerate(kinds)
+    ]
+    known = Knowledge.build(Snapshot.of(records))
+    task = replace(record("new", "maximize", {"size": 3.1, "width": 0.0}), kind="binary")
+    found = recommend_for(task, FAMILY, knowledge=known, space=SPACE, default=DEFAULT)
+    assert [one.name for one in found.similar] == ["binary4", "multiclass2", "binary1", "regression3", "regression5"]
 
 
 def test_a_family_without_history_gives_the_default_and_says_so(knowledge: Knowledge) -> None:

@@ -1,5 +1,6 @@
 """The export: what is in the store of a build, finished or not, is added to the folder that metatune ships."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,9 @@ from metatune.snapshot import Snapshot, snapshot_of
 from metatune.study import StudyRecord
 from metatune.task import TaskRecord
 from metatune.trial import Trial
+
+#: Curves are rounded to one part of so many.
+_CURVE_PRECISION = 2**20
 
 Record: TypeAlias = tuple[StudyRecord, Sequence[Trial]]
 
@@ -43,11 +47,26 @@ def export(store: HistoryStore, folder: Path, *, packages: Path) -> Snapshot:
     wanted = {(study.task.name, int(study.notes["row_cap"])) for study, _ in records}
     tasks = {(name, cap): _described(known[name], cap, packages) for name, cap in sorted(wanted)}
     snapshot = Snapshot.of(
-        (replace(study, task=tasks[study.task.name, int(study.notes["row_cap"])]), trials) for study, trials in records
+        (replace(study, task=tasks[study.task.name, int(study.notes["row_cap"])]), [*map(rounded, trials)])
+        for study, trials in records
     )
     Knowledge.build(snapshot).save(folder)
     (folder / "README.md").write_text(card(snapshot.records(), entries, left_out), encoding="utf-8")
     return snapshot
+
+
+def rounded(trial: Trial) -> Trial:
+    """``trial`` with curves to a millionth of their values: what is beyond is noise, and half of the whole size."""
+    curve = tuple(map(_rounded, trial.curve))
+    return replace(trial, curve=curve, reported=tuple((step, _rounded(value)) for step, value in trial.reported))
+
+
+def _rounded(value: float) -> float:
+    # To binary digits: decimal ones would fill all bytes of the number, and none could be left out of a file.
+    fraction, exponent = math.frexp(value)
+    return (
+        math.ldexp(round(fraction * _CURVE_PRECISION) / _CURVE_PRECISION, exponent) if math.isfinite(value) else value
+    )
 
 
 def comparable(records: Sequence[Record], known: Mapping[str, Entry]) -> list[Record]:
