@@ -185,10 +185,8 @@ class MLflowStore:
 
     def unfinished(self) -> list[str]:
         """Ids of the studies whose search runs now or was killed."""
-        if self._absent():
-            return []
-        with self._boundary() as client:
-            running = self._runs(client, "study", running=True)
+        with self.runs() as find:
+            running = find("study", running=True)
             return [study.id for _, study in self._decoded(running, mlflow_runs.decoded_study)]
 
     @contextmanager
@@ -231,11 +229,9 @@ class MLflowStore:
         """Whether there is no database yet: reading must not make one."""
         return self._address.file is not None and not self._address.file.exists()
 
-    def _runs(self, client: MlflowClient, record: str, study_id: str = "", *, running: bool = False) -> Iterator[Run]:
+    def _runs(self, client: MlflowClient, record: str, study_id: str = "") -> Iterator[Run]:
         experiment = self._known_experiment(client)
-        if experiment is None:
-            return iter(())
-        return mlflow_runs.search(client, experiment, record, study_id, running=running)
+        return iter(()) if experiment is None else mlflow_runs.search(client, experiment, record, study_id)
 
     def _opened(self, client: MlflowClient, study_id: str) -> OpenStudy:
         known = self._open.get(study_id) or self._reopened(client, study_id)
