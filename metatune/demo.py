@@ -8,7 +8,8 @@ from sklearn.datasets import load_digits
 from metatune.history.store import HistoryStore
 from metatune.knowledge import Knowledge
 from metatune.learners import get_family
-from metatune.recommender import Recommendation, recommend
+from metatune.recommendation import Recommendation
+from metatune.recommender import recommend
 from metatune.result import Progress, TuneResult
 from metatune.snapshot import snapshot_of
 from metatune.task import Task

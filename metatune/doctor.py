@@ -17,12 +17,13 @@ from typing import Literal, TypeAlias
 from metatune.errors import MetatuneError
 from metatune.history import mlflow_upkeep
 from metatune.history.address import Address
+from metatune.history.defects import Defects
 from metatune.history.mlflow_store import MLflowStore
-from metatune.history.mlflow_upkeep import Defects
 from metatune.history.replay import look
 from metatune.history.spool import folders, probe
 from metatune.knowledge import Knowledge, knowledge_directory
 from metatune.learners import family_names
+from metatune.mirror import refreshed
 from metatune.redaction import redacted
 from metatune.wording import plural
 
@@ -106,21 +107,17 @@ def _store(store: MLflowStore, *, repair: bool) -> Iterator[Check]:
         )
         return
     try:
-        records = [(study, len(trials)) for study, trials in store.records()]
+        snapshot, read = refreshed(store, named=True)
         unfinished = store.unfinished()
         broken = mlflow_upkeep.repair(store) if repair else mlflow_upkeep.defects(store)
     except MetatuneError as error:
         yield _failed("history", error)
         return
-    tasks = len({study.task.fingerprint for study, _ in records})
-    trials = sum(count for _, count in records)
-    yield Check(
-        "history",
-        "ok",
-        f"{shown}: {plural(tasks, 'task')}, {plural(len(records), 'study', 'studies')}, {plural(trials, 'trial')}",
-    )
-    if store.unreadable:
-        yield _unreadable(store.unreadable)
+    tasks = plural(len({study.task.fingerprint for study in snapshot.studies}), "task")
+    studies = plural(len(snapshot.studies), "study", "studies")
+    yield Check("history", "ok", f"{shown}: {tasks}, {studies}, {plural(read.trials, 'trial')}")
+    if read.unreadable:
+        yield _unreadable(read.unreadable)
     if file is not None:
         yield _journal(file)
     yield from _whole(broken, repair=repair)

@@ -48,6 +48,10 @@ class Knowledge:
         self._surrogates = dict(surrogates)
         self._by_metric: dict[tuple[str, str, str], FamilySurrogate] = {}
 
+    def __repr__(self) -> str:
+        where = None if self.directory is None else str(self.directory)
+        return f"Knowledge(directory={where!r}, studies={len(self.snapshot.studies)}, families={list(self.families)})"
+
     @property
     def families(self) -> tuple[str, ...]:
         """The model families it knows."""

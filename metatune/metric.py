@@ -1,10 +1,10 @@
 """``Metric``: the name of what is optimised, and its direction; decided here and nowhere else."""
 
+import importlib
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
-from sklearn.metrics import get_scorer_names
 
 from metatune.errors import UnknownNameError, UsageError
 
@@ -102,7 +102,7 @@ class Metric:
         name = DEFAULT_METRIC[kind] if name is None else name
         known = metric_names(kind)
         if name not in known:
-            everything = known | set(get_scorer_names()) | set(_LOSSES) | set(_SCORES)
+            everything = known | _scorers() | set(_LOSSES) | set(_SCORES)
             if name in everything:
                 raise UsageError(
                     f"this metric is not for {kind} tasks",
@@ -121,8 +121,14 @@ def metric_names(kind: Kind) -> frozenset[str]:
     """All names that ``Metric.of`` accepts for a task of ``kind``; none for ``custom``."""
     if kind == "custom":
         return frozenset()
-    scorers = set(get_scorer_names()) - _UNFIT[kind] - _CLUSTERING_SCORERS
+    scorers = _scorers() - _UNFIT[kind] - _CLUSTERING_SCORERS
     scorers = {name for name in scorers if not name.endswith("_samples")}  # for several labels a row
     regression = {name for name in scorers if name in _REGRESSION_SCORERS}
     fitting = regression if kind == "regression" else scorers - regression
     return frozenset(fitting | {n for n, s in (_LOSSES | _SCORES).items() if s in fitting})
+
+
+def _scorers() -> set[str]:
+    # Imported only now: all of scikit-learn comes with it, which reading a history does without.
+    names: list[str] = importlib.import_module("sklearn.metrics").get_scorer_names()
+    return set(names)

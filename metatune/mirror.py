@@ -12,7 +12,7 @@ from typing import Literal
 
 from metatune.errors import KnowledgeError, StoreError, UnknownNameError
 from metatune.history import schema
-from metatune.history.mlflow_store import MLflowStore
+from metatune.history.address import Located
 from metatune.history.reader import open_reader
 from metatune.history.runs import RunReader
 from metatune.history.spool import Destination
@@ -156,26 +156,35 @@ class Mirror:
         return Snapshot(studies, {name: trials_of(self._folder, version, name, studies) for name in sorted(known)})
 
 
-def mirror_of(store: MLflowStore) -> Mirror:
-    """The copy of ``store`` in the user's cache folder, or in the one that ``$METATUNE_MIRROR`` names."""
-    place = Destination.of(store)  # without credentials, which change and are no part of a name
-    name = hashlib.sha256(schema.to_json([place.store, place.experiment]).encode()).hexdigest()[:24]
+def mirror_of(place: Located) -> Mirror:
+    """The copy of the history at ``place``, in the user's cache folder or the one that ``$METATUNE_MIRROR`` names."""
+    known = Destination.of(place)  # without credentials, which change and are no part of a name
+    name = hashlib.sha256(schema.to_json([known.store, known.experiment]).encode()).hexdigest()[:24]
     return Mirror(user_folder(MIRROR_VARIABLE, "cache", "mirror") / name)
 
 
-def refreshed_snapshot(store: MLflowStore, families: Collection[str] | None = None) -> Snapshot:
-    """The history in ``store``, or that of some families, through its local copy. Raises as ``Mirror`` does.
+def refreshed_snapshot(place: Located, families: Collection[str] | None = None) -> Snapshot:
+    """The history at ``place``, or that of some families, through its local copy. Raises as ``Mirror`` does.
 
     Where the copy cannot be kept, one is made for this time only, with a warning.
     """
-    mirror = mirror_of(store)
-    with open_reader(store) as reader:
+    return refreshed(place, families)[0]
+
+
+def refreshed(
+    place: Located, families: Collection[str] | None = None, *, named: bool = False
+) -> tuple[Snapshot, Refreshed]:
+    """As ``refreshed_snapshot``, and what was found; with ``named``, all runs that cannot be read are among that."""
+    mirror = mirror_of(place)
+    with open_reader(place) as reader:
+        # From tables, they are read again each time.
+        everything = named and reader.path == "api"
         try:
-            mirror.refresh(reader)
+            found = mirror.refresh(reader, everything=everything)
         except OSError as error:
             _LOG.warning("No copy of the history can be kept: %s. Name a folder in $%s.", error, MIRROR_VARIABLE)
             with TemporaryDirectory() as folder:
                 mirror = Mirror(Path(folder))
-                mirror.refresh(reader)
-                return mirror.snapshot(families)
-    return mirror.snapshot(families)
+                found = mirror.refresh(reader, everything=everything)
+                return mirror.snapshot(families), found
+    return mirror.snapshot(families), found

@@ -1,8 +1,7 @@
 """The verb ``recommend``: good configurations for a task never seen, with the evidence for them."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from metatune.learners import family_names, get_family
 from metatune.learners.base import ModelFamily
 from metatune.learners.choice import check_family, default_for
 from metatune.metafeatures import describe
+from metatune.recommendation import Recommendation, RecommendedConfiguration, SimilarTask
 from metatune.search.candidates import identity
 from metatune.search.prior import Prior, percentile
 from metatune.space import Change, SearchSpace
@@ -26,80 +26,6 @@ _SIMILAR = 5
 _LOW, _HIGH = 0.1, 0.9
 #: Kinds of tasks that tell classes apart.
 _CLASSES = ("binary", "multiclass")
-
-
-@dataclass(frozen=True)
-class SimilarTask:
-    """A known task near the one at hand: ``distance`` by meta-features, ``best`` in the unit of ``metric``."""
-
-    name: str
-    distance: float
-    trials: int
-    best: float
-    metric: str
-
-
-@dataclass(frozen=True)
-class RecommendedConfiguration:
-    """A configuration and what is expected of it.
-
-    ``better_than``: the share of configurations it is expected to beat on this task, in [0, 1], with the 10th and
-    the 90th percentile of what the known tasks say. ``gain``: expected improvement over the default, positive
-    when better, from similar tasks with the same metric; absolute for scores, relative to the default's value for
-    losses; ``None`` where no such task is known. ``changes``: what was reduced because the task is small.
-    """
-
-    configuration: Mapping[str, ParamValue]
-    origin: str
-    better_than: float
-    better_than_low: float
-    better_than_high: float
-    gain: float | None
-    gain_low: float | None
-    gain_high: float | None
-    changes: tuple[Change, ...] = ()
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """Configurations of ``family``, best first, and the evidence: ``tasks`` and ``trials`` behind them.
-
-    ``unlike`` is true when no known task is near this one; the default then comes first. ``relative_gain`` says that
-    gains are shares of the default's value.
-    """
-
-    family: str
-    metric: str
-    items: tuple[RecommendedConfiguration, ...]
-    similar: tuple[SimilarTask, ...]
-    tasks: int
-    trials: int
-    unlike: bool
-    relative_gain: bool
-    notes: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, object]:
-        """The same as plain values that JSON can hold."""
-        return {
-            "family": self.family,
-            "metric": self.metric,
-            "recommendations": [
-                {
-                    "configuration": dict(item.configuration),
-                    "origin": item.origin,
-                    "better_than": [item.better_than_low, item.better_than, item.better_than_high],
-                    "gain": None if item.gain is None else [item.gain_low, item.gain, item.gain_high],
-                    "clamped": [{"parameter": c.parameter, "before": c.before, "after": c.after} for c in item.changes],
-                }
-                for item in self.items
-            ],
-            "gain_is_relative": self.relative_gain,
-            "similar_tasks": [vars(task) for task in self.similar],
-            "tasks": self.tasks,
-            "trials": self.trials,
-            "unlike_anything_known": self.unlike,
-            "notes": list(self.notes),
-        }
 
 
 def recommend(

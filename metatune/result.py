@@ -3,6 +3,7 @@
 import json
 import math
 import platform
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +16,8 @@ import pandas as pd
 from metatune.learners.base import FittedModel
 from metatune.metric import Metric
 from metatune.task import TaskRecord
-from metatune.trial import Trial
+from metatune.trial import STATUSES, Trial
+from metatune.wording import duration, legible, number, plural, settings_text, told
 
 _COLUMNS = ("number", "value", "best", "status", "origin", "seconds", "error")
 _PACKAGES = ("metatune", "optuna", "scikit-learn", "lightgbm", "keras")
@@ -61,6 +63,37 @@ class TuneResult:
     interrupted: bool = False
     warnings: tuple[str, ...] = ()
     unsaved: tuple[Trial, ...] = ()
+
+    def __repr__(self) -> str:
+        """For a person: what was found, where it came from, and what to do with it."""
+        metric, best = self.task.metric, self.best_trial
+        rows: list[tuple[str, str]] = []
+        if best is None:
+            rows.append(("best", "no trial was complete"))
+        else:
+            better = "higher" if metric.direction == "maximize" else "lower"
+            origin = f"trial {best.number}, from {best.origin}"
+            rows.append(("best", f"{legible(metric.name)} {number(best.value)} ({better} is better), {origin}"))
+            rows.append(("configuration", settings_text(best.configuration)))
+        if self.test_score is not None:
+            rows.append(("test score", f"{number(self.test_score)}, on rows that no trial saw"))
+        counts = Counter(trial.status for trial in self.trials)
+        others = [f"{counts[status]} {status}" for status in STATUSES if status != "complete" and counts[status]]
+        took = [f"in {duration(self.seconds)}"] if math.isfinite(self.seconds) else []
+        rows.append(("trials", ", ".join([" ".join([str(len(self.trials)), *took]), *others])))
+        rows.append(("study", self.study_id))
+        rows += [("note", legible(warning)) for warning in self.warnings]
+        if self.unsaved:
+            rows.append(("note", f"{plural(len(self.unsaved), 'trial')} not in the history yet"))
+        rows.append(("next", self._next()))
+        state = ", interrupted" if self.interrupted else ""
+        return told(f"{legible(self.family)} on {legible(self.task.name, limit=80)}{state}", rows)
+
+    def _next(self) -> str:
+        known = [".best_configuration"] if self.best_trial is not None else []
+        known += [".model.predict(X)"] if self.model is not None else []
+        resume = [f"tune(..., resume={self.study_id!r}) goes on"] if self.interrupted else []
+        return ", ".join([*known, ".frame (all trials)", ".save(folder)", *resume])
 
     @property
     def best_configuration(self) -> dict[str, Any] | None:

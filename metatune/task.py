@@ -34,7 +34,7 @@ class TaskRecord:
     metric: Metric
     fingerprint: str
     group: str = ""
-    metafeatures: Mapping[str, float] = field(default_factory=dict)
+    metafeatures: Mapping[str, float] = field(default_factory=dict, repr=False)
     n_rows: int = 0
     n_columns: int = 0
 
@@ -91,6 +91,14 @@ class Task:
     group: str = ""
     seed: int = 0
     repairs: tuple[Repair, ...] = ()
+
+    def __repr__(self) -> str:
+        """Without rows: what is learnt, how it is judged, and how much data there is."""
+        shown: dict[str, object] = {"name": self.name, "kind": self.kind, "metric": self.metric.name}
+        if self.data is not None:
+            shown |= {"modality": self.data.modality, "rows": self.data.n_rows, "columns": self.data.n_columns}
+            shown |= {"test_rows": len(self.test), "folds": len(self.folds), "repairs": len(self.repairs)}
+        return f"Task({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @cached_property
     def search_rows(self) -> np.ndarray:

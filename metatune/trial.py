@@ -87,6 +87,13 @@ class Trial:
         object.__setattr__(self, "configuration", MappingProxyType(dict(self.configuration)))
         object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
 
+    def __repr__(self) -> str:
+        """Without what fills pages: the curve, the reports, other metrics and the key."""
+        shown: dict[str, object] = {"number": self.number, "status": self.status, "value": self.value}
+        shown |= {"origin": self.origin, "seconds": round(self.seconds, 3), "configuration": dict(self.configuration)}
+        shown |= {} if self.error is None else {"error": self.error}
+        return f"Trial({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
     def __reduce__(self) -> tuple[object, ...]:
         # Mapping proxies cannot be pickled, and trials travel between worker processes.
         state = {name: getattr(self, name) for name in self.__dataclass_fields__}

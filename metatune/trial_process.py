@@ -21,6 +21,11 @@ from metatune.learners.base import Report
 from metatune.objective import Judge
 from metatune.trial import Configuration, Trial
 
+#: What the process is called, from its first line on.
+_NAME = "metatune-trial"
+#: Its exit code when the program that it imports would begin the search again.
+_UNGUARDED = 97
+
 #: A process that imports the user's program and gets the data within so many seconds has started.
 _START_SECONDS = 300.0
 #: How often a running trial is looked at, in seconds.
@@ -66,7 +71,7 @@ class TrialProcess:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         # No daemon: those may have no processes of their own, which loaders of data need.
-        self._process = context.Process(target=_serve, args=(theirs,), name="metatune-trial")
+        self._process = context.Process(target=_serve, args=(theirs,), name=_NAME)
         try:
             with theirs:
                 self._process.start()
@@ -82,12 +87,9 @@ class TrialProcess:
             self._connection.send_bytes(packed)
             answer = self._next(start, began)
         except (TrialEndedError, OSError) as error:
-            raise UsageError(
-                f"its own process could not be started ({error})",
-                field="isolated",
-                value=True,
-                remedy="Put what a program does under `if __name__ == '__main__':`, since the process imports it.",
-            ) from error
+            if self._process.exitcode == _UNGUARDED:
+                raise _not_started("the process imports the program, which begins the search again") from None
+            raise _not_started(f"its own process could not be started ({error})") from error
         if isinstance(answer, _Refused):
             raise _cannot_be_sent(answer.reason)
         limit = self._limits.megabytes
@@ -103,18 +105,15 @@ class TrialProcess:
     def judged(self, configuration: Configuration, *, number: int, origin: str, report: Report) -> Trial:
         """The trial. Raises ``TrialEndedError`` if none comes, and what ``report`` or the other judge raises."""
         began = time.monotonic()
-        try:
-            self._connection.send((dict(configuration), number, origin))
-            while True:
-                answer = self._next(self._limits, began)
-                if isinstance(answer, Trial):
-                    return answer
-                if isinstance(answer, MetatuneError):
-                    raise answer
-                assert isinstance(answer, _Reported)
-                self._connection.send(_pruned(report, answer))
-        except OSError:  # it died while something was sent to it
-            raise TrialEndedError(self._death()) from None
+        self._send((dict(configuration), number, origin))
+        while True:
+            answer = self._next(self._limits, began)
+            if isinstance(answer, Trial):
+                return answer
+            if isinstance(answer, MetatuneError):
+                raise answer
+            assert isinstance(answer, _Reported)
+            self._send(_pruned(report, answer))
 
     def spent(self) -> bool:
         """Whether it died since the last trial, or what earlier trials left in memory takes half of the room."""
@@ -135,6 +134,12 @@ class TrialProcess:
         self._process.kill()
         self._process.join()
         self._process.close()
+
+    def _send(self, what: object) -> None:
+        try:
+            self._connection.send(what)
+        except OSError:  # it died meanwhile
+            raise TrialEndedError(self._death()) from None
 
     def _next(self, limits: Limits, began: float) -> object:
         """What the process sends next. Raises ``TrialEndedError`` when it will send nothing within ``limits``."""
@@ -199,6 +204,15 @@ def _pruned(report: Report, reported: _Reported) -> bool:
     return False
 
 
+def _not_started(reason: str) -> UsageError:
+    return UsageError(
+        reason,
+        field="isolated",
+        value=True,
+        remedy="Put what a program does under `if __name__ == '__main__':`, since the process imports it.",
+    )
+
+
 def _packed(judge: Judge) -> memoryview:
     """``judge`` as it is sent. Raises ``UsageError``."""
     try:
@@ -220,9 +234,22 @@ def _cannot_be_sent(reason: str) -> UsageError:
 
 # --- in the process
 
+_serving = False
+
+
+def end_unguarded() -> None:
+    """End this process if it is one for trials and still imports the user's program, which begins a search again.
+
+    Called where a search begins. Left alone, ``multiprocessing`` would refuse it with a page that explains itself.
+    """
+    if multiprocessing.current_process().name == _NAME and not _serving:
+        sys.exit(_UNGUARDED)
+
 
 def _serve(connection: Connection) -> None:
     """Judge what comes until the other end closes the connection or dies."""
+    global _serving
+    _serving = True
     if sys.platform != "win32":
         # Ctrl-C is for the search, which decides about the trial; and all that a trial starts can be killed at once.
         os.setsid()

@@ -34,7 +34,7 @@ from metatune.study import StudyRecord
 from metatune.surrogate.family import FamilySurrogate
 from metatune.task import Task
 from metatune.trial import Configuration, Trial
-from metatune.trial_process import Limits
+from metatune.trial_process import Limits, end_unguarded
 from metatune.wording import plural
 
 _LOG = logging.getLogger("metatune")
@@ -94,6 +94,7 @@ def tune(
     cannot be used (for one that is away at the moment, trials wait in the local spool), and ``SearchError`` when no
     trial was complete; the trials are in the history even then.
     """
+    end_unguarded()
     began = time.perf_counter()
     check_strategy(strategy)
     _check_numbers(n_trials, seed, threads)

@@ -13,15 +13,21 @@ def good(configuration):
     return configuration["x"]
 
 
+def noted(configuration):
+    print("noted", flush=True)
+    return 1.0
+
+
 def where(configuration):
     """The number of the process that judges."""
     return os.getpid()
 
 
 def hangs(configuration):
+    """At 0.5; else the number of the process."""
     while configuration["x"] == 0.5:
         time.sleep(60)
-    return configuration["x"]
+    return os.getpid()
 
 
 def hangs_in_c(configuration):

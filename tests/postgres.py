@@ -1,5 +1,6 @@
 """A PostgreSQL of the tests' own: a new cluster in a temporary folder, on loopback, by an unprivileged user."""
 
+import importlib.util
 import os
 import pwd
 import shutil
@@ -9,6 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 
 def programs() -> Path | None:
@@ -60,3 +63,9 @@ def _unprivileged() -> str | None:
         return None
     names = {entry.pw_name for entry in pwd.getpwall()}
     return "postgres" if "postgres" in names else "nobody"
+
+
+needs_postgres = pytest.mark.skipif(
+    programs() is None or importlib.util.find_spec("psycopg2") is None,
+    reason="needs PostgreSQL (Debian: postgresql) and its driver (pip install metatune[postgres])",
+)

@@ -1,6 +1,9 @@
 """``metatune sync`` and what ``metatune doctor`` says of the spool."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from history_cases import new_database, runs, study, trial
@@ -112,3 +115,22 @@ def test_damaged_lines_are_said(uri):
     assert (code, found["sent"], found["unreadable"]) == (0, 3, 1)
     assert doctor()["unreadable spool"]["state"] == "warning"
     assert path.with_suffix(".unreadable").read_text() == "nonsense\n"
+
+
+def test_where_nothing_is_to_be_done_mlflow_is_not_loaded(uri):
+    """It takes seconds, and tables can be read without."""
+    store = MLflowStore(uri)
+    store.open_study(study())
+    store.add_trials("study-1", [trial(0)])
+    store.close_study("study-1", status="finished")
+    code = (
+        "import sys; from metatune.cli.main import app\n"
+        "for command in (['sync'], ['pull'], ['history', 'studies']):\n"
+        "    try: app([*command, '--json'])\n"
+        "    except SystemExit as end: assert not end.code, command\n"
+        "sys.exit(', '.join({'mlflow', 'sklearn', 'lightgbm'} & set(sys.modules)) or 0)"
+    )
+    environment = {**os.environ, "METATUNE_MIRROR": str(spool.folder_of_user().parent / "mirror")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert '"trials": 1' in done.stdout

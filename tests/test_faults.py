@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 
 from metatune.doctor import examine
 from metatune.errors import StoreError, StoreUnavailableError
-from metatune.history import address, mlflow_upkeep, spool
+from metatune.history import address, mlflow_runs, mlflow_upkeep, schema, spool
 from metatune.history.mlflow_runs import HEARTBEAT, OWNER
 from metatune.history.mlflow_store import MLflowStore
 from metatune.history.outbox import Outbox
@@ -414,6 +414,38 @@ def test_of_equal_keys_the_half_written_one_is_completed(uri):
         client.update_run(half.info.run_id, status="RUNNING")
         assert mlflow_upkeep.repair(MLflowStore(uri)).half_written == ("key-0",)
         assert {run.info.status for run in runs(uri)} == {"FINISHED"}
+
+
+def test_tables_tell_what_is_not_whole_as_the_api_does(uri, monkeypatch):
+    abandoned(uri, owner=other_pid(Owner.current()))
+    store, client = MLflowStore(uri), MlflowClient(tracking_uri=uri)
+    for id in ("study-2", "study 3"):
+        store.open_study(study(id))
+        store.add_trials(id, [trial(n) for n in range(10)])
+        store.close_study(id, status="finished")
+    for record, name in (("study", "study-2"), ("trial", "study-2"), ("trial", schema.token("study 3"))):
+        one = next(run for run in runs(uri, record) if run.data.tags[schema.STUDY_ID] == name)
+        client.create_run(one.info.experiment_id, tags=one.data.tags)
+    gone = next(run for run in runs(uri, "study") if run.data.tags[schema.STUDY_ID] == schema.token("study 3"))
+    client.delete_run(gone.info.run_id)
+    read = []
+    with monkeypatch.context() as patch:
+        search = mlflow_runs.search
+        patch.setattr(mlflow_runs, "search", lambda *a, **o: (read.append(run) or run for run in search(*a, **o)))
+        by_tables = mlflow_upkeep.defects(MLflowStore(uri), silent=0.0)
+    assert len({run.info.run_id for run in read}) < 10  # those in doubt, of 27
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow_upkeep, "uneven", lambda store: None)
+        by_api = mlflow_upkeep.defects(MLflowStore(uri), silent=0.0)
+    assert by_tables.abandoned == by_api.abandoned == ("study-1",)
+    for name in ("half_written", "doubled", "lost"):
+        assert sorted(getattr(by_tables, name)) == sorted(getattr(by_api, name)), name
+    assert len(by_api.doubled) == 3
+    assert set(by_api.lost) == {f"key-{n}" for n in range(10)}
+    mlflow_upkeep.repair(MLflowStore(uri))
+    left = mlflow_upkeep.defects(MLflowStore(uri))
+    assert (left.abandoned, left.half_written, left.doubled) == ((), (), ())
+    assert set(left.lost) == set(by_api.lost)
 
 
 def test_runs_of_others_are_left_alone(uri):

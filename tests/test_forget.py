@@ -9,6 +9,7 @@ from databases import empty_database
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from planted import SPACE, record, study_of, utility
+from secret_history import SECRET, filled
 from typer.testing import CliRunner
 
 from metatune.cli.main import app
@@ -25,24 +26,10 @@ from metatune.snapshot import snapshot_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
 
-SECRET = "patients-of-doctor-no"
-
 
 @pytest.fixture
 def store(tmp_path: Path) -> MLflowStore:
-    """Three studies of two tasks by two users; the secret one has files."""
-    store = MLflowStore(empty_database(tmp_path))
-    (tmp_path / "best.json").write_text(json.dumps({"of": SECRET}))
-    for i, (task, user) in enumerate([("wine", "ann"), (SECRET, "bob"), ("wine", "bob")]):
-        study, trials = study_of(record(task), utility, configurations=SPACE.sample(10, i))
-        study = replace(study, id=f"id-{i}-{task}", notes={"user": user})
-        trials = [replace(t, key=f"{i}-{t.key}") for t in trials]
-        trials[0] = replace(trials[0], status="failed", value=None, error=f"KeyError: {task}")
-        store.open_study(study)
-        store.add_trials(study.id, trials)
-        store.close_study(study.id, status="finished", artifacts=[tmp_path / "best.json"] if task == SECRET else [])
-    (tmp_path / "best.json").unlink()
-    return store
+    return filled(MLflowStore(empty_database(tmp_path)), tmp_path)
 
 
 def names_and_bytes(folder: Path) -> bytes:

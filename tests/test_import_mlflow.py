@@ -3,14 +3,17 @@
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from memory_store import MemoryStore, custom
 from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag
 
 from metatune.errors import StoreError, UnknownNameError, UsageError
-from metatune.history.foreign_runs import ForeignRun, ForeignRuns
+from metatune.history.foreign_run import ForeignRun
+from metatune.history.foreign_runs import ForeignRuns
 from metatune.history.mlflow_store import MLflowStore
 from metatune.importers import autolog, import_mlflow
 from metatune.importers.mapping import RunMapping, mapping_for, read_mappings
@@ -289,13 +292,50 @@ def test_an_unknown_experiment_is_named(uri: str) -> None:
         import_mlflow(uri, MemoryStore(), experiments=["gird"])
 
 
-def test_every_page_of_runs_is_read_once(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_page_of_runs_is_read_once(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     experiment = client.create_experiment("pages")
     for x in range(7):
         add_run(client, experiment, {"x": x}, {"auc": x / 10})
+    by_tables = list(ForeignRuns(client.tracking_uri).runs("pages", experiment))
     monkeypatch.setattr("metatune.history.foreign_runs._PAGE", 2)
-    runs = list(ForeignRuns(client.tracking_uri).runs("pages", experiment))
+    monkeypatch.setattr("metatune.history.sql_schema.KNOWN_VERSIONS", frozenset())
+    source = ForeignRuns(client.tracking_uri)
+    runs = list(source.runs("pages", experiment))
     assert sorted(run.params["x"] for run in runs) == [str(x) for x in range(7)]
+    assert sorted(by_tables, key=lambda run: run.id) == sorted(runs, key=lambda run: run.id)
+    list(source.runs("pages", experiment))
+    assert sum("which is slow" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_tables_hold_what_the_api_says(uri: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what real libraries logged, and of odd runs."""
+    experiment = client.create_experiment("odd")
+    run = client.create_run(experiment, tags={"empty": "", "mlflow.parentRunId": "p", "mlflow.user": "ann"})
+    for name, value in (("nan", math.nan), ("inf", math.inf), ("minus", -math.inf), ("steps", 1.0), ("steps", 0.5)):
+        client.log_metric(run.info.run_id, name, value)
+    for name, context in (("held out", "eval"), ("rows", "train")):
+        client.log_inputs(
+            run.info.run_id,
+            [DatasetInput(Dataset(name, "d1", "local", "s"), [InputTag("mlflow.data.context", context)])],
+        )
+    client.create_run(experiment, tags={"metatune.schema": "1"})
+    deleted = client.create_run(experiment)
+    client.delete_run(deleted.info.run_id)
+    for address in (uri, client.tracking_uri):
+        source, api = ForeignRuns(address), ForeignRuns(address)
+        monkeypatch.setattr(api, "_by_api", True)
+        for name, id in source.experiments().items():
+            found, expected = list(source.runs(name, id)), list(api.runs(name, id))
+            assert list(map(repr, map(_sorted, found))) == list(map(repr, map(_sorted, expected))), name
+            assert name != "odd" or len(found) == 1
+        assert not source._by_api
+
+
+def _sorted(run: ForeignRun) -> ForeignRun:
+    """With names in one order; as text, NaN equals itself."""
+    return replace(run, **{name: dict(sorted(getattr(run, name).items())) for name in ("params", "metrics", "tags")})
 
 
 # --- traps without their library

@@ -81,6 +81,16 @@ def test_reports_and_pruning():
     assert "memory" in result.trials[2].error
 
 
+@pytest.mark.parametrize("error", [OSError, ValueError])
+def test_what_a_report_raises_is_not_the_death_of_the_process(error):
+    class Fails(optuna.pruners.BasePruner):
+        def prune(self, study, trial):
+            raise error("of the pruner")
+
+    with pytest.raises(error, match="of the pruner"):
+        search(faulty.reports, (0.25, 0.75), pruner=Fails())
+
+
 @pytest.mark.parametrize("error", [TimeoutError, MemoryError])
 def test_exceeded_limits_alone_do_not_end_a_search(error):
     def objective(configuration):
@@ -131,6 +141,7 @@ def test_ctrl_c_interrupts_the_trial_and_ends_its_process():
     result = search(faulty.hangs, (0.25, 0.5), store=store, on_trial=after)
     assert result.interrupted
     assert [trial.status for trial in result.trials] == ["complete", "interrupted"]
+    assert not runs(int(result.trials[0].value))
 
 
 @pytest.mark.parametrize(
@@ -186,12 +197,17 @@ def program(tmp_path, text):
 
 
 @pytest.mark.slow
-def test_a_program_without_a_guard_is_told_so(tmp_path):
-    """The process imports the program, which would begin the search again."""
-    process = program(tmp_path, "judged(faulty_objectives.good)\n")
-    _, said = process.communicate(timeout=120)
+@pytest.mark.parametrize("before", ["", "metatune.tune(task, strategy='random', store=False, n_trials=1, **MORE)\n"])
+def test_a_program_without_a_guard_is_told_so_and_nothing_else(tmp_path, before):
+    """The process imports the program, which would begin the search again, or another one before it."""
+    more = "MORE = dict(family='f', objective=faulty_objectives.noted, space=metatune.SearchSpace({'x': [1, 2]}))\n"
+    process = program(tmp_path, more + before + "judged(faulty_objectives.good)\n")
+    out, said = process.communicate(timeout=120)
     assert process.returncode == 1
+    assert said.count("Traceback") == 1
+    assert "multiprocessing" not in said
     assert "if __name__ == '__main__'" in said.splitlines()[-1]
+    assert out.count("noted") == bool(before)
 
 
 def test_no_process_outlives_a_killed_search(tmp_path):

@@ -1,11 +1,10 @@
 """Many processes record at once: every trial is there, once, and no process ends badly."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
 import pytest
-from postgres import cluster, programs
+from postgres import cluster, needs_postgres
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import InternalError
 from writers import write
@@ -24,10 +23,6 @@ from metatune.snapshot import snapshot_of
 # MLflow's connections live as long as its engines, which is as long as the process.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
 
-needs_postgres = pytest.mark.skipif(
-    programs() is None or importlib.util.find_spec("psycopg2") is None,
-    reason="needs PostgreSQL (Debian: postgresql) and its driver (pip install metatune[postgres])",
-)
 SCALES = [pytest.param(3, 5, id="few"), pytest.param(None, 50, id="many", marks=pytest.mark.slow)]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from metatune.comparison import best_so_far, trials_until
 from metatune.metric import Metric
-from metatune.recommender import Recommendation, RecommendedConfiguration, SimilarTask
+from metatune.recommendation import Recommendation, RecommendedConfiguration, SimilarTask
 from metatune.report import search_page
 from metatune.report.chart import SIZE, chart, ticks
 from metatune.result import TuneResult, best_of

@@ -29,7 +29,7 @@ from metatune.history.replay import look, send_orphans, sync
 from metatune.history.spool import Destination, Ended, Entry, SpoolFile, read
 from metatune.recording import Recorder
 
-QUICK = Pace(quiet=0.0, retry=0.02, retry_most=0.1, leave=5.0, stall=1.0, linger=0.05)
+QUICK = Pace(quiet=0.0, retry=0.02, retry_most=0.1, leave=5.0, stall=1.0, linger=0.05, disk=0.05)
 PLACE = Destination("memory", "metatune")
 
 
@@ -538,7 +538,8 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-def test_a_real_disk_that_is_full(small_disk, monkeypatch, caplog):
+@pytest.mark.parametrize("another", [False, True], ids=["time passes", "another trial"])
+def test_a_real_disk_that_is_full(small_disk, monkeypatch, caplog, another):
     monkeypatch.setenv("METATUNE_SPOOL", str(small_disk / "spool"))
     monkeypatch.setattr(spool, "fallback_folder", lambda: small_disk / "fallback")
     store = failing_store()
@@ -557,13 +558,57 @@ def test_a_real_disk_that_is_full(small_disk, monkeypatch, caplog):
     (check,) = (check for check in _spool() if check.name == "spool disk")
     assert check.state == "problem"
     assert "No space left" in check.found
-    assert len([r for r in caplog.records if "local spool" in r.getMessage()]) == 1
     filler.unlink()
-    outbox.add_trial("study-1", trial(40))
+    if another:
+        outbox.add_trial("study-1", trial(40))
+    else:  # the search is over, and nothing but time passes
+        Unreliable().soon(lambda: outbox.kept)
     assert outbox.kept
     assert outbox.disk_problem is None
+    told = [r.getMessage() for r in caplog.records if "in memory" in r.getMessage()]
+    assert [text.split(":")[0] for text in told] == [
+        "Trials cannot be written to the local spool, they are kept in memory", "No trial is in memory only any more."
+    ]  # fmt: skip
     (path,) = files(small_disk / "spool")
-    assert [entry.what.number for entry in read(path).entries[1:]] == list(range(41))
+    numbers = list(range(40 + another))
+    assert [entry.what.number for entry in read(path).entries[1:]] == numbers
+    outbox.leave()
+    good, added = MemoryStore(), []
+    add = good.add_trials
+    good.add_trials = lambda id, trials: (added.extend(one.number for one in trials), add(id, trials))
+    assert [one.waiting for one in sync(spool.folders(), lambda destination: good)] == [0]
+    assert added == numbers
+    assert not list(sync(spool.folders(), lambda destination: good))
+    outbox.drop()
+
+
+def test_a_store_that_takes_what_the_disk_does_not_makes_it_safe(small_disk, monkeypatch, caplog):
+    monkeypatch.setenv("METATUNE_SPOOL", str(small_disk / "spool"))
+    monkeypatch.setattr(spool, "fallback_folder", lambda: small_disk / "fallback")
+    with contextlib.suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 512)
+    store = failing_store()
+    outbox = Outbox(store, pace=QUICK)
+    outbox.open_study(study())
+    outbox.add_trial("study-1", trial(0))
+    assert not outbox.kept
+    store.failing = False
+    assert outbox.flush()
+    assert store.trials("study-1") == [trial(0)]
+    assert outbox.disk_problem is None
+    assert any("any more" in record.getMessage() for record in caplog.records)
+    outbox.drop()
+
+
+def test_what_no_disk_took_is_said_at_the_exit(folder, monkeypatch, caplog):
+    folder.write_text("")
+    monkeypatch.setattr(spool, "fallback_folder", lambda: folder / "below")
+    outbox = Outbox(failing_store(), pace=QUICK)
+    outbox.open_study(study())
+    outbox.add_trial("study-1", trial(0))
+    outbox.leave()
+    assert any("lost when this process ends" in record.getMessage() for record in caplog.records)
     outbox.drop()
 
 

@@ -14,11 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from metatune.cli import options
-from metatune.cli.boundary import Answer, command, console, legible
-from metatune.cli.display import headline, number, percent, table
+from metatune.cli.boundary import Answer, command, console
+from metatune.cli.display import headline, table
 from metatune.cli.progress import Bar
 from metatune.errors import NoHistoryError, UnknownNameError, UsageError
-from metatune.wording import plural
+from metatune.wording import legible, number, percent, plural
 
 if TYPE_CHECKING:
     from metatune.backtest.run import Run

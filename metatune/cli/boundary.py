@@ -23,6 +23,7 @@ from rich.text import Text
 
 from metatune.errors import MetatuneError
 from metatune.redaction import redacted
+from metatune.wording import legible
 
 #: With this variable set, errors show their traceback.
 DEBUG_VARIABLE = "METATUNE_DEBUG"
@@ -149,12 +150,6 @@ def _standard_output_kept() -> Iterator[None]:
     finally:
         os.dup2(kept, 1)
         os.close(kept)
-
-
-def legible(text: str, *, limit: int = 2_000) -> str:
-    """``text`` without what could steer a terminal, and cut to ``limit`` characters."""
-    safe = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
-    return safe if len(safe) <= limit else safe[: limit - 1] + "…"
 
 
 def plain(value: object) -> object:

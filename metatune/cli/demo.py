@@ -12,17 +12,17 @@ from rich.table import Table
 from rich.text import Text
 
 from metatune.cli import options
-from metatune.cli.boundary import INTERRUPTED, Answer, command, console, legible
-from metatune.cli.display import duration, headline, mlflow_ui, number, percent, table
+from metatune.cli.boundary import INTERRUPTED, Answer, command, console
+from metatune.cli.display import headline, mlflow_ui, table
 from metatune.cli.progress import SearchProgress
 from metatune.cli.train import learnt
 from metatune.comparison import best_so_far, trials_until
 from metatune.redaction import redacted
-from metatune.wording import plural
+from metatune.wording import duration, legible, number, percent, plural
 
 if TYPE_CHECKING:
     from metatune.knowledge import Knowledge
-    from metatune.recommender import Recommendation
+    from metatune.recommendation import Recommendation
     from metatune.result import TuneResult
     from metatune.task import Task
 

@@ -1,6 +1,5 @@
 """How values look on the screen."""
 
-import math
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,8 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from metatune.cli.boundary import legible
 from metatune.redaction import redacted
+from metatune.wording import legible, value_text
 
 _SQLITE = "sqlite:///"
 
@@ -27,35 +26,6 @@ def table(*columns: str, right: Iterable[str] = ()) -> Table:
     for column in columns:
         made.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return made
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """``value`` with ``digits`` significant digits after the leading zeros; a dash for none."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    if value != 0 and not 1e-4 <= abs(value) < 1e6:
-        return f"{value:.{digits - 1}e}"
-    return f"{value:.{digits}f}" if abs(value) < 100 else f"{value:.{max(digits - 3, 0)}f}"
-
-
-def duration(seconds: float) -> str:
-    """``seconds`` as a person says it."""
-    if not math.isfinite(seconds):
-        return "–"
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def percent(share: float | None) -> str:
-    """A share in [0, 1] in per cent."""
-    return "–" if share is None or not math.isfinite(share) else f"{100 * share:.0f} %"
-
-
-def value_text(value: object) -> str:
-    """The value of a parameter."""
-    return f"{value:.4g}" if isinstance(value, float) else legible(str(value), limit=200)
 
 
 def settings(configuration: Mapping[str, object]) -> Text:

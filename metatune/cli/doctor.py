@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from metatune.cli import options
-from metatune.cli.boundary import Answer, command, legible
+from metatune.cli.boundary import Answer, command
+from metatune.wording import legible
 
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 

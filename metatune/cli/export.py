@@ -34,7 +34,7 @@ def export(
     if knowledge is not None:
         snapshot = options.open_knowledge(knowledge).snapshot
     else:
-        snapshot = refreshed_snapshot(options.open_store(tracking_uri, experiment))
+        snapshot = refreshed_snapshot(options.place_of(tracking_uri, experiment))
     written = verb(snapshot, directory, public=public)
     trials = sum(len(written.family(name)) for name in written.families)
     document = {

@@ -8,10 +8,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from metatune.cli import options
-from metatune.cli.boundary import Answer, command, console, legible
+from metatune.cli.boundary import Answer, command, console
 from metatune.cli.display import table
 from metatune.redaction import redacted
-from metatune.wording import plural
+from metatune.wording import legible, plural
 
 if TYPE_CHECKING:
     from metatune.forget import Plan
@@ -40,8 +40,8 @@ def forget(
 ) -> Answer:
     """Remove a task, a study or a user from history, spool and knowledge, for good. It asks first.
 
-    An MLflow server only marks runs as deleted; `mlflow gc` there removes them. Exits with 6 if the answer is no, or
-    if running processes still have something of it to send.
+    An MLflow server only marks runs as deleted; the same command with --tracking-uri DATABASE, where the server keeps
+    them, removes them. Exits with 6 if the answer is no, or if running processes still have something of it to send.
     """
     # Heavy imports wait until the command runs, for the sake of --help.
     from metatune.forget import Selection, plan
@@ -64,7 +64,10 @@ def forget(
         done = verb(todo)
     said = [f"Removed {_summary(todo)}."]
     if todo.found and not done.for_good:
-        said.append("The server only marked the runs as deleted: run `mlflow gc` there, with the ids in --json.")
+        said.append(
+            "The server only marked the runs as deleted: run this again where its database can be reached, with"
+        )
+        said.append("the database as --tracking-uri, and the server in MLFLOW_TRACKING_URI.")
     if done.owned:
         listed = ", ".join(map(str, done.owned))
         said.append(f"Left to processes that run, and will send it: {listed}. End them, then run the command again.")

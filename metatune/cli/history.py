@@ -11,9 +11,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from metatune.cli import options
-from metatune.cli.boundary import Answer, command, legible
-from metatune.cli.display import headline, number, settings, table
+from metatune.cli.boundary import Answer, command
+from metatune.cli.display import headline, settings, table
 from metatune.redaction import redacted
+from metatune.wording import legible, number
 
 if TYPE_CHECKING:
     from metatune.study import StudyRecord
@@ -72,11 +73,12 @@ def _read(knowledge: str | None, uri: str | None, experiment: str, study: str | 
     """Where the records come from, and the records. Raises ``UsageError`` for an unknown or ambiguous study."""
     # Heavy imports wait until the command runs, for the sake of --help.
     if knowledge is None:
-        store = options.open_store(uri, experiment)
         if study is None:
             from metatune.mirror import refreshed_snapshot
 
-            return redacted(store.uri), list(refreshed_snapshot(store).records())
+            place = options.place_of(uri, experiment)
+            return redacted(place.uri), list(refreshed_snapshot(place).records())
+        store = options.open_store(uri, experiment)
         record = store.study(study)
         return redacted(store.uri), [(record, store.trials(record.id))]
     from metatune.errors import UsageError

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from metatune.cli.boundary import legible
-from metatune.cli.display import headline, number, table
-from metatune.wording import plural
+from metatune.cli.display import headline, table
+from metatune.wording import legible, number, plural
 
 if TYPE_CHECKING:
     from metatune.importers import ImportReport

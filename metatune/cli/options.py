@@ -10,6 +10,7 @@ from metatune.learners import family_names
 # Everything heavy is imported where it is used: `metatune --help` must not load pandas, MLflow or LightGBM.
 if TYPE_CHECKING:
     from metatune.dataset import Modality as Sort
+    from metatune.history.address import Place
     from metatune.history.mlflow_store import MLflowStore
     from metatune.history.spool import Destination
     from metatune.knowledge import Knowledge
@@ -142,6 +143,13 @@ def open_destination(destination: "Destination", tracking_uri: str | None = None
 
     now = Address.of(tracking_uri).uri
     return open_store(now if without_secrets(now) == destination.store else destination.store, destination.experiment)
+
+
+def place_of(tracking_uri: str | None, experiment: str) -> "Place":
+    """Where the history is that ``--tracking-uri`` and ``--experiment`` name."""
+    from metatune.history.address import Place
+
+    return Place.of(tracking_uri, experiment)
 
 
 def open_store(tracking_uri: str | None, experiment: str) -> "MLflowStore":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
-from metatune.cli.display import duration, number
+from metatune.wording import duration, number
 
 if TYPE_CHECKING:
     from metatune.result import Progress as State

@@ -8,9 +8,9 @@ from rich.console import Group
 from rich.text import Text
 
 from metatune.cli import options
-from metatune.cli.boundary import Answer, command, console, legible
-from metatune.cli.display import headline, number
-from metatune.wording import plural
+from metatune.cli.boundary import Answer, command, console
+from metatune.cli.display import headline
+from metatune.wording import legible, number, plural
 
 if TYPE_CHECKING:
     from metatune.publish import Publication

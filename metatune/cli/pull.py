@@ -37,9 +37,9 @@ def pull(
     from metatune.history.reader import open_reader
     from metatune.mirror import mirror_of
 
-    store = options.open_store(tracking_uri, experiment)
-    mirror = mirror_of(store)
-    with open_reader(store, path=by.value) as reader:
+    place = options.place_of(tracking_uri, experiment)
+    mirror = mirror_of(place)
+    with open_reader(place, path=by.value) as reader:
         found = mirror.refresh(reader, everything=everything)
     said = f"{plural(found.trials, 'trial')}, {found.written:,} new or changed, {found.removed:,} deleted. "
     said += f"{found.seconds:.1f} s by {'SQL' if found.path == 'sql' else 'the API of MLflow'}."

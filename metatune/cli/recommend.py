@@ -7,12 +7,12 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from metatune.cli import options
-from metatune.cli.boundary import Answer, command, legible
-from metatune.cli.display import headline, number, percent, settings, table
-from metatune.wording import plural
+from metatune.cli.boundary import Answer, command
+from metatune.cli.display import headline, settings, table
+from metatune.wording import legible, number, plural
 
 if TYPE_CHECKING:
-    from metatune.recommender import Recommendation, RecommendedConfiguration
+    from metatune.recommendation import Recommendation
 
 
 @command
@@ -67,9 +67,8 @@ def _shown(task: str, found: "Recommendation", repairs: list[str]) -> Renderable
         right=["better than"],
     )
     for i, item in enumerate(found.items, start=1):
-        rows.add_row(
-            str(i), item.origin, _share(item), _gain(item, relative=found.relative_gain), settings(item.configuration)
-        )
+        gain = item.gain_text(relative=found.relative_gain)
+        rows.add_row(str(i), item.origin, item.share_text, gain, settings(item.configuration))
     lines: list[RenderableType] = [headline(f"{found.family} for {task}, judged by {found.metric}"), rows]
     if found.tasks:
         meaning = "better than: the share of configurations it is expected to beat; gain: over the default; "
@@ -85,16 +84,3 @@ def _shown(task: str, found: "Recommendation", repairs: list[str]) -> Renderable
         lines += [headline("Most similar known tasks"), similar]
     lines += [Text(f"Note: {legible(note)}", style="yellow") for note in (*found.notes, *repairs)]
     return Group(*lines)
-
-
-def _share(item: "RecommendedConfiguration") -> str:
-    return f"{percent(item.better_than)} ({100 * item.better_than_low:.0f}–{percent(item.better_than_high)})"
-
-
-def _gain(item: "RecommendedConfiguration", *, relative: bool) -> str:
-    """The expected gain over the default with its interval, as the recommendation has it."""
-    if item.gain is None or item.gain_low is None or item.gain_high is None:
-        return "–"
-    if relative:
-        return f"{100 * item.gain:+.0f} % ({100 * item.gain_low:+.0f} to {100 * item.gain_high:+.0f} %)"
-    return f"{item.gain:+.4f} ({item.gain_low:+.4f} to {item.gain_high:+.4f})"

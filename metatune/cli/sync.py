@@ -8,12 +8,13 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from metatune.cli import options
-from metatune.cli.boundary import Answer, command, legible
-from metatune.wording import plural
+from metatune.cli.boundary import Answer, command
+from metatune.wording import legible, plural
 
 if TYPE_CHECKING:
+    from metatune.history.address import Located
+    from metatune.history.defects import Defects
     from metatune.history.mlflow_store import MLflowStore
-    from metatune.history.mlflow_upkeep import Defects
     from metatune.history.replay import Replayed
     from metatune.history.spool import Destination
 
@@ -41,12 +42,13 @@ def sync(
     # Heavy imports wait until the command runs, for the sake of --help.
     from metatune.errors import StoreError
     from metatune.history.address import Address, without_secrets
-    from metatune.history.mlflow_upkeep import Defects, repair
+    from metatune.history.defects import Defects
+    from metatune.history.reader import settled
     from metatune.history.replay import sync as replay
     from metatune.history.spool import Destination, folders
 
-    target = options.open_store(tracking_uri, experiment)
-    stores = {Destination.of(target): target}
+    target = options.place_of(tracking_uri, experiment)
+    places: dict[Destination, Located] = {Destination.of(target): target}
     asked = waiting_for or tracking_uri
     source = None if asked is None else without_secrets(Address.of(asked).uri)
 
@@ -55,7 +57,8 @@ def sync(
             store = options.open_store(tracking_uri, destination.experiment)
         else:
             store = options.open_destination(destination, tracking_uri)
-        return stores.setdefault(Destination.of(store), store)
+        places[Destination.of(store)] = store
+        return store
 
     def wanted(destination: "Destination") -> bool:
         return source is None or destination.store == source
@@ -63,11 +66,13 @@ def sync(
     done = list(replay(folders(spool), open_store, wanted=wanted))
     found, problems = Defects(), {}
     refused = {one.destination for one in done if one.reason}  # asked once is enough: they may be slow to say no
-    for destination, store in stores.items():
-        if destination in refused:
+    for destination, place in places.items():
+        if destination in refused or settled(place):
             continue
+        from metatune.history.mlflow_upkeep import repair
+
         try:
-            found += repair(store, thorough=False)
+            found += repair(options.open_store(place.uri, place.experiment), thorough=False)
         except StoreError as error:
             problems[destination.store] = error.problem
     waits = sum(one.waiting for one in done if not one.owned)

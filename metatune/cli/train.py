@@ -10,9 +10,9 @@ from rich.text import Text
 
 from metatune.cli import options
 from metatune.cli.boundary import Answer, command, console
-from metatune.cli.display import headline, number, table
+from metatune.cli.display import headline, table
 from metatune.redaction import redacted
-from metatune.wording import plural
+from metatune.wording import number, plural
 
 if TYPE_CHECKING:
     from metatune.knowledge import Knowledge
@@ -45,10 +45,10 @@ def train(
     from metatune.knowledge import Knowledge
     from metatune.mirror import refreshed_snapshot
 
-    store = options.open_store(tracking_uri, experiment)
+    place = options.place_of(tracking_uri, experiment)
     messages = console()
-    messages.print(f"Reading {redacted(store.uri)}")
-    own = refreshed_snapshot(store, family)
+    messages.print(f"Reading {redacted(place.uri)}")
+    own = refreshed_snapshot(place, family)
     known = Knowledge.starter() if starter else None
     start = time.perf_counter()
     with messages.status("Training"):

@@ -11,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from metatune.cli import options
-from metatune.cli.boundary import INTERRUPTED, Answer, command, console, legible
-from metatune.cli.display import duration, mlflow_ui, number, settings
+from metatune.cli.boundary import INTERRUPTED, Answer, command, console
+from metatune.cli.display import mlflow_ui, settings
 from metatune.cli.progress import SearchProgress
 from metatune.errors import UsageError
 from metatune.redaction import redacted
-from metatune.wording import plural
+from metatune.wording import duration, legible, number, plural
 
 if TYPE_CHECKING:
     from metatune.result import TuneResult

@@ -6,6 +6,7 @@ import re
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import requests
@@ -114,6 +115,31 @@ class Address:
             if sign in reason:
                 return remedy
         return "Check the address, the free space and your permissions there; then run the command again."
+
+
+class Located(Protocol):
+    """What says where its history is: the address, and the experiment there."""
+
+    @property
+    def uri(self) -> str:
+        """An MLflow tracking URI."""
+
+    @property
+    def experiment(self) -> str:
+        """The name of MLflow's experiment."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a history is, for what may not need MLflow, which takes seconds to load."""
+
+    uri: str
+    experiment: str
+
+    @classmethod
+    def of(cls, uri: str | None, experiment: str) -> "Place":
+        """The place in the experiment at the address that ``Address.of`` gives, and raises as that does."""
+        return cls(Address.of(uri).uri, experiment)
 
 
 def without_secrets(uri: str) -> str:

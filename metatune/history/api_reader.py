@@ -11,6 +11,7 @@ import pyarrow as pa
 from mlflow.entities import Run
 
 from metatune.history import schema
+from metatune.history.address import Located
 from metatune.history.filters import tag_equals
 from metatune.history.mlflow_store import MLflowStore
 from metatune.history.runs import Record, StoredRun, is_content
@@ -28,6 +29,11 @@ class ApiReader:
         self._store = store
         self._page = page
         self._seen: dict[Record, set[str]] = {}
+
+    @classmethod
+    def of(cls, place: Located) -> "ApiReader":
+        """The reader of the history at ``place``, which may be a store already."""
+        return cls(place if isinstance(place, MLflowStore) else MLflowStore(place.uri, place.experiment))
 
     def experiment(self) -> str | None:
         """See ``RunReader``."""

@@ -1,46 +1,26 @@
 """``ForeignRuns``: the MLflow runs that metatune did not write, page by page."""
 
 import csv
-import sys
+import logging
+import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
+from sqlalchemy.exc import SQLAlchemyError
 
 from metatune.errors import StoreError, UnknownNameError, first_line
-from metatune.history import schema
+from metatune.history import schema, sql_foreign
 from metatune.history.address import Address
 from metatune.history.connections import in_use
+from metatune.history.foreign_run import TRAINED_ON, ForeignRun, foreign_run
 from metatune.history.mlflow_database import FAILURES, quiet, without_links
 
 _PAGE = 1000
-_PARENT, _CONTEXT = "mlflow.parentRunId", "mlflow.data.context"
-#: Tags of MLflow itself that tell what made a run; its other tags are left out.
-_TOLD = {"mlflow.autologging", "mlflow.runName"}
-
-
-@dataclass(frozen=True, slots=True)
-class ForeignRun:
-    """One run without the client's objects. Times are seconds since the epoch, ``None`` where unknown.
-
-    ``metrics`` are the last values. ``dataset`` is name and digest of the logged training data.
-    """
-
-    id: str
-    name: str
-    experiment: str
-    parent: str | None
-    status: str
-    started: float | None
-    ended: float | None
-    params: Mapping[str, str]
-    metrics: Mapping[str, float]
-    tags: Mapping[str, str]
-    dataset: tuple[str, str] | None
+_LOG = logging.getLogger("metatune")
 
 
 class ForeignRuns:
@@ -50,6 +30,7 @@ class ForeignRuns:
         self._address = Address.of(uri)
         self.uri = self._address.uri
         self._client: MlflowClient | None = None
+        self._by_api = self._address.file is None and not self.uri.startswith("postgres")
 
     def experiments(self, names: Sequence[str] = ()) -> dict[str, str]:
         """Id by name of the experiments ``names``, or of all. Raises ``UnknownNameError``."""
@@ -68,7 +49,25 @@ class ForeignRuns:
         return {name: found[name] for name in names} if names else dict(sorted(found.items()))
 
     def runs(self, experiment: str, experiment_id: str) -> Iterator[ForeignRun]:
-        """The runs of one experiment, each once, oldest first; those of metatune are left out."""
+        """The runs of one experiment, each once, oldest first; those of metatune are left out.
+
+        From MLflow's tables where they are in reach and of a known version, else through its API.
+        """
+        tabled = self._tabled(experiment, experiment_id)
+        yield from self._paged(experiment, experiment_id) if tabled is None else tabled
+
+    def _tabled(self, experiment: str, experiment_id: str) -> list[ForeignRun] | None:
+        """The runs by SQL; ``None``, with one warning, where that cannot be."""
+        if self._by_api:
+            return None
+        try:
+            return sql_foreign.read(self._address, experiment, int(experiment_id))
+        except (StoreError, SQLAlchemyError, sqlite3.Error) as error:
+            self._by_api = True
+            _LOG.warning("The runs are read through MLflow's API, which is slow: %s", first_line(error))
+            return None
+
+    def _paged(self, experiment: str, experiment_id: str) -> Iterator[ForeignRun]:
         seen: set[str] = set()
         token = None
         while True:
@@ -132,26 +131,22 @@ class ForeignRuns:
 
 
 def _plain(run: Run, experiment: str) -> ForeignRun:
-    # Thousands of runs share their names and most of their texts: interned, each is kept once.
-    tags = {sys.intern(k): sys.intern(v) for k, v in run.data.tags.items() if not k.startswith("mlflow.") or k in _TOLD}
-    return ForeignRun(
+    return foreign_run(
         id=run.info.run_id,
-        name=str(run.info.run_name or ""),
+        name=run.info.run_name,
         experiment=experiment,
-        parent=run.data.tags.get(_PARENT),
-        status=str(run.info.status),
-        started=None if run.info.start_time is None else run.info.start_time / 1000,
-        ended=None if run.info.end_time is None else run.info.end_time / 1000,
-        params={sys.intern(k): sys.intern(v) for k, v in run.data.params.items()},
-        metrics={sys.intern(k): float(v) for k, v in run.data.metrics.items()},
-        tags=tags,
-        dataset=_dataset(run),
+        status=run.info.status,
+        times=(run.info.start_time, run.info.end_time),
+        params=run.data.params,
+        metrics=run.data.metrics,
+        tags=run.data.tags,
+        datasets=_datasets(run),
     )
 
 
-def _dataset(run: Run) -> tuple[str, str] | None:
-    """The dataset that was trained on, else the first one."""
-    inputs = list(run.inputs.dataset_inputs) if run.inputs is not None else []
-    trained = [i for i in inputs if any(tag.key == _CONTEXT and tag.value == "train" for tag in i.tags)]
-    found = next(iter(trained or inputs), None)
-    return None if found is None else (str(found.dataset.name), str(found.dataset.digest))
+def _datasets(run: Run) -> list[tuple[str, str, bool]]:
+    inputs = run.inputs.dataset_inputs if run.inputs is not None else []
+    return [
+        (str(one.dataset.name), str(one.dataset.digest), any((tag.key, tag.value) == TRAINED_ON for tag in one.tags))
+        for one in inputs
+    ]

@@ -2,9 +2,11 @@
 
 In a database, rows of runs, of their metrics, params, tags and inputs, and of datasets that no other run has are
 deleted, and so are the files; SQLite files are compacted, so that no page keeps the old bytes. An MLflow server
-deletes nothing for good: its runs are marked as deleted, and ``mlflow gc`` on the server does the rest.
+deletes the files that it serves, but no runs: they are marked as deleted, until they are erased in its database.
+(``mlflow gc`` leaves datasets, with the names of tasks.)
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +24,11 @@ from metatune.history.address import Address
 from metatune.history.filters import tag_equals
 from metatune.history.mlflow_database import connected
 from metatune.study import StudyRecord
+
+#: Names the server whose database is given.
+_SERVER = "MLFLOW_TRACKING_URI"
+#: How the place of files begins that only a server can reach.
+_SERVED = "mlflow-artifacts:"
 
 _PAGE = 1000
 _CHUNK = 500
@@ -80,12 +87,12 @@ def erase(uri: str, found: Sequence[Found]) -> bool:
     if not runs:
         return not address.uri.startswith("http")
     with connected(address) as client:
+        for place in (place for study in found for place in study.artifacts):
+            _delete_files(address, place)
         if address.uri.startswith("http"):
             for run in runs:
                 _mark_deleted(client, run)
             return False
-        for place in (place for study in found for place in study.artifacts):
-            get_artifact_repository(place, tracking_uri=uri).delete_artifacts()  # type: ignore[no-untyped-call]
         store = SqlAlchemyStore(address.uri, address.artifacts("Default") or "./mlartifacts")  # type: ignore[no-untyped-call]
         try:
             for run in runs:
@@ -114,6 +121,23 @@ def _runs(client: MlflowClient, experiment: str, condition: str) -> list[Run]:
         token = page.token
         if not token:
             return list(found.values())
+
+
+def _delete_files(address: Address, place: str) -> None:
+    """Delete the files in ``place``: those that a server serves through it, others only where the database is given."""
+    server = address.uri if address.uri.startswith("http") else os.environ.get(_SERVER, "")
+    if not place.startswith(_SERVED):
+        if address.uri != server:
+            get_artifact_repository(place, tracking_uri=address.uri).delete_artifacts()  # type: ignore[no-untyped-call]
+    elif server.startswith("http"):
+        get_artifact_repository(place, tracking_uri=server).delete_artifacts()  # type: ignore[no-untyped-call]
+    else:
+        raise StoreError(
+            "the files of these runs are deleted by the MLflow server that serves them",
+            field=_SERVER,
+            value=server,
+            remedy=f"Set {_SERVER} to the address of the server, and give the database by --tracking-uri.",
+        )
 
 
 def _mark_deleted(client: MlflowClient, run: str) -> None:

@@ -17,11 +17,11 @@ _LOG = logging.getLogger("metatune")
 class Journal:
     """Every method but ``confirmed`` is called with ``lock`` held, and none raises.
 
-    What is added has left this process when the call returns, unless no folder takes it: then it is in memory, and
-    tried again with the next entry. Whether it is on the disk, the disk confirms later. Of a disk that refuses to,
-    nothing is known any more, whatever it says of the same file later: with every further entry all that waits is
-    written to a new file, until the disk confirms one. ``problem`` says why what waits is not safe; ``None`` if it is
-    as safe as the disk is quick.
+    What is added has left this process when the call returns, unless no folder takes it or its disk is full: then it is
+    in memory, which is said once, and tried again with the next entry and with every ``write``. Whether it is on the
+    disk, the disk confirms later. Of a disk that refuses to, nothing is known any more, whatever it says of the same
+    file later: with every further entry all that waits is written to a new file, until the disk confirms one.
+    ``problem`` says why what waits is not safe; ``None`` if it is as safe as the disk is quick.
     """
 
     def __init__(self, destination: Destination, folder: Path | None, lock: threading.Condition) -> None:
@@ -33,20 +33,23 @@ class Journal:
         self._doubted: SpoolFile | None = None
         self._unwritten: list[Entry] = []
         self._warned = False
+        #: Whether it was said that trials are in memory only.
+        self._said = False
 
     @property
     def kept(self) -> bool:
         """Whether everything is in a file."""
         return not self._unwritten
 
-    @property
-    def open(self) -> bool:
-        """Whether there is a file."""
-        return self._file is not None
-
     def add(self, entry: Entry, waiting: Sequence[Entry], studies: Mapping[str, StudyRecord]) -> None:
         """Write ``entry`` down, the last of those ``waiting``; ``studies`` are open."""
         self._unwritten.append(entry)
+        self.write(waiting, studies)
+
+    def write(self, waiting: Sequence[Entry], studies: Mapping[str, StudyRecord]) -> None:
+        """Write down, in its order, what could not be written so far of what is ``waiting``; ``studies`` are open."""
+        if not self._unwritten:
+            return
         try:
             if self._file is None:
                 self._use(self._opened(waiting, studies))
@@ -57,12 +60,19 @@ class Journal:
             while self._unwritten:
                 self._file.append(self._unwritten[0])
                 del self._unwritten[0]
-            if self._doubted is None:
-                self.problem = None
+            self._all_kept()
         except OSError as error:
-            if self.problem is None:
-                _LOG.warning("Trials cannot be written to the local spool, they are kept in memory: %s", error)
             self.problem = str(error)
+            if not self._said:
+                self._said = True
+                _LOG.warning("Trials cannot be written to the local spool, they are kept in memory: %s", error)
+
+    def _all_kept(self) -> None:
+        if self._doubted is None:
+            self.problem = None
+        if self._said:
+            self._said = False
+            _LOG.warning("No trial is in memory only any more.")
 
     def sent(self, batch: Sequence[Entry], waiting: Sequence[Entry], studies: Mapping[str, StudyRecord]) -> None:
         """Note that the store has ``batch``, and that only ``waiting`` are left."""
@@ -73,6 +83,8 @@ class Journal:
                 self._file.mark_sent([entry for entry in batch if entry.n])
             elif self._file is not None:
                 self._file.compact(list(studies.values()))
+            if not self._unwritten:
+                self._all_kept()
         except OSError as error:  # sent again after a crash, which changes nothing
             self.problem = str(error)
 

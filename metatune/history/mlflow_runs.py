@@ -97,11 +97,11 @@ class Find:
         assert self._client is not None
         return self._client
 
-    def __call__(self, record: str, *, study: str = "", running: bool = False) -> Iterator[Run]:
-        """In the order in which they were made; ``running``: only those that have not ended."""
+    def __call__(self, record: str, *, study: str = "", key: str = "", running: bool = False) -> Iterator[Run]:
+        """In the order in which they were made; see ``search``."""
         if self._experiment is None:
             return iter(())
-        return search(self.client, self._experiment, record, study, running=running)
+        return search(self.client, self._experiment, record, study, key, running=running)
 
     def page(self, condition: str, *, order: str, limit: int, deleted: bool = False) -> list[Run]:
         """The first ``limit`` runs, at most, that fulfil ``condition`` (MLflow's filter), by their time ``order``."""

@@ -185,10 +185,8 @@ class MLflowStore:
 
     def unfinished(self) -> list[str]:
         """Ids of the studies whose search runs now or was killed."""
-        if self._absent():
-            return []
-        with self._boundary() as client:
-            running = (run for run in self._runs(client, "study") if run.info.status == "RUNNING")
+        with self.runs() as find:
+            running = find("study", running=True)
             return [study.id for _, study in self._decoded(running, mlflow_runs.decoded_study)]
 
     @contextmanager

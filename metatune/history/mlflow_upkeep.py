@@ -3,16 +3,17 @@
 import math
 import time
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from mlflow.entities import Run
 
 from metatune.errors import StoreError
 from metatune.history import mlflow_runs, schema
+from metatune.history.defects import Defects, Uneven
 from metatune.history.mlflow_runs import HEARTBEAT, OWNER, Find
 from metatune.history.mlflow_store import MLflowStore
 from metatune.history.owner import Owner
+from metatune.history.reader import uneven
 
 #: A process of which nothing can be known, because it is on another machine, counts as dead after this many seconds
 #: without a heartbeat. Long, because clocks differ and servers are away for hours; a study that was ended too early
@@ -22,37 +23,11 @@ SILENT_SECONDS = 86_400.0
 _HALF_WRITTEN_SECONDS = 3_600.0
 
 
-@dataclass(frozen=True)
-class Defects:
-    """What is not whole: ids of studies and keys of trials.
-
-    ``abandoned`` studies are marked as running though their process is dead; ``half_written`` trials have everything
-    in the store, but their run is not marked as ended; ``doubled`` are there more than once (reading counts them
-    once); ``lost`` trials have no study.
-    """
-
-    abandoned: tuple[str, ...] = ()
-    half_written: tuple[str, ...] = ()
-    doubled: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
-
-    def __add__(self, other: "Defects") -> "Defects":
-        """What is not whole in two histories."""
-        return Defects(
-            self.abandoned + other.abandoned,
-            self.half_written + other.half_written,
-            self.doubled + other.doubled,
-            self.lost + other.lost,
-        )
-
-    def __bool__(self) -> bool:
-        return bool(self.abandoned or self.half_written or self.doubled or self.lost)
-
-
 def defects(store: MLflowStore, *, silent: float = SILENT_SECONDS) -> Defects:
     """Look for what is not whole in all of the history, without changing anything. Raises ``StoreError``."""
+    known = uneven(store)
     with store.runs() as find:
-        return _found(find, silent, running=False)[0]
+        return _found(find, silent, known)[0]
 
 
 def repair(store: MLflowStore, *, thorough: bool = True, silent: float = SILENT_SECONDS) -> Defects:
@@ -62,12 +37,13 @@ def repair(store: MLflowStore, *, thorough: bool = True, silent: float = SILENT_
     only after ``silent`` seconds without a heartbeat. Trials without a study are left alone. Unless ``thorough``,
     only runs that are marked as running are looked at, which is quick. Raises ``StoreError``.
     """
+    known = uneven(store) if thorough else Uneven((), (), ())
     with store.runs() as find:
-        found, studies, trials, half = _found(find, silent, running=not thorough)
+        found, studies, trials, half = _found(find, silent, known)
         for runs in (*studies.values(), *trials.values()):
             mlflow_runs.single(find.client, iter(runs))
-        for known in half:
-            _complete(find, min(trials[known], key=mlflow_runs.order))
+        for name in half:
+            _complete(find, min(trials[name], key=mlflow_runs.order))
         for id in found.abandoned:
             run = min(studies[id], key=mlflow_runs.order)
             find.client.set_terminated(run.info.run_id, "KILLED")
@@ -78,25 +54,37 @@ _Studies: TypeAlias = dict[str, list[Run]]
 _Trials: TypeAlias = dict[tuple[str, str], list[Run]]
 
 
-def _found(find: Find, silent: float, *, running: bool) -> tuple[Defects, _Studies, _Trials, list[tuple[str, str]]]:
+def _found(find: Find, silent: float, known: Uneven | None) -> tuple[Defects, _Studies, _Trials, list[tuple[str, str]]]:
     """The defects, the runs of studies by id and of trials by study and key, and which of these are half written.
 
-    With ``running`` of those runs alone.
+    Looks at the runs that are marked as running and at those of what is ``known``, else at all.
     """
     studies: defaultdict[str, list[Run]] = defaultdict(list)
     trials: defaultdict[tuple[str, str], list[Run]] = defaultdict(list)
-    for run in find("study", running=running):
+    for run in _looked_at(find, "study", known):
         studies[run.data.tags.get(schema.STUDY_ID, run.info.run_id)].append(run)
-    for run in find("trial", running=running):
+    for run in _looked_at(find, "trial", known):
         tags = run.data.tags
         trials[tags.get(schema.STUDY_ID, ""), tags.get(schema.TRIAL_KEY, run.info.run_id)].append(run)
     dead = [id for id, runs in studies.items() if any(_dead(run, silent) for run in runs)]
     living = {id for id, runs in studies.items() if runs[0].info.status == "RUNNING"} - set(dead)
-    half = [known for known, runs in trials.items() if _half_written(runs[0], own=known[0] in living)]
+    half = [name for name, runs in trials.items() if _half_written(runs[0], own=name[0] in living)]
     doubled = [id for id, runs in studies.items() if len(runs) > 1]
     doubled += [key for (_, key), runs in trials.items() if len(runs) > 1]
-    lost = [] if running else [key for study, key in trials if study not in studies]
+    lost = [key for study, key in trials if study not in studies] if known is None else known.lost
     return Defects(tuple(dead), tuple(key for _, key in half), tuple(doubled), tuple(lost)), studies, trials, half
+
+
+def _looked_at(find: Find, record: str, known: Uneven | None) -> list[Run]:
+    """Runs of studies or of trials, each once, in the order in which they were made."""
+    if known is None:
+        return list(find(record))
+    runs = list(find(record, running=True))
+    if record == "study":
+        runs += [run for id in known.studies for run in find(record, study=id)]
+    else:
+        runs += [run for study, key in known.trials for run in find(record, study=study, key=key)]
+    return sorted({run.info.run_id: run for run in runs}.values(), key=mlflow_runs.order)
 
 
 def _dead(run: Run, silent: float) -> bool:

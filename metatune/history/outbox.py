@@ -36,8 +36,8 @@ class Outbox:
     Order of calls: ``open_study``, ``add_trial`` for every trial that ended, ``close_study``. Any thread may call; no
     call raises (what cannot be written as JSON is left out, with a warning), and only ``attempt``, ``flush`` and
     ``leave`` wait for the store. In a forked process the outbox begins anew, without what its parent still has to send.
-    ``folder``: of the spool; the user's unless given. When no folder can be written, what is added is in memory until
-    the store has it, with a warning.
+    ``folder``: of the spool; the user's unless given. When no folder can be written, or
+    the disk is full, what is added is in memory, with a warning, until there is room or the store has it.
     ``closing``: the status with which studies that are open at the exit of the process are closed; unless given, they
     stay as they are.
     """
@@ -157,8 +157,10 @@ class Outbox:
             self._journal.confirmed(self.pace.stall)  # of a slow disk nobody has waited for an answer so far
         with self._changed:
             trials = sum(isinstance(entry.what, Trial) for entry in self._waiting)
+            self._journal.write(self._waiting, self._studies)
             if trials:
-                where = "`metatune sync` sends what waits" if self._journal.open else "lost when this process ends"
+                lost = "" if self._journal.kept else "; what is in memory only is lost when this process ends"
+                where = f"`metatune sync` sends what waits in the spool{lost}"
                 reason = self.problem or "the store is slow"
                 _LOG.warning("%s not in the history yet (%s): %s.", plural(trials, "trial"), reason, where)
             self._journal.let_go(self._waiting)
@@ -192,7 +194,8 @@ class Outbox:
                         self._journal.let_go(self._waiting)
                         self._thread = None
                         return
-                    self._changed.wait(left)
+                    self._changed.wait(left if self._journal.kept else min(left, self.pace.disk))
+                    self._journal.write(self._waiting, self._studies)
                 batch = self._batch()
                 studies = list(self._studies)
             if batch:

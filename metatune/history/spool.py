@@ -24,10 +24,9 @@ from pathlib import Path
 
 from metatune.errors import StoreError
 from metatune.history import schema
-from metatune.history.address import without_secrets
+from metatune.history.address import Located, without_secrets
 from metatune.history.disk import confirm
 from metatune.history.owner import Owner
-from metatune.history.store import HistoryStore
 from metatune.study import StudyRecord
 from metatune.trial import Trial
 from metatune.user_folder import user_folder
@@ -54,7 +53,7 @@ class Destination:
     experiment: str
 
     @classmethod
-    def of(cls, store: HistoryStore) -> "Destination":
+    def of(cls, store: Located) -> "Destination":
         """The destination that ``store`` is."""
         return cls(without_secrets(store.uri), store.experiment)
 

@@ -7,25 +7,25 @@ import contextlib
 import sqlite3
 from collections.abc import Container, Iterator, Sequence
 from typing import Any, Literal
-from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
-from sqlalchemy import Engine, bindparam, create_engine, text
+from sqlalchemy import bindparam, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from metatune.errors import StoreError, first_line
 from metatune.history import schema
-from metatune.history.address import BUSY_SECONDS, Address
+from metatune.history.address import Address
 from metatune.history.connections import in_use
+from metatune.history.defects import Uneven
 from metatune.history.runs import KNOWN, Record, StoredRun, is_content
-from metatune.history.sql_schema import check, unknown
+from metatune.history.sql_schema import check, engine_of, unknown
 from metatune.redaction import redacted
 
 _COLUMNS = {
     "experiments": {"experiment_id", "name", "workspace", "lifecycle_stage", "creation_time"},
-    "runs": {"run_uuid", "experiment_id", "lifecycle_stage", "start_time", "end_time"},
+    "runs": {"run_uuid", "experiment_id", "status", "lifecycle_stage", "start_time", "end_time"},
     "tags": {"run_uuid", "key", "value"},
 }
 _INSTEAD = "It is read through MLflow's API, slower."
@@ -35,6 +35,24 @@ _IDS = 500
 
 _EXPERIMENT = text(
     "SELECT experiment_id, creation_time, lifecycle_stage FROM experiments WHERE name = :name AND workspace = 'default'"
+)
+_RUNNING = text(
+    "SELECT count(*) FROM runs WHERE experiment_id = :experiment AND lifecycle_stage = 'active' AND status = 'RUNNING'"
+)
+# Studies and trials by what their tags name them; of a study both names are one.
+_NAMED = """
+    SELECT study.value AS study, own.value AS own FROM tags AS own
+    JOIN runs USING (run_uuid) JOIN tags AS study ON study.run_uuid = own.run_uuid AND study.key = :study_key
+    WHERE own.key = :own_key AND experiment_id = :experiment AND lifecycle_stage = 'active'
+"""
+_DOUBLED_STUDIES = text(f"SELECT study FROM ({_NAMED}) AS named GROUP BY study HAVING count(*) > 1 ORDER BY study")
+_DOUBLED_TRIALS = text(
+    f"SELECT study, own FROM ({_NAMED}) AS named GROUP BY study, own HAVING count(*) > 1 ORDER BY study, own"
+)
+_LOST = text(
+    f"SELECT own FROM ({_NAMED}) AS named WHERE study NOT IN "
+    f"(SELECT study FROM ({_NAMED.replace(':own_key', ':space_key')}) AS studies) "
+    "GROUP BY study, own ORDER BY study, own"
 )
 _KEYS = text(
     "SELECT own.value FROM tags AS study JOIN runs USING (run_uuid) JOIN tags AS own USING (run_uuid) "
@@ -78,7 +96,10 @@ class SqlReader:
     def __enter__(self) -> "SqlReader":
         with self._boundary(), contextlib.ExitStack() as opened:
             opened.enter_context(in_use(self._address))
-            engine = _engine(self._address)
+            if self._address.file is None and not self._address.uri.startswith("postgres"):
+                kind = self._address.uri.split(":")[0]
+                raise unknown(self._address, "not SQLite or PostgreSQL", kind, instead=_INSTEAD)
+            engine = engine_of(self._address, read_only=True)
             opened.callback(engine.dispose)
             self._connection = opened.enter_context(engine.connect())
             if self._address.file is not None:
@@ -115,6 +136,26 @@ class SqlReader:
         with self._boundary():
             found = self._connection.execute(_KEYS, {**names, "study": schema.token(study_id), "experiment": self._id})
             return set(found.scalars())
+
+    def running(self) -> int:
+        """How many undeleted runs are not marked as ended."""
+        if self.experiment() is None:
+            return 0
+        with self._boundary():
+            return int(self._connection.execute(_RUNNING, {"experiment": self._id}).scalar_one())
+
+    def uneven(self) -> Uneven:
+        """Which studies and trials have more or fewer runs than one, and a study."""
+        if self.experiment() is None:
+            return Uneven((), (), ())
+        names = {"study_key": schema.STUDY_ID, "experiment": self._id}
+        studies, trials = names | {"own_key": _MARK["study"]}, names | {"own_key": _MARK["trial"]}
+        with self._boundary():
+            return Uneven(
+                tuple(self._connection.execute(_DOUBLED_STUDIES, studies).scalars()),
+                tuple((study, key) for study, key in self._connection.execute(_DOUBLED_TRIALS, trials)),
+                tuple(self._connection.execute(_LOST, trials | {"space_key": _MARK["study"]}).scalars()),
+            )
 
     def changes(
         self, record: Record, known: pa.Table, *, since: int, studies: Container[str], everything: bool
@@ -189,16 +230,3 @@ def _differs(active: pa.Table, known: pa.Table) -> pa.Array:
     same = pc.fill_null(pc.equal(active["ended"], before), False)
     neither = pc.and_(pc.is_null(active["ended"]), pc.is_null(before))
     return pc.invert(pc.and_(pc.is_valid(place), pc.or_(same, neither)))
-
-
-def _engine(address: Address) -> Engine:
-    if address.file is not None:
-        uri = f"file:{quote(address.file.as_posix())}?mode=ro"
-        return create_engine(
-            "sqlite://", creator=lambda: sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
-        )
-    if not address.uri.startswith("postgres"):
-        raise unknown(address, "not SQLite or PostgreSQL", address.uri.split(":")[0], instead=_INSTEAD)
-    # One transaction: all queries see the same moment.
-    options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    return create_engine(address.uri, execution_options=options)

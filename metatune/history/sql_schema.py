@@ -1,12 +1,14 @@
-"""``check``: whether MLflow's tables in a database are those that ``sql_reader`` and ``sql_writer`` know."""
+"""The database of ``sql_reader`` and ``sql_writer``, and whether MLflow's tables in it are those that they know."""
 
+import sqlite3
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
+from urllib.parse import quote
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
 from metatune.errors import StoreError
-from metatune.history.address import Address
+from metatune.history.address import BUSY_SECONDS, Address
 from metatune.redaction import redacted
 
 #: Versions of MLflow's tables (``alembic_version``): since workspaces (January 2026) none has changed what is used.
@@ -16,6 +18,20 @@ KNOWN_VERSIONS = frozenset({
     "1971f2d9a75b", "17e22815139b", "b7e2c1a4d9f3", "75868b020152", "dc11669786a5",
 })  # fmt: skip
 _VERSION = {"alembic_version": {"version_num"}}
+
+
+def engine_of(address: Address, *, read_only: bool) -> Engine:
+    """An engine for the SQLite or PostgreSQL database at ``address``, which must be there; to be disposed of."""
+    if address.file is not None:
+        uri = f"file:{quote(address.file.as_posix())}?mode={'ro' if read_only else 'rw'}"
+        return create_engine(
+            "sqlite://", creator=lambda: sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
+        )
+    if not read_only:
+        return create_engine(address.uri)
+    # One transaction: all queries see the same moment.
+    options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    return create_engine(address.uri, execution_options=options)
 
 
 def check(

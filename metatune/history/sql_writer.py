@@ -6,20 +6,19 @@ Only for SQLite and PostgreSQL, and only for tables that have exactly the column
 
 import hashlib
 import logging
-import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, column, create_engine, table, text
+from sqlalchemy import Connection, Engine, bindparam, column, table, text
 from sqlalchemy.exc import IntegrityError
 
 from metatune.errors import StoreError
 from metatune.history import schema
-from metatune.history.address import BUSY_SECONDS, Address
+from metatune.history.address import Address
 from metatune.history.mlflow_runs import PARENT, OpenStudy, metric_time
-from metatune.history.sql_schema import check
+from metatune.history.sql_schema import check, engine_of
 from metatune.trial import Trial
 
 #: Columns in which the run of a trial equals that of its study.
@@ -59,7 +58,7 @@ def write_ended(address: Address, study: OpenStudy, trials: Sequence[Trial]) -> 
     if address.file is None and not address.uri.startswith("postgres"):
         return {}
     found: dict[str, str] = {}
-    engine = _engine(address)
+    engine = engine_of(address, read_only=False)
     try:
         with engine.connect() as connection:
             columns = {name: frozenset(names) for name, names in _COLUMNS.items()}
@@ -136,12 +135,3 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # else a lock taken later fails at once, without waiting
         yield connection
-
-
-def _engine(address: Address) -> Engine:
-    if address.file is None:
-        return create_engine(address.uri)
-    file = address.file
-    return create_engine(
-        "sqlite://", creator=lambda: sqlite3.connect(file, timeout=BUSY_SECONDS, check_same_thread=False)
-    )

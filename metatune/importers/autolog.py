@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metatune.history.foreign_runs import ForeignRun
+from metatune.history.foreign_run import ForeignRun
 
 CV_RESULTS = "cv_results.csv"
 KERAS, BOOSTING, ESTIMATOR, SEARCH = "keras", "boosting", "scikit-learn", "search"

@@ -5,7 +5,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from metatune.history.foreign_runs import ForeignRun, ForeignRuns
+from metatune.history.foreign_run import ForeignRun
+from metatune.history.foreign_runs import ForeignRuns
 from metatune.history.store import HistoryStore
 from metatune.importers import autolog
 from metatune.importers.foreign import ForeignTrial, ImportLog, Origin, finite

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from metatune.comparison import counted, trials_until
-from metatune.recommender import Recommendation
+from metatune.recommendation import Recommendation
 from metatune.report.chart import Chart, chart
 from metatune.report.environment import ENVIRONMENT
 from metatune.result import TuneResult
