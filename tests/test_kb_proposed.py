@@ -19,7 +19,9 @@ catalogue, design, pool, proposed, worker = (
 
 @pytest.fixture(scope="module")
 def records():
-    return Snapshot.read(starter_directory() / "snapshot").records()
+    """What ships, as it was before anything was proposed."""
+    shipped = Snapshot.read(starter_directory() / "snapshot").records()
+    return [(study, tuple(t for t in trials if t.number < proposed.FIRST)) for study, trials in shipped]
 
 
 @pytest.fixture
@@ -100,5 +102,5 @@ def test_a_trial_that_was_stopped_is_not_proposed_again(unit):
     first, second = ended(unit, limit=0.001)
     assert first.status == second.status == "failed"
     assert "TimeoutError" in first.error
-    assert first.origin == second.origin == "model"
+    assert {first.origin, second.origin} <= {"model", "model-without-history"}
     assert first.configuration != second.configuration
