@@ -7,8 +7,9 @@
 
 For every dataset, all that came from its source (its group: subsets of one parent, two studies of one survey) is taken
 out of the knowledge, and what the rest recommends is looked up among the trials of that dataset. Nothing is trained
-anew, and no score is guessed: what was not tried on the dataset cannot be recommended here. So this says how well the
-history ranks; it says nothing about configurations in between (``benchmark_reserved.py`` trains those). Families with
+anew, and no score is guessed: what was not tried on the dataset cannot be recommended here. Nor is what the engine
+proposed for the dataset, which it chose by knowing it. So this says how well the history ranks; it says nothing about
+configurations in between (``benchmark_reserved.py`` trains those). Families with
 fewer than 10 sources are left out. One thread per process.
 
 ``regret``: the first configurations of the portfolio against the default and random order. Regret is 0 for the best
@@ -43,6 +44,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np
 from kb.firsts import HARM, First, firsts, left_out
+from kb.proposed import FIRST
 from scipy.stats import wilcoxon
 
 from metatune.backtest.fold import Fold
@@ -53,6 +55,7 @@ from metatune.backtest.table import ReplayTable, tables_of
 from metatune.knowledge import Knowledge
 from metatune.metric import Metric
 from metatune.search.portfolio import greedy_portfolio
+from metatune.snapshot import Snapshot
 from metatune.surrogate.family import FamilySurrogate
 from metatune.surrogate.tasks import TaskTrials
 
@@ -148,7 +151,8 @@ def ranks_table(document: dict[str, Any], pools: dict[str, int]) -> str:
 
 def ranks(knowledge: Knowledge, names: Sequence[str], options: argparse.Namespace) -> str:
     """Replay the searches that ``options`` ask for; the table of them."""
-    tables = [table for table in tables_of(knowledge.snapshot) if table.name in names]
+    records = ((study, [t for t in trials if t.number < FIRST]) for study, trials in knowledge.snapshot.records())
+    tables = [table for table in tables_of(Snapshot.of(records)) if table.name in names]
     runs = run_all(
         tables,
         list(METHODS),

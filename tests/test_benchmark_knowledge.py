@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 import benchmark_knowledge as benchmark
 from kb import firsts
 from kb.firsts import First
+from kb.proposed import FIRST
 from sklearn.datasets import load_wine
 
 from metatune.backtest.run import Protocol, Run
@@ -44,6 +45,16 @@ def test_a_group_is_left_out_as_a_whole(starter: Knowledge) -> None:
     assert several not in {record.group for record in rest.records}
     assert rest.design is not None
     assert rest.design.scores.shape[0] == len(rest.tasks)
+
+
+def test_what_was_proposed_for_a_dataset_is_not_recommended_for_it(starter: Knowledge) -> None:
+    surrogate = known(starter, "lightgbm")
+    iris = next(task for task in surrogate.tasks if task.record.name == "iris")
+    proposed = set(iris.rows[surrogate.table.number[iris.rows] >= FIRST].tolist())
+    assert proposed
+    ((task, prior, _),) = firsts.left_out(surrogate, {"iris"})
+    assert set(task.rows.tolist()) == set(iris.rows.tolist()) - proposed
+    assert len(prior.pool) == len(task.rows) == len(task.score) == len(task.X)
 
 
 CHEAP = ("lightgbm", "hist_gradient_boosting", "random_forest", "extra_trees", "linear", "svm", "knn")

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from kb.others import without_group
+from kb.proposed import FIRST
 from metatune.learners import get_family
 from metatune.recommender import chosen
 from metatune.search.candidates import identity
@@ -60,17 +61,24 @@ def left_out(
 ) -> Iterator[tuple[TaskTrials, Tried, int]]:
     """Every task with enough trials, what is known of it without its group, and the default's place in its pool.
 
-    ``only``: the datasets with these names.
+    Only trials of the design are the task's: what was proposed for it was chosen by knowing it. ``only``: the datasets
+    with these names.
     """
     family = get_family(surrogate.table.family)
     space, default = family.space(), family.default()
-    for task in surrogate.tasks:
-        if only is not None and task.record.name not in only:
+    for whole in surrogate.tasks:
+        if only is not None and whole.record.name not in only:
             continue
+        task = _designed(surrogate, whole)
         tried = [surrogate.table.configuration(int(row)) for row in task.rows]
         if default in tried and len(tried) >= _FEWEST_TRIALS:
             prior = Tried(_others(surrogate, task.record.group), task.record, space, tried)
             yield task, prior, tried.index(default)
+
+
+def _designed(surrogate: FamilySurrogate, task: TaskTrials) -> TaskTrials:
+    kept = surrogate.table.number[task.rows] < FIRST
+    return replace(task, rows=task.rows[kept], X=task.X[kept], score=task.score[kept])
 
 
 @dataclass(frozen=True)
