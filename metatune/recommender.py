@@ -24,6 +24,9 @@ from metatune.trial import Configuration, ParamValue
 #: So many similar tasks are shown as evidence and asked for the expected gain.
 _SIMILAR = 5
 _LOW, _HIGH = 0.1, 0.9
+#: By so much, in copula units, a first recommendation must be expected to be better than the default: less than that
+#: is often none at all on the task at hand (docs/benchmarks.md).
+_MARGIN = 0.3
 #: Kinds of tasks that tell classes apart.
 _CLASSES = ("binary", "multiclass")
 
@@ -131,20 +134,25 @@ def _learner(family: str | ModelFamily[Any], space: SearchSpace | None) -> Model
 
 
 def chosen(prior: Prior, n: int, default: Configuration | None) -> list[tuple[Configuration, str]]:
-    """Configurations and where they come from, best first; the default has its place, and what is worse is left out."""
+    """Configurations and where they come from, best first; what is expected to be worse than the default is left out.
+
+    The default comes first unless another one is expected to be better by ``_MARGIN``: it is the safe choice.
+    """
     if prior.empty:
         return [(default, "default")] if default is not None else [(c, "spread") for c in prior.pool[:n]]
     listed: list[tuple[Configuration, str]] = [(c, "portfolio") for c in prior.portfolio(n)]
     if default is not None:
         others = [entry for entry in listed if identity(entry[0]) != identity(default)]
         listed = [(default, "default"), *others]
-    expected = prior.base @ prior.predict([configuration for configuration, _ in listed])
+    expected = prior.verdict @ prior.predict([configuration for configuration, _ in listed])
+    kept = np.ones(len(listed), dtype=bool)
     if default is not None and prior.is_unlike:
         expected[0] = np.inf  # what is known does not apply here
+    elif default is not None:
+        kept = expected >= expected[0]
+        expected[0] += _MARGIN
     order = np.argsort(-expected, kind="stable")
-    if default is not None and not prior.is_unlike:
-        order = order[expected[order] >= expected[0]]
-    return [listed[i] for i in order[:n]]
+    return [listed[i] for i in order[kept[order]][:n]]
 
 
 class _Evidence:
@@ -181,11 +189,11 @@ class _Evidence:
         """Low, expected and high share of configurations that ``configuration`` beats."""
         if self._prior.empty:
             return 0.0, 0.5, 1.0
-        z, base = self._prior.predict([configuration])[:, 0], self._prior.base
+        z, weights = self._prior.predict([configuration])[:, 0], self._prior.verdict
         order = np.argsort(z)
-        cumulative = np.cumsum(base[order])
+        cumulative = np.cumsum(weights[order])
         low, high = (z[order[min(int(np.searchsorted(cumulative, q)), len(z) - 1)]] for q in (_LOW, _HIGH))
-        return percentile(float(low)), percentile(float(base @ z)), percentile(float(high))
+        return percentile(float(low)), percentile(float(weights @ z)), percentile(float(high))
 
     def gain(self, configuration: Configuration) -> tuple[float, float, float] | None:
         """Low, median and high improvement over the default on similar tasks with the same metric."""
@@ -239,6 +247,6 @@ def _notes(prior: Prior, items: Sequence[RecommendedConfiguration]) -> tuple[str
     elif prior.is_unlike:
         notes.append("No known task is like this one: the default comes first, take the others with care.")
     elif items and items[0].origin == "default":
-        notes.append("Nothing known promises to beat the default on a task like this.")
+        notes.append("Nothing known clearly promises to beat the default on a task like this: it comes first.")
     notes += [f"{c.parameter} reduced to {json.dumps(c.after)}: {c.reason}." for item in items for c in item.changes]
     return tuple(dict.fromkeys(notes))

@@ -52,6 +52,18 @@ def test_the_default_comes_first_where_it_is_the_best_known() -> None:
     assert DEFAULT not in [dict(item.configuration) for item in worse.items]
 
 
+def test_the_default_comes_first_unless_something_is_clearly_better() -> None:
+    known = Knowledge.build(planted_snapshot())
+    best = recommend(custom(), FAMILY, n=1, knowledge=known, space=SPACE, default=DEFAULT).items[0].configuration
+    near = dict(best) | {"x": float(best["x"]) - 0.03}  # a little worse than the best known
+    found = recommend(custom(), FAMILY, n=3, knowledge=known, space=SPACE, default=near)
+    assert found.items[0].configuration == near
+    assert dict(best) in [dict(item.configuration) for item in found.items[1:]]
+    assert any("comes first" in note for note in found.notes)
+    far = dict(best) | {"x": float(best["x"]) + 0.4}
+    assert recommend(custom(), FAMILY, n=3, knowledge=known, space=SPACE, default=far).items[0].origin == "portfolio"
+
+
 def test_gain_over_the_default_is_in_the_direction_of_better() -> None:
     rng = np.random.default_rng(0)
     for direction in ("maximize", "minimize"):

@@ -19,6 +19,8 @@ from metatune.trial import Configuration, ParamValue
 _SPREAD = 256
 #: Share of the first weight that the meta-surrogate has among the experts, where meta-features earned their place.
 _META_SHARE = 0.2
+#: The same where a single configuration is judged: there meta-features count for more than in an opening of several.
+_META_SAY = 0.35
 #: Borrowed tasks count together as much as so many own ones (scripts/benchmark_own_history.py).
 _CREDIT = 30
 #: More experts than this cost time at every proposal; the nearest tasks are kept.
@@ -88,11 +90,19 @@ class Prior:
     @cached_property
     def base(self) -> np.ndarray:
         """First weights of the experts, shape (experts,), summing to 1."""
+        return self._weights(_META_SHARE)
+
+    @cached_property
+    def verdict(self) -> np.ndarray:
+        """Weights of the experts where a single configuration is judged, shape (experts,), summing to 1."""
+        return self._weights(_META_SAY)
+
+    def _weights(self, meta_share: float) -> np.ndarray:
         if self._surrogate is None:
             return np.empty(0)
         groups = np.array([record.group for record in self._surrogate.records])
         weights = task_weights(self._surrogate.is_own[self._chosen], groups[self._chosen])
-        return with_meta(weights) if self._asks_meta else weights
+        return with_meta(weights, meta_share) if self._asks_meta else weights
 
     @cached_property
     def length(self) -> np.ndarray | None:
@@ -160,9 +170,9 @@ def task_weights(own: np.ndarray, groups: np.ndarray, *, credit: float = _CREDIT
     return np.where(own, weight * (share / n), weight * ((1.0 - share) / (m - n)))
 
 
-def with_meta(weights: np.ndarray) -> np.ndarray:
-    """``weights`` (tasks,) and that of the meta-surrogate, the last expert, shape (tasks + 1,), summing to 1."""
-    return np.append((1.0 - _META_SHARE) * weights, _META_SHARE)
+def with_meta(weights: np.ndarray, share: float = _META_SHARE) -> np.ndarray:
+    """``weights`` (tasks,) and the ``share`` of the meta-surrogate, the last expert: (tasks + 1,), summing to 1."""
+    return np.append((1.0 - share) * weights, share)
 
 
 def _speaks_of(surrogate: FamilySurrogate, space: SearchSpace) -> bool:
