@@ -24,9 +24,9 @@ from metatune.trial import Configuration, ParamValue
 #: So many similar tasks are shown as evidence and asked for the expected gain.
 _SIMILAR = 5
 _LOW, _HIGH = 0.1, 0.9
-#: By so much, in copula units, a first recommendation must be expected to be better than the default: less than that
-#: is often none at all on the task at hand (docs/benchmarks.md).
-_MARGIN = 0.3
+#: A configuration comes before the default where the experts' mean advantage is so large, in copula units, and so many
+#: of their deviations: what is less is often none at all on the task at hand (docs/benchmarks.md).
+_MARGIN, _SURE = 0.3, 0.4
 #: Kinds of tasks that tell classes apart.
 _CLASSES = ("binary", "multiclass")
 
@@ -136,7 +136,7 @@ def _learner(family: str | ModelFamily[Any], space: SearchSpace | None) -> Model
 def chosen(prior: Prior, n: int, default: Configuration | None) -> list[tuple[Configuration, str]]:
     """Configurations and where they come from, best first; what is expected to be worse than the default is left out.
 
-    The default comes first unless another one is expected to be better by ``_MARGIN``: it is the safe choice.
+    The default comes first unless the best other one is clearly better: it is the safe choice.
     """
     if prior.empty:
         return [(default, "default")] if default is not None else [(c, "spread") for c in prior.pool[:n]]
@@ -144,15 +144,21 @@ def chosen(prior: Prior, n: int, default: Configuration | None) -> list[tuple[Co
     if default is not None:
         others = [entry for entry in listed if identity(entry[0]) != identity(default)]
         listed = [(default, "default"), *others]
-    expected = prior.verdict @ prior.predict([configuration for configuration, _ in listed])
-    kept = np.ones(len(listed), dtype=bool)
-    if default is not None and prior.is_unlike:
-        expected[0] = np.inf  # what is known does not apply here
-    elif default is not None:
-        kept = expected >= expected[0]
-        expected[0] += _MARGIN
+    scores = prior.predict([configuration for configuration, _ in listed])
+    expected = prior.verdict @ scores
     order = np.argsort(-expected, kind="stable")
-    return [listed[i] for i in order[kept[order]][:n]]
+    if default is not None:
+        if not prior.is_unlike:  # else what is known does not apply here
+            order = order[expected[order] >= expected[0]]
+        if prior.is_unlike or not _clear(scores[:, order[0]] - scores[:, 0], prior.verdict):
+            order = np.concatenate([[0], order[order != 0]])
+    return [listed[i] for i in order[:n]]
+
+
+def _clear(advantage: np.ndarray, weights: np.ndarray) -> bool:
+    """Whether ``advantage`` (experts,) is worth something, and not only to some of the experts."""
+    mean = float(weights @ advantage)
+    return mean >= max(_MARGIN, _SURE * float(np.sqrt(weights @ (advantage - mean) ** 2)))
 
 
 class _Evidence:
