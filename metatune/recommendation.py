@@ -58,7 +58,7 @@ class RecommendedConfiguration:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """Configurations of ``family``, best first, and the evidence: ``tasks`` and ``trials`` behind them.
+    """Configurations of ``family`` in the order in which to try them, and the ``tasks`` and ``trials`` behind them.
 
     ``unlike`` is true when no known task is near this one; the default then comes first. ``relative_gain`` says that
     gains are shares of the default's value.

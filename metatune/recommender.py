@@ -27,6 +27,8 @@ _LOW, _HIGH = 0.1, 0.9
 #: A configuration comes before the default where the experts' mean advantage is so large, in copula units, and so many
 #: of their deviations: what is less is often none at all on the task at hand (docs/benchmarks.md).
 _MARGIN, _SURE = 0.3, 0.4
+#: So many of the portfolio may come before the default.
+_JUDGED = 3
 #: Kinds of tasks that tell classes apart.
 _CLASSES = ("binary", "multiclass")
 
@@ -47,7 +49,8 @@ def recommend(
     ``family``: a model family or its name; the usual one for data like the task's unless given.
     ``knowledge``: ``Knowledge.find()`` unless given. ``space`` and ``default`` are the family's own unless given; a
     ``family`` that metatune does not train needs a ``space``. Configurations that promise less than the default are not
-    recommended, so there may be fewer than ``n``; where nothing promises more, or nothing is known, it is the default.
+    recommended, so there may be fewer than ``n``; where none clearly promises more, or nothing is known, the default
+    is the first.
 
     Raises ``UsageError`` for a bad ``n`` or family, ``KnowledgeError`` for damaged knowledge, and, with ``strict``,
     ``NoHistoryError`` when there is no history of the family or the task is unlike all of it.
@@ -109,7 +112,7 @@ def recommend_for(
         )
     clipped = None if start is None else where.clip(start)[0]
     listed = chosen(prior, n, clipped)
-    evidence = _Evidence(prior, surrogate, record, clipped)
+    evidence = _Evidence(prior, None if prior.empty else surrogate, record, clipped)
     if train_rows is None:
         train_rows = plan_splits(None, TEST, record.n_rows).train_rows(record.n_rows)
     items = tuple(_item(evidence, c, origin, learner, record, train_rows) for c, origin in listed)
@@ -134,24 +137,28 @@ def _learner(family: str | ModelFamily[Any], space: SearchSpace | None) -> Model
 
 
 def chosen(prior: Prior, n: int, default: Configuration | None) -> list[tuple[Configuration, str]]:
-    """Configurations and where they come from, best first; what is expected to be worse than the default is left out.
+    """Configurations and where they come from, in the order in which to try them.
 
-    The default comes first unless the best other one is clearly better: it is the safe choice.
+    The default comes first unless the best of the first ``_JUDGED`` of the portfolio is clearly better: it is the safe
+    choice. The others follow by what is expected of them; what is worse than the default is left out.
     """
     if prior.empty:
         return [(default, "default")] if default is not None else [(c, "spread") for c in prior.pool[:n]]
-    listed: list[tuple[Configuration, str]] = [(c, "portfolio") for c in prior.portfolio(n)]
+    listed: list[tuple[Configuration, str]] = [(c, "portfolio") for c in prior.portfolio(max(n, _JUDGED))]
     if default is not None:
-        others = [entry for entry in listed if identity(entry[0]) != identity(default)]
-        listed = [(default, "default"), *others]
+        differs = [identity(configuration) != identity(default) for configuration, _ in listed]
+        judged = 1 + sum(differs[:_JUDGED])
+        listed = [(default, "default"), *(entry for entry, other in zip(listed, differs, strict=True) if other)]
     scores = prior.predict([configuration for configuration, _ in listed])
     expected = prior.verdict @ scores
     order = np.argsort(-expected, kind="stable")
     if default is not None:
+        best = int(np.argmax(expected[:judged]))
+        sure = not prior.is_unlike and _clear(scores[:, best] - scores[:, 0], prior.verdict)
         if not prior.is_unlike:  # else what is known does not apply here
-            order = order[expected[order] >= expected[0]]
-        if prior.is_unlike or not _clear(scores[:, order[0]] - scores[:, 0], prior.verdict):
-            order = np.concatenate([[0], order[order != 0]])
+            order = order[~(expected[order] < expected[0])]
+        first = best if sure else 0
+        order = np.concatenate([[first], order[order != first]])
     return [listed[i] for i in order[:n]]
 
 

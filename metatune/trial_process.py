@@ -146,17 +146,14 @@ class TrialProcess:
         while True:
             left = math.inf if limits.seconds is None else began + limits.seconds - time.monotonic()
             wait([self._connection, self._process.sentinel], max(0.0, min(_WATCH_SECONDS, left)))
-            if self._connection.poll():
-                try:
-                    answer = self._connection.recv()
-                except (EOFError, OSError):
-                    raise TrialEndedError(self._death()) from None
-                if not isinstance(answer, _Reported):
-                    return answer
-            elif self._process.is_alive():
-                answer = None
-            else:
+            try:
+                answer = self._connection.recv() if self._connection.poll() else None
+            except (EOFError, OSError):
+                raise TrialEndedError(self._death()) from None
+            if answer is None and not self._process.is_alive():
                 raise TrialEndedError(self._death())
+            if answer is not None and not isinstance(answer, _Reported):
+                return answer
             # Also of a trial that reports so often that it is never waited for.
             if left <= 0:
                 raise TrialEndedError(f"TimeoutError: it took longer than {limits.seconds:g} s")

@@ -38,7 +38,12 @@ def names_and_bytes(folder: Path) -> bytes:
     return b"".join(str(path.relative_to(folder)).encode() + path.read_bytes() for path in files)
 
 
-def test_nothing_of_a_task_is_left(store: MLflowStore, tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", [False, True])
+def test_nothing_of_a_task_is_left(
+    store: MLflowStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    if named:  # the usual way for a team to say where its history is
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
     assert names_and_bytes(tmp_path).count(SECRET.encode()) > 10
     done = forget(plan(store, Selection(task=SECRET)))
     assert done.for_good

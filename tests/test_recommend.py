@@ -13,8 +13,9 @@ from metatune.knowledge import Knowledge
 from metatune.learners import get_family
 from metatune.metric import Direction
 from metatune.objective import FamilyJudge
-from metatune.recommender import recommend, recommend_for
+from metatune.recommender import _clear, recommend, recommend_for
 from metatune.snapshot import Snapshot
+from metatune.space import SearchSpace
 from metatune.task import Task
 
 DEFAULT = {"x": 0.7, "y": 0.1, "kind": "bad"}
@@ -68,7 +69,27 @@ def test_the_default_comes_first_where_the_known_tasks_disagree(optima: tuple[fl
     middle = {"x": 0.5, "y": 1e-2, "kind": "good", "extra": 7}
     found = recommend(custom(), FAMILY, n=3, knowledge=known, space=SPACE, default=middle)
     assert found.items[0].origin == first
+    for n in (1, 5):
+        again = recommend(custom(), FAMILY, n=n, knowledge=known, space=SPACE, default=middle)
+        assert again.items[0] == found.items[0]
     assert any("comes first" in note for note in found.notes) == (first == "default")
+
+
+def test_an_advantage_is_clear_if_it_is_large_enough_and_not_that_of_few_experts() -> None:
+    alone, many = np.ones(1), np.full(10, 0.1)
+    assert not _clear(np.zeros(1), alone)
+    assert not _clear(np.array([0.29]), alone)
+    assert _clear(np.array([0.31]), alone)
+    assert _clear(np.full(10, 0.31), many)
+    assert not _clear(np.array([3.5, *[0.0] * 9]), many)
+
+
+def test_a_space_without_a_known_parameter_gives_the_default(knowledge: Knowledge) -> None:
+    space = SearchSpace({"other": {"low": 0.0, "high": 1.0}})
+    found = recommend(custom(), FAMILY, knowledge=knowledge, space=space, default={"other": 0.5})
+    assert [(dict(item.configuration), item.origin) for item in found.items] == [({"other": 0.5}, "default")]
+    assert (found.tasks, found.similar) == (0, ())
+    assert any("Nothing is known" in note for note in found.notes)
 
 
 def test_gain_over_the_default_is_in_the_direction_of_better() -> None:

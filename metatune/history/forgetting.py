@@ -125,9 +125,10 @@ def _runs(client: MlflowClient, experiment: str, condition: str) -> list[Run]:
 
 def _delete_files(address: Address, place: str) -> None:
     """Delete the files in ``place``: those that a server serves through it, others only where the database is given."""
-    server = address.uri if address.uri.startswith("http") else os.environ.get(_SERVER, "")
+    by_server = address.uri.startswith("http")
+    server = address.uri if by_server else os.environ.get(_SERVER, "")
     if not place.startswith(_SERVED):
-        if address.uri != server:
+        if not by_server:
             get_artifact_repository(place, tracking_uri=address.uri).delete_artifacts()  # type: ignore[no-untyped-call]
     elif server.startswith("http"):
         get_artifact_repository(place, tracking_uri=server).delete_artifacts()  # type: ignore[no-untyped-call]

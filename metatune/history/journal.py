@@ -90,7 +90,9 @@ class Journal:
 
     def forget(self) -> None:
         """Write down nothing of what could not be written so far."""
-        self._unwritten = []
+        self._unwritten, self._said = [], False
+        if self._doubted is None:
+            self.problem = None
 
     def let_go(self, waiting: Sequence[Entry]) -> None:
         """Close the file, which stays only if something is ``waiting``."""

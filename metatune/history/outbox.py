@@ -154,10 +154,11 @@ class Outbox:
             for study_id in list(self._studies):
                 self.close_study(study_id, self._closing, {})
         if not self.flush():
+            with self._changed:
+                self._journal.write(self._waiting, self._studies)
             self._journal.confirmed(self.pace.stall)  # of a slow disk nobody has waited for an answer so far
         with self._changed:
             trials = sum(isinstance(entry.what, Trial) for entry in self._waiting)
-            self._journal.write(self._waiting, self._studies)
             if trials:
                 lost = "" if self._journal.kept else "; what is in memory only is lost when this process ends"
                 where = f"`metatune sync` sends what waits in the spool{lost}"

@@ -19,7 +19,7 @@ from metatune.trial import Configuration, ParamValue
 _SPREAD = 256
 #: Share of the first weight that the meta-surrogate has among the experts, where meta-features earned their place.
 _META_SHARE = 0.2
-#: The same where a single configuration is judged: there meta-features count for more than in an opening of several.
+#: The same where a single configuration is judged, with no others beside it to make up for it (docs/benchmarks.md).
 _META_SAY = 0.35
 #: Borrowed tasks count together as much as so many own ones (scripts/benchmark_own_history.py).
 _CREDIT = 30
