@@ -62,11 +62,11 @@ def rounded(trial: Trial) -> Trial:
 
 
 def _rounded(value: float) -> float:
+    if not math.isfinite(value):
+        return value
     # To binary digits: decimal ones would fill all bytes of the number, and none could be left out of a file.
     fraction, exponent = math.frexp(value)
-    return (
-        math.ldexp(round(fraction * _CURVE_PRECISION) / _CURVE_PRECISION, exponent) if math.isfinite(value) else value
-    )
+    return math.ldexp(round(fraction * _CURVE_PRECISION) / _CURVE_PRECISION, exponent)
 
 
 def comparable(records: Sequence[Record], known: Mapping[str, Entry]) -> list[Record]:
