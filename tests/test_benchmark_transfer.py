@@ -59,6 +59,8 @@ def test_the_report_has_what_there_are_runs_of(tmp_path: Path) -> None:
     journal.append([replace(run("metatune", 0.5), protocol=inverted)])
     text = report(Runs(tmp_path / "runs"), tmp_path)
     assert "| **all** | .250 | .250 | .250 | .250 | 0.0% | 0.0% | 0.0% | 0.0% |" in text
+    assert "Against `portfolio` alone, 2 tasks (tasks x seeds: `lcbench` 2 x 1)" in text.split("### Own")[0]
+    assert "Its average rank of the two is 1.00 at 5, 1.00 at 10, 1.00 at 25." in text
     assert "| inverted history | 1.250 |" in text
     assert "`smac`, by average rank" not in text.split("### Released")[0]
     assert "The best released method, by average rank at 10, is `smac`." in text

@@ -38,6 +38,7 @@ def report(runs: Runs, benchmarks: Path) -> str:
     own = runs.of(SEARCH, OWN, PLAIN)
     parts = [
         _bars(summary(runs.of(SEARCH, ["gp", "metatune"], PLAIN))),
+        _portfolio(summary(runs.of(SEARCH, ["metatune", "portfolio"], PLAIN))),
         _search(summary(own)),
         _peers(summary(own + runs.of(SEARCH, peers.NAMES, PLAIN))),
         _stress(runs),
@@ -58,6 +59,17 @@ def _bars(found: Mapping[str, Any]) -> str:
         _relative_by_table(found),
     ]
     return "\n\n".join(lines)
+
+
+def _portfolio(found: Mapping[str, Any]) -> str:
+    """What metatune's lead over the static portfolio is worth on every task that both have run."""
+    if not {"metatune", "portfolio"} <= set(found["overall"]["methods"]):
+        return ""
+    ranks = found["overall"]["methods"]["metatune"]["rank"]
+    told = ", ".join(f"{number(ranks.get(e), 2)} at {e}" for e in _COMPARED)
+    return f"Against `portfolio` alone, {tasks_told(found)} Its average rank of the two is {told}. " + _against(
+        found, "portfolio"
+    )
 
 
 def _search(found: Mapping[str, Any]) -> str:
