@@ -22,7 +22,7 @@ from metatune.surrogate.family import FamilySurrogate
 from metatune.trial_table import FamilyTable, content_digest
 from metatune.version import __version__
 
-#: Raised when the files change their meaning.
+#: Raised when the files, or the meta-features in them, change their meaning.
 KNOWLEDGE_VERSION = 2
 #: Names the knowledge to use instead of the one found or shipped.
 KNOWLEDGE_VARIABLE = "METATUNE_KNOWLEDGE"
