@@ -10,6 +10,7 @@ import os
 import pickle
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 import skops.io
 from databases import empty_database
+from memory_store import MemoryStore
 from mlflow import MlflowClient
 from planted import SPACE, planted_snapshot, record, study_of, utility
 from published import resealed
@@ -31,6 +33,7 @@ from metatune.cli.main import app
 from metatune.errors import KnowledgeError, MetatuneError, StoreError, UsageError
 from metatune.history.filters import tag_equals
 from metatune.history.mlflow_store import MLflowStore
+from metatune.importers import import_table
 from metatune.knowledge import Knowledge
 from metatune.learners import get_family, load_model
 from metatune.learners.evaluate import refit
@@ -185,6 +188,17 @@ def test_data_are_not_unpickled(tmp_path: Path, bomb: Callable[[], bytes], suffi
             Task.from_file(path, "y")
 
 
+def test_types_that_a_table_brings_along_are_not_unpickled(tmp_path: Path, bomb: Callable[[], bytes]) -> None:
+    """As in CVE-2023-47248: a column may name a type of its own, whose description once was a pickle."""
+    own = {"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": bomb()}
+    columns = [pa.field("x", pa.float64(), metadata=own), pa.field("y", pa.int64())]
+    x, y = pa.array(np.arange(60.0)), pa.array(np.arange(60) % 2)
+    pq.write_table(pa.table([x, y], schema=pa.schema(columns)), tmp_path / "data.parquet")
+    assert b"py_extension_type" in (tmp_path / "data.parquet").read_bytes()
+    Task.from_file(tmp_path / "data.parquet", "y")
+    import_table(tmp_path / "data.parquet", MemoryStore(), metric="y", direction="maximize")
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random forest as metatune saves it."""
@@ -326,5 +340,10 @@ def test_what_is_kept_of_the_maker_is_what_the_user_allows(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert provenance("code") == {}
+    author = ["-c", "user.name=ann", "-c", "user.email=ann@example.org"]
+    for words in (["init", "-q"], [*author, "commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", *words], check=True)
+    (commit,) = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.split()
+    assert provenance("code") == {"code": commit}
     monkeypatch.setenv("PATH", "")
     assert provenance("code") == {}
