@@ -405,6 +405,7 @@ def test_what_was_imported_without_data_guides_the_next_search(tmp_path: Path) -
     import_table(tmp_path / "trials.csv", store, metric="rmse", task_column="set", family="net")
     assert not any(study.task.metafeatures for study in store.studies())
     asked = TaskRecord(name="new", kind="custom", metric=Metric("rmse", "minimize"), fingerprint="new")
-    (first, *_) = recommend_for(asked, "net", 3, knowledge=Knowledge.build(snapshot_of(store))).items
+    known = Knowledge.build(snapshot_of(store))
+    (first, *_) = recommend_for(asked, "net", 3, knowledge=known, space=store.studies()[0].space).items
     assert 0.003 < first.configuration["learning_rate"] < 0.03
     assert first.better_than > 0.8
