@@ -29,10 +29,14 @@ from published import resealed
 from sklearn.datasets import load_iris
 from typer.testing import CliRunner
 
+from metatune.backtest.layout import read_description
 from metatune.cli.main import app
+from metatune.cli.tune import read_configurations
 from metatune.errors import KnowledgeError, MetatuneError, StoreError, UsageError
 from metatune.history.filters import tag_equals
 from metatune.history.mlflow_store import MLflowStore
+from metatune.history.spool import Destination, SpoolFile
+from metatune.history.spool import read as read_spool
 from metatune.importers import import_table
 from metatune.knowledge import Knowledge
 from metatune.learners import get_family, load_model
@@ -41,6 +45,8 @@ from metatune.learners.saving import MANIFEST as MODEL_MANIFEST
 from metatune.manifest import checked_names, sha256
 from metatune.provenance import PROVENANCE_VARIABLE, provenance
 from metatune.redaction import redacted
+from metatune.segments import Segment, SegmentFolder, Version
+from metatune.space import SearchSpace
 from metatune.task import Task
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
@@ -174,6 +180,61 @@ def test_a_record_that_is_too_deep_is_refused(folder: Path) -> None:
 def test_names_in_manifests_stay_inside(name: object) -> None:
     with pytest.raises(KnowledgeError):
         checked_names({name: "0" * 64})
+
+
+def hostile_segments(folder: Path, text: str) -> None:
+    (folder / "manifest-00000001.json").write_text(text)
+    SegmentFolder(folder).current()
+
+
+def hostile_spool(folder: Path, text: str) -> None:
+    (folder / "1-1.jsonl").write_text(text + "\n")
+    if read_spool(folder / "1-1.jsonl").destination is None:
+        raise StoreError("left alone", field="", value="", remedy="")
+
+
+def hostile_line_of_a_spool(folder: Path, text: str) -> None:
+    file = SpoolFile(folder, Destination("memory", "metatune"))
+    file.close(remove=False)
+    with file.path.open("a") as opened:
+        opened.write(text + "\n")
+    content = read_spool(file.path)
+    if content.unreadable or content.cut:
+        raise StoreError("set aside", field="", value="", remedy="")
+
+
+def hostile_file(read: Callable[[Path], object]) -> Callable[[Path, str], None]:
+    def tried(folder: Path, text: str) -> None:
+        (folder / "x.json").write_text(text)
+        read(folder / "x.json")
+
+    return tried
+
+
+@pytest.mark.parametrize("text", [DEEP, '{"a": ' + DEEP + "}", "[3]", "{"], ids=["deep", "inside", "list", "cut"])
+@pytest.mark.parametrize(
+    "tried",
+    [
+        hostile_segments, hostile_spool, hostile_line_of_a_spool, hostile_file(read_configurations),
+        hostile_file(read_description), hostile_file(lambda path: SearchSpace.from_json(path.read_text())),
+    ],
+    ids=["mirror", "spool", "line", "warm start", "backtest", "space"],
+)  # fmt: skip
+def test_json_that_is_too_deep_or_something_else_is_an_error_everywhere(
+    tmp_path: Path, tried: Callable[[Path, str], None], text: str
+) -> None:
+    with pytest.raises(MetatuneError):
+        tried(tmp_path, text)
+
+
+@pytest.mark.parametrize("name", ["../x.parquet", "/etc/passwd", "a/../../b"])
+def test_the_segments_of_a_mirror_stay_inside(tmp_path: Path, name: str) -> None:
+    mirror = SegmentFolder(tmp_path)
+    mirror.commit(Version(segments=(Segment("x.parquet", "f", 1),)))
+    (path,) = tmp_path.glob("manifest-*.json")
+    path.write_text(path.read_text().replace("x.parquet", name))
+    with pytest.raises(KnowledgeError, match="does not stay inside"):
+        mirror.current()
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".parquet", ".csv", ".pkl"])
