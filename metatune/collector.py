@@ -18,7 +18,7 @@ from metatune.notebook import Notebook, notebook_of, plain_configuration, task_o
 from metatune.space import SearchSpace
 from metatune.study import StudyRecord
 from metatune.task import Task
-from metatune.trial import Configuration, Status, Trial
+from metatune.trial import COLLECTED, Configuration, Status, Trial
 
 #: A curve longer than this is recorded by its reported steps only.
 _LONGEST_CURVE = 100_000
@@ -191,7 +191,7 @@ def ended(
         curve=curve_of(trial.steps),
         reported=tuple(sorted(trial.steps.items())),
         seconds=seconds,
-        origin="user",
+        origin=COLLECTED,
         error=said,
         started=started,
     )

@@ -26,14 +26,15 @@ from metatune.space import Condition, SearchSpace
 from metatune.strategies import STRATEGIES
 from metatune.study import StudyRecord
 from metatune.task import TaskRecord
-from metatune.trial import ParamValue, Trial
+from metatune.trial import CALLER, COLLECTED, ParamValue, Trial
 
 _FEATURES = frozenset({*tabular.NAMES, *image.NAMES, *series.NAMES, *text.NAMES})
 _METRICS = frozenset(name for kind in get_args(Kind) for name in metric_names(kind))
-_STRATEGIES = frozenset({*STRATEGIES, "design", "collected", "optuna", "mlflow", "kerastuner", "ray", "table"})
+_STRATEGIES = frozenset({*STRATEGIES, "design", COLLECTED, "optuna", "mlflow", "kerastuner", "ray", "table"})
 _ORIGINS = frozenset(
-    {*STRATEGIES, "default", "portfolio", "model", "model-without-history", "spread", "user", "design", "import"}
-)
+    {*STRATEGIES, "default", "portfolio", "model", "model-without-history", "spread", "design", "import", CALLER,
+     COLLECTED}
+)  # fmt: skip
 
 
 def export(snapshot: Snapshot, directory: Path, *, public: bool = False) -> Snapshot:

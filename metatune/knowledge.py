@@ -1,6 +1,5 @@
 """``Knowledge``: a directory with a snapshot, the surrogates trained on it, and a manifest that vouches for both."""
 
-import importlib
 import json
 import os
 import shutil
@@ -23,7 +22,7 @@ from metatune.surrogate.family import FamilySurrogate
 from metatune.trial_table import FamilyTable, content_digest
 from metatune.version import __version__
 
-#: Raised when the files change their meaning.
+#: Raised when the files, or the meta-features in them, change their meaning.
 KNOWLEDGE_VERSION = 2
 #: Names the knowledge to use instead of the one found or shipped.
 KNOWLEDGE_VARIABLE = "METATUNE_KNOWLEDGE"
@@ -185,8 +184,9 @@ def knowledge_directory(directory: Path | str | None = None) -> Path:
     named = str(directory) if directory is not None else os.environ.get(KNOWLEDGE_VARIABLE)
     if named and named.startswith(PUBLISHED):
         # Imported only now: MLflow takes a second to load, and a folder needs none of it.
-        found: Path = importlib.import_module("metatune.published").fetched(named)
-        return found
+        from metatune.published import fetched
+
+        return fetched(named)
     if named:
         return Path(named)
     return LOCAL_DIRECTORY if (LOCAL_DIRECTORY / MANIFEST).is_file() else starter_directory()

@@ -1,6 +1,5 @@
 """``Metric``: the name of what is optimised, and its direction; decided here and nowhere else."""
 
-import importlib
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar
 
@@ -130,5 +129,6 @@ def metric_names(kind: Kind) -> frozenset[str]:
 
 def _scorers() -> set[str]:
     # Imported only now: all of scikit-learn comes with it, which reading a history does without.
-    names: list[str] = importlib.import_module("sklearn.metrics").get_scorer_names()
-    return set(names)
+    from sklearn.metrics import get_scorer_names
+
+    return set(get_scorer_names())

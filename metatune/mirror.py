@@ -22,8 +22,9 @@ from metatune.segments import SegmentFolder, SupersededError, Version
 from metatune.snapshot import Snapshot
 from metatune.user_folder import user_folder
 
-#: How far clocks of the machines that write may be apart (milliseconds) without a run being seen late.
-OVERLAP = 10 * 60 * 1000
+#: How far clocks of the machines that write may be apart (milliseconds) without a run being seen late: an hour, the
+#: usual mistake, and some minutes.
+OVERLAP = 65 * 60 * 1000
 #: After how many seconds all runs are compared again, for edits, deletions and worse clocks.
 COMPARE_AFTER = 24 * 3600.0
 #: Names the folder in which copies are kept, instead of the user's cache folder.

@@ -26,12 +26,10 @@ from metatune.redaction import redacted
 from metatune.space import SearchSpace
 from metatune.study import StudyRecord
 from metatune.task import Task, TaskRecord
-from metatune.trial import Configuration, ParamValue, Trial
+from metatune.trial import COLLECTED, Configuration, ParamValue, Trial
 
 _LOG = logging.getLogger("metatune")
 
-#: The strategy of a study whose configurations came from the user's own code.
-STRATEGY = "collected"
 #: The range of a number is inferred as a tenth to ten times of what was seen.
 _SPREAD = 10
 #: An inferred range ends here unless more was seen: its width must be a finite number.
@@ -66,7 +64,7 @@ class Notebook:
             if id not in self._studies:
                 described = self._record(task)
                 record = StudyRecord(
-                    task=described, family=family, space=known, id=id, strategy=STRATEGY, notes=self._notes
+                    task=described, family=family, space=known, id=id, strategy=COLLECTED, notes=self._notes
                 )
                 self._studies[id] = record
                 self._outbox.open_study(record)

@@ -17,7 +17,7 @@ from metatune.metric import Direction
 from metatune.notebook import notebook_of, plain_configuration, task_of
 from metatune.space import SearchSpace
 from metatune.task import Task
-from metatune.trial import Configuration, Status, Trial
+from metatune.trial import COLLECTED, Configuration, Status, Trial
 
 #: How the states in which a trial has ended are called here.
 ENDED: Mapping[TrialState, Status] = {
@@ -129,7 +129,7 @@ def trial_of(frozen: FrozenTrial, key: str, *, objective: int = 0) -> Trial:
         curve=curve_of(steps),
         reported=tuple(steps.items()),
         seconds=math.nan if frozen.duration is None else frozen.duration.total_seconds(),
-        origin="user",
+        origin=COLLECTED,
         error=str(frozen.system_attrs.get("fail_reason", "the objective failed")) if status == "failed" else None,
         started=math.nan if started is None else started.timestamp(),
     )

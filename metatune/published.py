@@ -131,7 +131,7 @@ def _remembered(file: Path, cache: Path) -> Path | None:
         kept = json.loads(file.read_text())
         folder = cache / "knowledge" / Path(str(kept["folder"])).name
         return folder if _is_whole(folder, str(kept["manifest"])) else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -18,6 +18,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from metatune.errors import KnowledgeError
+from metatune.manifest import safe_path
 from metatune.table_file import damaged, read_table, write_table
 
 #: Raised when the files change their meaning.
@@ -76,7 +77,7 @@ class SegmentFolder:
                 return _version(json.loads(path.read_text()))
             except FileNotFoundError:
                 continue  # two versions were committed since the folder was listed
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
                 raise damaged(path, error) from error
 
     def last_number(self) -> int:
@@ -133,7 +134,7 @@ class SegmentFolder:
         """Delete what neither ``version`` nor the one before needs; higher numbers may belong to a version to come."""
         before = self._manifest(version.number - 1)
         needed = {self._manifest(version.number).name, before.name, *version.files}
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError, KnowledgeError):
             needed |= _version(json.loads(before.read_text())).files
         for path in self.directory.iterdir():
             number = re.match(rf"\.?(?:{_MANIFEST})?(\d{{8}})", path.name)
@@ -152,8 +153,11 @@ def _version(raw: dict[str, object]) -> Version:
     if fields.pop("version") != SEGMENTS_VERSION:
         raise ValueError(f"not of version {SEGMENTS_VERSION}")
     studies, segments = fields.pop("studies"), fields.pop("segments")
-    return Version(
+    version = Version(
         **fields,  # type: ignore[arg-type]
         studies=None if studies is None else Segment(**studies),  # type: ignore[arg-type]
         segments=tuple(Segment(**segment) for segment in segments),  # type: ignore[attr-defined]
     )
+    for file in version.files:
+        safe_path(Path(), file)
+    return version

@@ -248,7 +248,7 @@ class SearchSpace:
             raw = json.loads(text)
             parameters = {n: json_to_distribution(json.dumps(d)) for n, d in raw["parameters"].items()}
             conditions = {n: Condition(c["parent"], tuple(c["values"])) for n, c in raw["conditions"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise SpaceError(
                 f"not a search space ({error})",
                 field="space",

@@ -175,7 +175,7 @@ def test_recommendations_can_start_a_search(here: Path, data: Path) -> None:
         run("tune", wine, "-t", "target", "-f", "knn", "--trials", "2", "--warm-start", "advice.json", "--json")
     )
     assert [trial["configuration"] for trial in tuned["trials"]] == first
-    assert {trial["origin"] for trial in tuned["trials"]} == {"user"}
+    assert {trial["origin"] for trial in tuned["trials"]} == {"caller"}
 
 
 def test_recommend_shows_the_evidence(here: Path, data: Path) -> None:

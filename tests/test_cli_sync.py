@@ -1,9 +1,12 @@
 """``metatune sync`` and what ``metatune doctor`` says of the spool."""
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 from history_cases import new_database, runs, study, trial
@@ -106,6 +109,34 @@ def test_credentials_come_from_the_environment(uri, monkeypatch):
     assert done.exit_code == 6
     assert "http://ann:s3cret@127.0.0.1:9/" in opened
     assert "s3cret" not in done.output
+
+
+@contextlib.contextmanager
+def nobody():
+    """The port of a server that ends every connection, and a list with one entry for each."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        calls = []
+
+        def hang_up():
+            with contextlib.suppress(OSError):  # the test is over
+                while True:
+                    calls.append(listening.accept()[0].close())
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        yield listening.getsockname()[1], calls
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.mark.parametrize(("command", "code"), [("sync", 0), ("history", 4)])
+def test_a_database_that_is_away_is_waited_for_once(uri, command, code):
+    with nobody() as (port, calls):
+        address = f"postgresql://127.0.0.1:{port}/history?sslmode=disable&gssencmode=disable"
+        done = CliRunner().invoke(app, [command, "--tracking-uri", address])
+    assert done.exit_code == code
+    assert "server closed the connection" in done.output
+    assert len(calls) == 1
 
 
 def test_damaged_lines_are_said(uri):

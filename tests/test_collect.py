@@ -53,6 +53,7 @@ class TestOutcomes:
                 work(trial)
         (found,) = kept(store)
         assert found.configuration == CONFIGURATION
+        assert found.origin == "collected"
         assert found.seconds >= 0
         assert found.started > 1.7e9
         return found

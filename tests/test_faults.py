@@ -13,6 +13,8 @@ from contextlib import contextmanager
 import pytest
 from history_cases import new_database, runs, study, trial
 from mlflow import MlflowClient
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from metatune.doctor import examine
 from metatune.errors import StoreError, StoreUnavailableError
@@ -68,6 +70,12 @@ def whole(uri):
 # --- kills
 
 
+def runs_if_any(uri, record):
+    """The states of the runs; nothing is there where the process was killed before its first write."""
+    known = MlflowClient(tracking_uri=uri).get_experiment_by_name("metatune")
+    return [run.info.status for run in runs(uri, record)] if known else []
+
+
 def killed_worker(uri, n, die):
     """A forked process records ``n`` trials and is killed by ``die``; the numbers for which ``add_trial`` returned."""
     ended, acknowledged = os.pipe()
@@ -104,25 +112,41 @@ def assert_nothing_lost(uri, added):
     assert all(run.info.status != "RUNNING" for run in (*runs(uri), *runs(uri, "study")))
 
 
-@pytest.mark.parametrize("call", ["create_run", "log_batch", "set_terminated"])
-@pytest.mark.parametrize("at", [1, 3])
-@pytest.mark.parametrize("after", [False, True])
-def test_killed_in_a_write_to_the_store(folder, uri, call, at, after):
-    def die():
-        real, calls = getattr(MlflowClient, call), [0]
+def dies_before_write(at):
+    """The process is killed just before its change number ``at`` of a database, or before that is committed."""
+    writes, changed = 0, False
 
-        def deadly(*args, **options):
-            calls[0] += 1
-            if calls[0] == at and not after:
+    def write(change):
+        nonlocal writes, changed
+        if change or changed:
+            writes += 1
+            if writes == at:
                 os.kill(os.getpid(), signal.SIGKILL)
-            answer = real(*args, **options)
-            if calls[0] == at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return answer
+        changed = change
 
-        setattr(MlflowClient, call, deadly)
+    def execute(connection, cursor, statement, *_):
+        if statement.split()[0] in ("INSERT", "UPDATE", "DELETE"):
+            write(True)
 
-    assert_nothing_lost(uri, killed_worker(uri, 5, die))
+    event.listen(Engine, "before_cursor_execute", execute)
+    event.listen(Engine, "commit", lambda connection: write(False))
+
+
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_at_every_write_to_the_store(folder, tmp_path, step):
+    asked, at = 3, 1
+    while True:
+        place = tmp_path / str(at)
+        place.mkdir()
+        uri = new_database(place)
+        added = killed_worker(uri, asked, lambda: dies_before_write(at))  # noqa: B023
+        over = runs_if_any(uri, "study") == ["FINISHED"]
+        assert_nothing_lost(uri, added)
+        if over:
+            break
+        at += step
+    assert added == list(range(asked))
+    assert at > 10 * asked  # parts of each trial
 
 
 @pytest.mark.slow

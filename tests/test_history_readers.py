@@ -148,16 +148,27 @@ def test_the_copy_follows_the_store(store, tmp_path, path):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_clock_that_is_an_hour_late_hides_a_trial_for_a_day_at_most(store, tmp_path, path):
-    recorded(store, study(), trial("first", 0))
+@pytest.mark.parametrize(("hours", "at_once"), [(-1, True), (1, True), (-5, False), (5, True)])
+def test_a_clock_that_is_an_hour_off_hides_no_trial_and_a_worse_one_for_a_day_at_most(
+    store, tmp_path, path, hours, at_once
+):
+    """A trial of that machine comes after another one, and is followed by one."""
     mirror = Mirror(tmp_path / "mirror")
-    for everything, expected in ((False, 1), (False, 1 if path == "api" else 2), (True, 2)):
+
+    def seen(**options):
         with open_reader(store, path=path) as reader:
-            assert mirror.refresh(reader, everything=everything).trials == expected
-        if not everything:
-            recorded(store, study(), trial("late", 1))
-            alter(store, "UPDATE runs SET end_time = end_time - 3600000 WHERE run_uuid = ?", run_ids(store)["1"])
-            alter(store, "UPDATE runs SET status = 'FINISHED'")
+            return mirror.refresh(reader, **options).trials
+
+    recorded(store, study(), trial("first", 0))
+    assert seen() == 1
+    recorded(store, study(), trial("off", 1))
+    alter(store, "UPDATE runs SET end_time = end_time + ? WHERE run_uuid = ?", hours * 3_600_000, run_ids(store)["1"])
+    alter(store, "UPDATE runs SET status = 'FINISHED'")
+    there = at_once or path == "sql"
+    assert seen() == 1 + there
+    recorded(store, study(), trial("next", 2))
+    assert seen() == 2 + there
+    assert seen(everything=True) == 3
 
 
 def test_runs_that_ended_in_one_millisecond_are_found_however_many_they_are(store):

@@ -274,6 +274,26 @@ def test_the_history_itself_can_be_the_source(client: MlflowClient) -> None:
     assert sum(len(trials) for _, trials in snapshot_of(store).records()) == 2
 
 
+def test_a_second_import_of_what_libraries_logged_adds_nothing(uri: str) -> None:
+    store = MemoryStore()
+    first = import_mlflow(uri, store)
+    assert first.imported > 25
+    before = {study.id: store.trials(study.id) for study in store.studies()}
+    again = import_mlflow(uri, store)
+    assert (again.imported, again.known, again.merged) == (0, first.imported, first.merged)
+    assert (again.skipped, again.refused) == (first.skipped, first.refused)
+    assert {study.id: store.trials(study.id) for study in store.studies()} == before
+
+
+def test_equal_runs_are_merged(client: MlflowClient) -> None:
+    experiment = client.create_experiment("twice")
+    for x in (1, 1, 2):
+        add_run(client, experiment, {"lr": x}, {"auc": x / 10})
+    report, [(_, trials)] = imported(client.tracking_uri, "twice")
+    assert (report.imported, report.merged, len(trials)) == (2, 1, 2)
+    assert list(report.aliases.values()) == [{"lr": "learning_rate"}]
+
+
 def test_a_dry_run_writes_nothing(uri: str, tmp_path: Path) -> None:
     store = MLflowStore(f"sqlite:///{tmp_path / 'history.db'}")
     report = import_mlflow(uri, store, experiments=["grid"], dry_run=True)

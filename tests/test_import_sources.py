@@ -10,6 +10,7 @@ import time
 import warnings
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pandas as pd
 import pytest
@@ -20,11 +21,15 @@ from sklearn.datasets import load_iris
 
 from metatune.errors import DataError, StoreError, UnknownNameError, UsageError
 from metatune.importers import Names, import_kerastuner, import_optuna, import_ray, import_table
+from metatune.knowledge import Knowledge
+from metatune.metric import Metric
 from metatune.notebook import notebook_of
 from metatune.optuna_trials import OptunaCollector
 from metatune.provenance import PROVENANCE_VARIABLE
+from metatune.recommender import recommend_for
+from metatune.snapshot import snapshot_of
 from metatune.space import Condition
-from metatune.task import Task
+from metatune.task import Task, TaskRecord
 
 DATA = Path(__file__).with_name("data")
 
@@ -386,3 +391,21 @@ def test_other_names_can_be_added(table: Path, tmp_path: Path) -> None:
     assert set(study.space) == {"learning_rate", "sort", "set"}
     assert (study.task.metric.name, study.task.metric.direction) == ("gain", "maximize")
     assert all(math.isfinite(trial.value) for trial in trials if trial.status == "complete")
+
+
+def test_what_was_imported_without_data_guides_the_next_search(tmp_path: Path) -> None:
+    """Three tasks of which nothing but the responses is known, all best where the rate is .01."""
+    rates = np.logspace(-4, 0, 24)
+    frame = pd.concat(
+        pd.DataFrame({"set": name, "lr": rates, "rmse": 1 + i + np.abs(np.log10(rates) + 2)})
+        for i, name in enumerate(("a", "b", "c"))
+    )
+    frame.to_csv(tmp_path / "trials.csv", index=False)
+    store = MemoryStore()
+    import_table(tmp_path / "trials.csv", store, metric="rmse", task_column="set", family="net")
+    assert not any(study.task.metafeatures for study in store.studies())
+    asked = TaskRecord(name="new", kind="custom", metric=Metric("rmse", "minimize"), fingerprint="new")
+    known = Knowledge.build(snapshot_of(store))
+    (first, *_) = recommend_for(asked, "net", 3, knowledge=known, space=store.studies()[0].space).items
+    assert 0.003 < first.configuration["learning_rate"] < 0.03
+    assert first.better_than > 0.8

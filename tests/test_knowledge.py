@@ -1,11 +1,15 @@
 """Knowledge on disk: whole, verified, and replaced at once or not at all."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from planted import FAMILY, SPACE, planted_snapshot, record, study_of, utility
+from sklearn.datasets import load_diabetes, load_iris
 
 from metatune.errors import KnowledgeError, NoHistoryError
 from metatune.knowledge import (
@@ -16,13 +20,24 @@ from metatune.knowledge import (
     knowledge_directory,
     starter_directory,
 )
+from metatune.metafeatures import describe
 from metatune.snapshot import Snapshot
 from metatune.space import SearchSpace
+from metatune.surrogate.family import FamilySurrogate
+from metatune.surrogate.meta import MetaSurrogate
+from metatune.task import Task
 
 
 @pytest.fixture(scope="module")
 def knowledge() -> Knowledge:
     return Knowledge.build(planted_snapshot(tasks=3))
+
+
+@cache
+def planted_surrogate() -> FamilySurrogate:
+    found = Knowledge.build(planted_snapshot(tasks=3)).surrogate(FAMILY)
+    assert found is not None
+    return found
 
 
 def test_save_and_load(knowledge: Knowledge, tmp_path: Path) -> None:
@@ -66,6 +81,47 @@ def test_another_version_is_refused_with_the_remedy(knowledge: Knowledge, tmp_pa
         Knowledge.load(tmp_path / "k")
     with pytest.raises(KnowledgeError, match="not a knowledge folder"):
         Knowledge.load(tmp_path / "nowhere")
+
+
+CHANGES = {
+    "surrogate.json": {
+        "a meta-feature more": lambda raw: raw["features"].append("of the future"),
+        "a meta-feature less": lambda raw: raw["features"].pop(),
+        "a lengthscale less": lambda raw: raw["length"].pop(),
+        "a task's lengthscale less": lambda raw: raw["smoothness"][0]["length"].pop(),
+        "a task less": lambda raw: raw["smoothness"].pop(),
+    },
+    "encoder.json": {
+        "a number more": lambda raw: raw["scales"].update({"a parameter of the future": [0.0, 1.0, False]}),
+        "a number less": lambda raw: raw["scales"].pop(next(iter(raw["scales"]))),
+        "a choice less": lambda raw: raw["levels"].pop(next(iter(raw["levels"]))),
+    },
+}
+
+
+@pytest.mark.parametrize(("name", "change"), [(name, change) for name, all in CHANGES.items() for change in all])
+def test_a_surrogate_of_other_features_is_refused(tmp_path: Path, name: str, change: str) -> None:
+    """Its hash is right: somebody trained it with another release."""
+    one = planted_surrogate()
+    meta = MetaSurrogate.fit(one.tasks, one.encoder, features=("x0", "x1"))
+    replace(one, meta=meta).write(tmp_path / "s")
+    assert FamilySurrogate.read(tmp_path / "s", one.table).meta.features == ("x0", "x1")  # type: ignore[union-attr]
+    raw = json.loads((tmp_path / "s" / name).read_text())
+    CHANGES[name][change](raw)
+    (tmp_path / "s" / name).write_text(json.dumps(raw))
+    with pytest.raises(KnowledgeError, match="metatune train"):
+        FamilySurrogate.read(tmp_path / "s", one.table)
+
+
+@pytest.mark.parametrize("load", [load_iris, load_diabetes], ids=["iris", "diabetes"])
+def test_meta_features_mean_what_they_meant_when_the_starter_was_made(load: Callable[..., Any]) -> None:
+    """Otherwise ``KNOWLEDGE_VERSION`` is to be raised, and the starter made again."""
+    task = Task.from_dataframe(load(as_frame=True).frame, "target")
+    known = [study.task for study in Knowledge.starter().snapshot.studies if study.task.fingerprint == task.fingerprint]
+    assert known
+    now = describe(task)
+    for one in known:
+        assert one.metafeatures == pytest.approx(now, rel=1e-6, nan_ok=True)
 
 
 def test_save_replaces_knowledge_but_nothing_else(knowledge: Knowledge, tmp_path: Path) -> None:

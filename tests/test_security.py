@@ -10,6 +10,7 @@ import os
 import pickle
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -21,16 +22,22 @@ import pyarrow.parquet as pq
 import pytest
 import skops.io
 from databases import empty_database
+from memory_store import MemoryStore
 from mlflow import MlflowClient
 from planted import SPACE, planted_snapshot, record, study_of, utility
 from published import resealed
 from sklearn.datasets import load_iris
 from typer.testing import CliRunner
 
+from metatune.backtest.layout import read_description
 from metatune.cli.main import app
+from metatune.cli.tune import read_configurations
 from metatune.errors import KnowledgeError, MetatuneError, StoreError, UsageError
 from metatune.history.filters import tag_equals
 from metatune.history.mlflow_store import MLflowStore
+from metatune.history.spool import Destination, SpoolFile
+from metatune.history.spool import read as read_spool
+from metatune.importers import import_table
 from metatune.knowledge import Knowledge
 from metatune.learners import get_family, load_model
 from metatune.learners.evaluate import refit
@@ -38,6 +45,8 @@ from metatune.learners.saving import MANIFEST as MODEL_MANIFEST
 from metatune.manifest import checked_names, sha256
 from metatune.provenance import PROVENANCE_VARIABLE, provenance
 from metatune.redaction import redacted
+from metatune.segments import Segment, SegmentFolder, Version
+from metatune.space import SearchSpace
 from metatune.task import Task
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
@@ -173,6 +182,61 @@ def test_names_in_manifests_stay_inside(name: object) -> None:
         checked_names({name: "0" * 64})
 
 
+def hostile_segments(folder: Path, text: str) -> None:
+    (folder / "manifest-00000001.json").write_text(text)
+    SegmentFolder(folder).current()
+
+
+def hostile_spool(folder: Path, text: str) -> None:
+    (folder / "1-1.jsonl").write_text(text + "\n")
+    if read_spool(folder / "1-1.jsonl").destination is None:
+        raise StoreError("left alone", field="", value="", remedy="")
+
+
+def hostile_line_of_a_spool(folder: Path, text: str) -> None:
+    file = SpoolFile(folder, Destination("memory", "metatune"))
+    file.close(remove=False)
+    with file.path.open("a") as opened:
+        opened.write(text + "\n")
+    content = read_spool(file.path)
+    if content.unreadable or content.cut:
+        raise StoreError("set aside", field="", value="", remedy="")
+
+
+def hostile_file(read: Callable[[Path], object]) -> Callable[[Path, str], None]:
+    def tried(folder: Path, text: str) -> None:
+        (folder / "x.json").write_text(text)
+        read(folder / "x.json")
+
+    return tried
+
+
+@pytest.mark.parametrize("text", [DEEP, '{"a": ' + DEEP + "}", "[3]", "{"], ids=["deep", "inside", "list", "cut"])
+@pytest.mark.parametrize(
+    "tried",
+    [
+        hostile_segments, hostile_spool, hostile_line_of_a_spool, hostile_file(read_configurations),
+        hostile_file(read_description), hostile_file(lambda path: SearchSpace.from_json(path.read_text())),
+    ],
+    ids=["mirror", "spool", "line", "warm start", "backtest", "space"],
+)  # fmt: skip
+def test_json_that_is_too_deep_or_something_else_is_an_error_everywhere(
+    tmp_path: Path, tried: Callable[[Path, str], None], text: str
+) -> None:
+    with pytest.raises(MetatuneError):
+        tried(tmp_path, text)
+
+
+@pytest.mark.parametrize("name", ["../x.parquet", "/etc/passwd", "a/../../b"])
+def test_the_segments_of_a_mirror_stay_inside(tmp_path: Path, name: str) -> None:
+    mirror = SegmentFolder(tmp_path)
+    mirror.commit(Version(segments=(Segment("x.parquet", "f", 1),)))
+    (path,) = tmp_path.glob("manifest-*.json")
+    path.write_text(path.read_text().replace("x.parquet", name))
+    with pytest.raises(KnowledgeError, match="does not stay inside"):
+        mirror.current()
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".parquet", ".csv", ".pkl"])
 def test_data_are_not_unpickled(tmp_path: Path, bomb: Callable[[], bytes], suffix: str) -> None:
     path = tmp_path / f"data{suffix}"
@@ -183,6 +247,17 @@ def test_data_are_not_unpickled(tmp_path: Path, bomb: Callable[[], bytes], suffi
         np.savez(path, X=np.array([[Bomb()]] * 60, dtype=object), y=np.arange(60) % 2)
         with pytest.raises(MetatuneError):
             Task.from_file(path, "y")
+
+
+def test_types_that_a_table_brings_along_are_not_unpickled(tmp_path: Path, bomb: Callable[[], bytes]) -> None:
+    """As in CVE-2023-47248: a column may name a type of its own, whose description once was a pickle."""
+    own = {"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": bomb()}
+    columns = [pa.field("x", pa.float64(), metadata=own), pa.field("y", pa.int64())]
+    x, y = pa.array(np.arange(60.0)), pa.array(np.arange(60) % 2)
+    pq.write_table(pa.table([x, y], schema=pa.schema(columns)), tmp_path / "data.parquet")
+    assert pq.read_schema(tmp_path / "data.parquet").field("x").metadata[b"ARROW:extension:metadata"] == bomb()
+    Task.from_file(tmp_path / "data.parquet", "y")
+    import_table(tmp_path / "data.parquet", MemoryStore(), metric="y", direction="maximize")
 
 
 @pytest.fixture(scope="module")
@@ -326,5 +401,10 @@ def test_what_is_kept_of_the_maker_is_what_the_user_allows(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert provenance("code") == {}
+    author = ["-c", "user.name=ann", "-c", "user.email=ann@example.org"]
+    for words in (["init", "-q"], [*author, "commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", *words], check=True)
+    (commit,) = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.split()
+    assert provenance("code") == {"code": commit}
     monkeypatch.setenv("PATH", "")
     assert provenance("code") == {}

@@ -1,21 +1,19 @@
 """The spool and the outbox: what was added is on disk, reaches the store exactly once, and no trial waits for it."""
 
-import contextlib
 import errno
 import fcntl
 import logging
 import math
 import os
 import resource
-import shutil
 import signal
 import stat
-import subprocess
 import threading
 import time
 from dataclasses import replace
 
 import pytest
+from disks import fill, mounted
 from history_cases import study, trial
 from memory_store import MemoryStore
 
@@ -526,16 +524,8 @@ def test_a_full_disk_loses_nothing(folder):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of 64 KB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    if shutil.which("mount") is None or os.geteuid() != 0:
-        pytest.skip("only root mounts a disk")
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("no disk can be mounted here")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
+    with mounted(tmp_path / "disk", "64k") as place:
+        yield place
 
 
 @pytest.mark.parametrize("another", [False, True], ids=["time passes", "another trial"])
@@ -547,10 +537,7 @@ def test_a_real_disk_that_is_full(small_disk, monkeypatch, caplog, another):
     outbox.open_study(study())
     outbox.add_trial("study-1", trial(0))
     assert outbox.kept
-    filler = small_disk / "filler"
-    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
-        while True:
-            file.write(b"x" * 512)
+    filler = fill(small_disk)
     for i in range(1, 40):
         outbox.add_trial("study-1", trial(i))
     assert "No space left" in outbox.disk_problem
@@ -585,9 +572,7 @@ def test_a_real_disk_that_is_full(small_disk, monkeypatch, caplog, another):
 def test_a_store_that_takes_what_the_disk_does_not_makes_it_safe(small_disk, monkeypatch, caplog):
     monkeypatch.setenv("METATUNE_SPOOL", str(small_disk / "spool"))
     monkeypatch.setattr(spool, "fallback_folder", lambda: small_disk / "fallback")
-    with contextlib.suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as file:
-        while True:
-            file.write(b"x" * 512)
+    fill(small_disk)
     store = failing_store()
     outbox = Outbox(store, pace=QUICK)
     outbox.open_study(study())

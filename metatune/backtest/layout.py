@@ -73,7 +73,7 @@ def read_description(path: Path) -> dict[str, Any]:
     """The content of ``space.json``. Raises ``DataError``."""
     try:
         described = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _unreadable(path, error) from error
     if not isinstance(described, dict) or not isinstance(described.get("params"), dict):
         raise DataError("no 'params' in it", field=path.name, value=str(path), remedy="Describe the parameters there.")

@@ -6,6 +6,7 @@ to standard error.
 """
 
 import contextlib
+import errno
 import functools
 import json
 import math
@@ -29,6 +30,10 @@ from metatune.wording import legible
 DEBUG_VARIABLE = "METATUNE_DEBUG"
 INTERRUPTED = 130
 _BUG = 1
+#: As of a history or a knowledge that cannot be written.
+_DISK = 4
+_UNWRITABLE = frozenset({errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS})
+_WRITABLE = "Check the free space and your permissions there, or name another place."
 _PIPED_WIDTH = 120
 
 
@@ -98,11 +103,23 @@ def _answer(function: Callable[..., Answer], options: Mapping[str, Any]) -> Answ
     except KeyboardInterrupt:
         console().print("Interrupted.")
         raise _FailedError(INTERRUPTED, type="KeyboardInterrupt", problem="interrupted") from None
+    except OSError as error:
+        if error.errno is None or error.errno not in _UNWRITABLE:
+            raise _internal(error) from error
+        fields = {"field": "file", "value": str(error.filename or "a file"), "remedy": _WRITABLE}
+        problem = f"the disk refuses it: {os.strerror(error.errno)}"
+        _report("OSError", problem, **fields)
+        raise _FailedError(_DISK, type="OSError", problem=problem, **fields) from error
     # The last line of defence: nothing above this could handle it, and a traceback says nothing to most users.
     except Exception as error:
-        problem = redacted(f"{type(error).__name__}: {error}")
-        _report("Internal error", problem, remedy=f"Set {DEBUG_VARIABLE}=1 for the traceback, and please report it.")
-        raise _FailedError(_BUG, type=type(error).__name__, problem=redacted(str(error))) from error
+        raise _internal(error) from error
+
+
+def _internal(error: Exception) -> "_FailedError":
+    """What ends the command for an error that nobody expected, which is reported."""
+    problem = redacted(f"{type(error).__name__}: {error}")
+    _report("Internal error", problem, remedy=f"Set {DEBUG_VARIABLE}=1 for the traceback, and please report it.")
+    return _FailedError(_BUG, type=type(error).__name__, problem=redacted(str(error)))
 
 
 def print_usage_error(error: Any) -> None:

@@ -18,7 +18,7 @@ from metatune.cli.progress import SearchProgress
 from metatune.cli.train import learnt
 from metatune.comparison import best_so_far, trials_until
 from metatune.redaction import redacted
-from metatune.wording import duration, legible, number, percent, plural
+from metatune.wording import duration, legible, number, plural
 
 if TYPE_CHECKING:
     from metatune.knowledge import Knowledge
@@ -67,7 +67,7 @@ def demo(
     _step(
         screen,
         "Guided search",
-        f"{plural(trials, 'trial')} each. cold: TPE without history, the library's default given first (from user). "
+        f"{plural(trials, 'trial')} each. cold: TPE without history, the library's default given first (from caller). "
         "warm: guided by the history, the default among the first trials.",
     )
     found: dict[str, dict[str, TuneResult]] = {family: {} for family in families}
@@ -140,10 +140,8 @@ def _tell_advice(screen: Console, advised: "Mapping[str, Recommendation]") -> No
         first = advice.items[0]
         said = f"{family}: {plural(len(advice.items), 'configuration')}"
         if advice.tasks:
-            low, high = 100 * first.better_than_low, percent(first.better_than_high)
-            share = f"{percent(first.better_than)} of configurations ({low:.0f} to {high})"
             evidence = f"{plural(advice.trials, 'trial')} on {plural(advice.tasks, 'task')}"
-            said += f"; the first is expected to beat {share}, say {evidence}"
+            said += f"; the first is expected to beat {first.share_text} of configurations, say {evidence}"
         if advice.similar:
             said += f"; most like {', '.join(legible(task.name, limit=40) for task in advice.similar[:3])}"
         _step(screen, "" if i else "Recommendation", said)

@@ -67,11 +67,11 @@ def sync(
     found, problems = Defects(), {}
     refused = {one.destination for one in done if one.reason}  # asked once is enough: they may be slow to say no
     for destination, place in places.items():
-        if destination in refused or settled(place):
-            continue
-        from metatune.history.mlflow_upkeep import repair
-
         try:
+            if destination in refused or settled(place):
+                continue
+            from metatune.history.mlflow_upkeep import repair
+
             found += repair(options.open_store(place.uri, place.experiment), thorough=False)
         except StoreError as error:
             problems[destination.store] = error.problem

@@ -125,7 +125,7 @@ def read_configurations(path: Path) -> list[dict[str, Any]]:
     """The configurations in a JSON file: one, a list, a saved result, or recommendations. Raises ``UsageError``."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             f"not a readable JSON file ({error})",
             field="--warm-start",

@@ -1,16 +1,15 @@
 """``open_reader``: the fastest way to read a history that its store allows; where tables suffice, without MLflow."""
 
-import importlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from metatune.errors import StoreError
 from metatune.history.address import Address, Located
 from metatune.history.defects import Uneven
 from metatune.history.runs import RunReader
 from metatune.history.sql_reader import SqlReader
+from metatune.history.sql_schema import UnknownTablesError
 
 _LOG = logging.getLogger("metatune")
 _Answer = TypeVar("_Answer")
@@ -29,7 +28,7 @@ def open_reader(place: Located, *, path: Literal["auto", "sql", "api"] = "auto")
         if path == "sql" or (path == "auto" and _in_reach(address)):
             try:
                 reader = stack.enter_context(SqlReader(address, place.experiment))
-            except StoreError as error:
+            except UnknownTablesError as error:
                 if path == "sql":
                     raise
                 _LOG.warning("The history is read through MLflow's API, which is slow: %s", error.problem)
@@ -37,13 +36,19 @@ def open_reader(place: Located, *, path: Literal["auto", "sql", "api"] = "auto")
 
 
 def settled(place: Located) -> bool:
-    """Whether no run at ``place`` is marked as running; ``False`` where only MLflow's API can tell."""
+    """Whether no run at ``place`` is marked as running; ``False`` where only MLflow's API can tell.
+
+    Raises ``StoreError`` where the history cannot be reached, so that nobody waits for it again.
+    """
     file = Address.of(place.uri).file
     return (file is not None and not file.exists()) or _told(place, lambda reader: reader.running() == 0) is True
 
 
 def uneven(place: Located) -> Uneven | None:
-    """Which studies and trials at ``place`` have not one run each; ``None`` where only MLflow's API can tell."""
+    """Which studies and trials at ``place`` have not one run each; ``None`` where only MLflow's API can tell.
+
+    Raises ``StoreError``.
+    """
     return _told(place, SqlReader.uneven)
 
 
@@ -54,7 +59,7 @@ def _told(place: Located, what: Callable[[SqlReader], _Answer]) -> _Answer | Non
     try:
         with SqlReader(address, place.experiment) as reader:
             return what(reader)
-    except StoreError:
+    except UnknownTablesError:
         return None
 
 
@@ -64,6 +69,6 @@ def _in_reach(address: Address) -> bool:
 
 def _api_reader(place: Located) -> RunReader:
     # Imported only now: MLflow takes seconds to load, and what is read from tables needs none of it.
-    api: Any = importlib.import_module("metatune.history.api_reader")
-    reader: RunReader = api.ApiReader.of(place)
-    return reader
+    from metatune.history.api_reader import ApiReader
+
+    return ApiReader.of(place)

@@ -42,7 +42,7 @@ SUFFIX = ".jsonl"
 #: Lines that nobody could read are kept in files with this ending.
 UNREADABLE = ".unreadable"
 #: What reading a damaged line raises.
-DAMAGED = (ValueError, KeyError, TypeError, AttributeError, StoreError)
+DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, StoreError)
 
 
 @dataclass(frozen=True)
@@ -282,7 +282,7 @@ def read(path: Path) -> Content:
         if header["spool"] != SPOOL_VERSION:
             return Content(None, reason=f"version {header['spool']}, this metatune reads {SPOOL_VERSION}")
         destination = Destination(str(header["store"]), str(header["experiment"]))
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         return Content(None, reason=f"the first line cannot be read ({error})")
     entries: dict[int, Entry] = {}
     studies: dict[str, StudyRecord] = {}

@@ -20,6 +20,10 @@ KNOWN_VERSIONS = frozenset({
 _VERSION = {"alembic_version": {"version_num"}}
 
 
+class UnknownTablesError(StoreError):
+    """The database is left to MLflow's API: its tables, or the database itself, are not known here."""
+
+
 def engine_of(address: Address, *, read_only: bool) -> Engine:
     """An engine for the SQLite or PostgreSQL database at ``address``, which must be there; to be disposed of."""
     if address.file is not None:
@@ -39,7 +43,7 @@ def check(
 ) -> None:
     """Refuse tables that have not at least, or ``exact``ly, these ``columns``, or are of an unknown version.
 
-    ``instead`` tells what is done without them. Raises ``StoreError``.
+    ``instead`` tells what is done without them. Raises ``UnknownTablesError``.
     """
     found = inspect(connection)
     tables = set(found.get_table_names())
@@ -53,6 +57,6 @@ def check(
         raise unknown(address, problem, ", ".join(versions), instead=instead)
 
 
-def unknown(address: Address, problem: str, value: object, *, instead: str) -> StoreError:
+def unknown(address: Address, problem: str, value: object, *, instead: str) -> UnknownTablesError:
     """The error for a database whose tables are left alone."""
-    return StoreError(problem, field=redacted(address.uri), value=value, remedy=instead)
+    return UnknownTablesError(problem, field=redacted(address.uri), value=value, remedy=instead)

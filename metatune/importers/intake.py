@@ -17,13 +17,12 @@ from metatune.importers.names import Names
 from metatune.importers.report import ImportReport, StudyImport
 from metatune.metafeatures import describe
 from metatune.metric import Metric, metric_names
-from metatune.notebook import STRATEGY as COLLECTED
 from metatune.parameter import describe as describe_range
 from metatune.provenance import provenance
 from metatune.space import Condition, SearchSpace
 from metatune.study import StudyRecord
 from metatune.task import Task, TaskRecord
-from metatune.trial import ParamValue, Trial
+from metatune.trial import COLLECTED, ParamValue, Trial
 
 _BATCH = 5_000
 _LOG = logging.getLogger("metatune")

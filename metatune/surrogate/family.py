@@ -143,6 +143,7 @@ class FamilySurrogate:
             costs, learning = directory / "cost.json", directory / "curves.json"
             cost = CostModel.from_json(costs.read_text()) if costs.is_file() else None
             curves = CurveModel.from_json(learning.read_text()) if learning.is_file() else None
+            _check_shapes(encoder, smoothness, design, meta, cost)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise KnowledgeError.unreadable(
                 "the surrogate of this family cannot be read", error, field="knowledge", value=str(directory)
@@ -154,6 +155,27 @@ def _check_same(recorded: Sequence[Sequence[str]], tasks: Sequence[TaskTrials]) 
     found = [[task.record.fingerprint, task.record.metric.name] for task in tasks]
     if found != list(recorded):
         raise ValueError(f"it was trained on {len(recorded)} tasks, which are not the {len(found)} of the snapshot")
+
+
+def _check_shapes(
+    encoder: ConfigurationEncoder,
+    smoothness: Sequence[Hyperparameters | None],
+    design: Design | None,
+    meta: MetaSurrogate | None,
+    cost: CostModel | None,
+) -> None:
+    """Refuse parts that were made for other parameters, meta-features or tasks than the rest."""
+    columns, lengths = len(encoder.columns), (len(encoder.scales) + len(encoder.levels),)
+    if design is not None:
+        fits = (design.X.ndim, design.X.shape[1:], design.length.shape) == (2, (columns,), lengths)
+        if not fits or design.scores.shape != (len(smoothness), len(design.X)):
+            raise ValueError("its design is of other parameters or tasks")
+    if meta is not None and meta.trees.columns != columns + len(meta.features):
+        raise ValueError("its trees are of other parameters or meta-features")
+    if cost is not None and cost.trees.columns != columns:
+        raise ValueError("its model of costs is of other parameters")
+    if any(smooth is not None and smooth.length.shape != lengths for smooth in smoothness):
+        raise ValueError("its lengthscales are of other parameters")
 
 
 def _as_json(smooth: Hyperparameters | None) -> dict[str, object] | None:

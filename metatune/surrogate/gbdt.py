@@ -57,6 +57,11 @@ class GBDT:
         )
         return cls(lgb.train(parameters, data, rounds))
 
+    @property
+    def columns(self) -> int:
+        """How many columns the rows have that it predicts for."""
+        return int(self._booster.num_feature())
+
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Predictions for the rows of ``X`` (m, d), shape (m,)."""
         if not len(X):
