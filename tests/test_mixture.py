@@ -98,18 +98,6 @@ def test_running_points_lose_their_appeal() -> None:
     assert np.argmax(model.log_improvement(GRID, experts(GRID))) == top
 
 
-def test_what_is_sure_to_improve_is_sought_while_the_history_holds_and_the_large_gain_when_it_does_not() -> None:
-    U, promised = points(8), np.array([[0.9, 0.1], [0.9, 0.12]])
-    told = np.array([[4.0, 8.0]] * 3)
-    believed = mixture(U, peak(U, 0.7, 0.3), experts(U))
-    doubted = mixture(U, peak(U, 0.7, 0.3), np.random.default_rng(0).normal(size=(3, 8)))
-    assert believed.odds > 0.0 > doubted.odds
-    near, far = believed.log_improvement(promised, told)
-    assert far - near < 0.2
-    near, far = doubted.log_improvement(promised, told)
-    assert far - near > 0.3
-
-
 def test_of_many_candidates_the_favoured_and_a_random_part_are_looked_at() -> None:
     expected = np.arange(6000.0)
     first, second = (favoured_and_random(expected, 1000, np.random.default_rng(seed)) for seed in (0, 1))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from metatune.search.acquisition import log_expected_improvement, log_probability_of_improvement
+from metatune.search.acquisition import log_expected_improvement
 from metatune.search.portfolio import greedy_portfolio
 from metatune.search.transfer import discordance, expert_weights, standardised
 from metatune.surrogate.targets import copula_targets
@@ -50,15 +50,6 @@ def test_expected_improvement_orders_as_it_should() -> None:
     assert np.isfinite(ei).all()
     near = log_expected_improvement(np.array([-5.0 + 1e-9, -5.0 - 1e-9]), np.ones(2), 0.0)
     assert near[0] == pytest.approx(near[1], abs=1e-6)
-
-
-def test_a_near_copy_of_the_best_promises_no_improvement_that_is_worth_finding() -> None:
-    # A sure gain, twice the gain as sure, a toss-up, a near copy of the best, a gain that hardly anything speaks for.
-    mean, deviation = np.array([1.0, 2.0, 0.0, 0.001, -50.0]), np.array([0.1, 0.1, 1.0, 0.001, 1.0])
-    p = log_probability_of_improvement(mean, deviation, 0.0)
-    assert p[0] == pytest.approx(p[1], abs=1e-9)
-    assert p[1] > p[2] > p[3] > p[4] > -np.inf
-    assert np.exp(p[2]) == pytest.approx(0.49, abs=0.01)
 
 
 def test_portfolio_covers_different_kinds_of_tasks_before_repeating_itself() -> None:

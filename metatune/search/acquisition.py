@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from scipy.special import log_ndtr, ndtr
+from scipy.special import ndtr
 
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -16,19 +16,6 @@ def _log_density(u: np.ndarray | float) -> np.ndarray:
 #: Below it, the sum in the expected improvement cancels too many digits.
 _EDGE = -5.0
 _JOINT = float(np.log(np.exp(_log_density(_EDGE)) + _EDGE * ndtr(_EDGE)) - (_log_density(_EDGE) - 2.0 * np.log(-_EDGE)))
-
-
-#: An improvement that is worth finding, in deviations of the observations. Without it, a near copy of the best would
-#: promise most.
-_MARGIN = 0.02
-
-
-def log_probability_of_improvement(mean: np.ndarray, deviation: np.ndarray, best: float) -> np.ndarray:
-    """Logarithm of the probability of a score that is above ``best`` by a margin (higher is better), shape of ``mean``.
-
-    Kushner, "A New Method of Locating the Maximum Point of an Arbitrary Multipeak Curve in the Presence of Noise", 1964.
-    """
-    return np.asarray(log_ndtr((mean - best - _MARGIN) / deviation))
 
 
 def log_expected_improvement(mean: np.ndarray, deviation: np.ndarray, best: float) -> np.ndarray:

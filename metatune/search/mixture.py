@@ -22,7 +22,7 @@ from scipy.linalg import LinAlgError
 from scipy.linalg.lapack import dtrtri
 from scipy.spatial.distance import cdist
 
-from metatune.search.acquisition import log_expected_improvement, log_probability_of_improvement
+from metatune.search.acquisition import log_expected_improvement
 from metatune.search.hypothesis import AGAINST, HYPOTHESES, Hypothesis
 from metatune.search.transfer import discordance, expert_weights, standardised
 from metatune.surrogate.gp import GaussianProcess, cholesky, matern52
@@ -209,21 +209,18 @@ class Mixture:
         return int(np.searchsorted(np.cumsum(-np.sort(-self.weights)), 0.9)) + 1 if len(self.weights) else 0
 
     def log_improvement(self, U: np.ndarray, predicted: np.ndarray, *, without_history: bool = False) -> np.ndarray:
-        """Logarithm of the improvement over the best score that is promised, up to a constant, shape (m,).
+        """Logarithm of the expected improvement over the best score, up to a constant, shape (m,).
 
         ``U`` (m, d) and ``predicted`` (experts, m) describe the candidates. ``without_history`` asks the plain process
-        alone. It is the expected improvement; where the history explains the observations better than none does, the
-        probability of an improvement: an expectation over hypotheses is ruled by the one that knows least.
+        alone.
         """
-        believed = self._kept and not without_history and self.odds > 0.0
-        promise = log_probability_of_improvement if believed else log_expected_improvement
-        cold = promise(*self._cold.predict(U), self._cold.best)
+        cold = log_expected_improvement(*self._cold.predict(U), self._cold.best)
         if without_history or not self._kept:
             return cold
         total = cold + math.log(self._cold_weight) if self._cold_weight > _NEGLIGIBLE else np.full(len(U), -np.inf)
         foreseen = self._foreseen(self._points(U, predicted))
         for kept, (mean, deviation) in zip(self._kept, foreseen, strict=True):
-            improvement = promise(mean, deviation, kept.best)
+            improvement = log_expected_improvement(mean, deviation, kept.best)
             total = np.logaddexp(total, self._log_weights[kept.hypothesis] + improvement)
         return total
 
