@@ -26,13 +26,13 @@ from metatune.space import Condition, SearchSpace
 from metatune.strategies import STRATEGIES
 from metatune.study import StudyRecord
 from metatune.task import TaskRecord
-from metatune.trial import CALLER, COLLECTED, ParamValue, Trial
+from metatune.trial import COLLECTED, WARM_START, ParamValue, Trial
 
 _FEATURES = frozenset({*tabular.NAMES, *image.NAMES, *series.NAMES, *text.NAMES})
 _METRICS = frozenset(name for kind in get_args(Kind) for name in metric_names(kind))
 _STRATEGIES = frozenset({*STRATEGIES, "design", COLLECTED, "optuna", "mlflow", "kerastuner", "ray", "table"})
 _ORIGINS = frozenset(
-    {*STRATEGIES, "default", "portfolio", "model", "model-without-history", "spread", "design", "import", CALLER,
+    {*STRATEGIES, "default", "portfolio", "model", "model-without-history", "spread", "design", "import", WARM_START,
      COLLECTED}
 )  # fmt: skip
 

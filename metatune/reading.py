@@ -175,6 +175,10 @@ def _check_file(path: Path) -> None:
     if not path.is_file():
         problem = "this is a folder" if path.is_dir() else "no such file"
         raise _error(problem, path, "Give the path of a CSV, Parquet or .npz file.")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise _error(f"it cannot be read: {error.strerror}", path, "Check your permissions there.") from error
 
 
 def _error(problem: str, path: Path, remedy: str) -> DataError:

@@ -20,7 +20,7 @@ from metatune.sampler import ORIGIN, MetaSampler
 from metatune.space import SearchSpace
 from metatune.strategies import GridSampler
 from metatune.study import StudyRecord
-from metatune.trial import CALLER, Configuration, ParamValue, Trial
+from metatune.trial import WARM_START, Configuration, ParamValue, Trial
 
 #: When so many trials at the beginning raise one and the same error, the others would too.
 _HOPELESS = 5
@@ -95,7 +95,7 @@ class SearchLoop:
     def _retell(self, trial: Trial) -> None:
         self.study.enqueue_trial(dict(trial.configuration))
         asked = self.study.ask()
-        if trial.origin != CALLER and not isinstance(self.study.sampler, MetaSampler):
+        if trial.origin != WARM_START and not isinstance(self.study.sampler, MetaSampler):
             asked.relative_params  # noqa: B018 (asks the sampler)
         self.record.space.suggest(asked)
         for step, reported in trial.reported:
@@ -225,4 +225,4 @@ def _values(distribution: Any) -> Iterable[ParamValue] | None:
 
 def _origin(asked: optuna.Trial, strategy: str) -> str:
     attributes: dict[str, Any] = asked.storage.get_trial_system_attrs(asked._trial_id)
-    return CALLER if "fixed_params" in attributes else str(attributes.get(ORIGIN, strategy))
+    return WARM_START if "fixed_params" in attributes else str(attributes.get(ORIGIN, strategy))

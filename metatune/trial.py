@@ -15,8 +15,8 @@ Configuration: TypeAlias = Mapping[str, ParamValue]
 Status: TypeAlias = Literal["complete", "pruned", "failed", "interrupted"]
 
 STATUSES: tuple[Status, ...] = get_args(Status)
-#: The origin of a configuration that whoever called ``tune`` gave.
-CALLER = "caller"
+#: The origin of a configuration that was given to ``tune`` as a warm start.
+WARM_START = "warm-start"
 #: The origin of a configuration that code around ``collect`` chose, and the strategy of its study.
 COLLECTED = "collected"
 
@@ -36,7 +36,7 @@ class Trial:
     stopping kept, the mean over several folds; ``None`` without one. ``reported`` holds the pairs (step, value) that
     a pruner saw, in that order: of some steps, or of folds. ``seconds`` is wall time of the whole evaluation.
     ``fidelity`` is the share of the full budget that was used, in (0, 1]. ``origin`` says where
-    the proposal came from (``default``, ``portfolio``, ``model``, ``random``, ``caller``, ``collected``, ...).
+    the proposal came from (``default``, ``portfolio``, ``model``, ``random``, ``warm-start``, ``collected``, ...).
     ``started`` is seconds since the epoch. ``error`` is kept without credentials.
 
     Raises ``UsageError`` for a value that contradicts the status.

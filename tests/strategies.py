@@ -132,7 +132,7 @@ def trials(draw: st.DrawFn, space: SearchSpace) -> Trial:
         reported=tuple(draw(st.lists(st.tuples(st.integers(1, 1000), finite), max_size=3))),
         fidelity=draw(st.floats(0.01, 1.0)),
         seconds=draw(st.floats(0.0, 1e5)),
-        origin=draw(st.sampled_from(["default", "portfolio", "model", "random", "caller"])),
+        origin=draw(st.sampled_from(["default", "portfolio", "model", "random", "warm-start"])),
         error=draw(names) if status == "failed" else None,
         started=draw(st.floats(0.0, 2e9)),
     )

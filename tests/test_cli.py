@@ -1,5 +1,6 @@
 """The commands as a user types them: what they print where, what they leave behind, and their exit codes."""
 
+import errno
 import io
 import json
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 from rich.console import Console
 from rich.text import Text
 from sklearn.datasets import load_diabetes, load_digits, load_iris, load_wine
@@ -23,6 +25,7 @@ from text_tasks import subjects
 from typer.testing import CliRunner, Result
 
 from metatune import doctor
+from metatune.cli import boundary
 from metatune.cli import recommend as recommend_command
 from metatune.cli.main import app
 from metatune.cli.progress import SearchProgress
@@ -175,7 +178,7 @@ def test_recommendations_can_start_a_search(here: Path, data: Path) -> None:
         run("tune", wine, "-t", "target", "-f", "knn", "--trials", "2", "--warm-start", "advice.json", "--json")
     )
     assert [trial["configuration"] for trial in tuned["trials"]] == first
-    assert {trial["origin"] for trial in tuned["trials"]} == {"caller"}
+    assert {trial["origin"] for trial in tuned["trials"]} == {"warm-start"}
 
 
 def test_recommend_shows_the_evidence(here: Path, data: Path) -> None:
@@ -534,3 +537,39 @@ def test_ctrl_c_keeps_everything_and_tells_how_to_go_on(here: Path, data: Path) 
     assert sorted(trial["number"] for trial in ended) == list(range(6))
     recorded = document(run("history", "--study", study, "--json"))["trials"]
     assert sum(trial["status"] == "complete" for trial in recorded) == 6
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 4, "the disk refuses it: No space left on device"),
+        (PermissionError(errno.EACCES, "Permission denied", "s3://ann:s3cret@host/out"), 4, "this is not permitted"),
+        (PermissionError(errno.EPERM, "Operation not permitted"), 1, "Operation not permitted"),
+        (OSError(errno.EIO, "Input/output error", "out"), 1, "Input/output error"),
+    ],
+)
+def test_only_a_disk_or_a_right_that_is_missing_is_told_as_such(error, code, said, capsys):
+    @boundary.command
+    def broken(as_json: bool = False) -> boundary.Answer:
+        raise error
+
+    with pytest.raises(typer.Exit) as ended:
+        broken(as_json=True)
+    printed = capsys.readouterr()
+    assert ended.value.exit_code == code
+    assert said in json.loads(printed.out)["error"]["problem"]
+    assert said in " ".join(printed.err.split())
+    assert "s3cret" not in printed.out + printed.err
+
+
+def test_a_file_that_may_not_be_read_is_told_by_its_name(tmp_path, monkeypatch):
+    path = tmp_path / "data.csv"
+    path.write_text("a,y\n1,0\n")
+
+    def forbidden(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", forbidden)  # root may read everything
+    done = CliRunner().invoke(app, ["recommend", str(path), "--target", "y", "--json"])
+    error = json.loads(done.stdout)["error"]
+    assert (done.exit_code, error["type"], error["problem"]) == (3, "DataError", "it cannot be read: Permission denied")

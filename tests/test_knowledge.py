@@ -94,7 +94,9 @@ CHANGES = {
     "encoder.json": {
         "a number more": lambda raw: raw["scales"].update({"a parameter of the future": [0.0, 1.0, False]}),
         "a number less": lambda raw: raw["scales"].pop(next(iter(raw["scales"]))),
-        "a choice less": lambda raw: raw["levels"].pop(next(iter(raw["levels"]))),
+        "a choice's parameter less": lambda raw: raw["levels"].pop(next(iter(raw["levels"]))),
+        "a choice less": lambda raw: next(iter(raw["levels"].values())).pop(),
+        "choices in another order": lambda raw: next(iter(raw["levels"].values())).reverse(),
     },
 }
 

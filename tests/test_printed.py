@@ -35,7 +35,7 @@ def test_a_result_says_what_was_found_where_and_what_is_next():
     assert len(str(result)) < _SCREEN
     assert max(map(len, lines)) <= 100
     assert lines[0] == f"network on {result.task.name}"
-    assert "0.2500 (higher is better), trial 0, from caller" in lines[1]
+    assert "0.2500 (higher is better), trial 0, from warm-start" in lines[1]
     assert "x=0.25  layers=3" in lines[2]
     assert "2 in " in lines[3]
     assert "1 failed" in lines[3]

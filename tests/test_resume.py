@@ -196,7 +196,7 @@ class TestResume:
         first = search(store, CtrlC(bowl, at=2), warm_start=warm)
         rest = search(store, resume=first.study_id)
         assert configurations(rest.trials)[:5] == warm
-        assert [t.origin for t in rest.trials if t.status == "complete"][:6] == ["caller"] * 5 + ["random"]
+        assert [t.origin for t in rest.trials if t.status == "complete"][:6] == ["warm-start"] * 5 + ["random"]
         assert len(configurations(rest.trials)) == 12
         with pytest.raises(UsageError, match="warm_start"):
             search(store, resume=first.study_id, warm_start=warm[:2])

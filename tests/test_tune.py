@@ -233,8 +233,8 @@ class TestTrials:
         for strategy in ("meta", "random", "tpe"):
             result = bowl_search(n_trials=4, strategy=strategy, warm_start=warm, knowledge=False)
             assert [dict(t.configuration) for t in result.trials[:2]] == warm
-            assert [t.origin for t in result.trials[:2]] == ["caller", "caller"]
-            assert "caller" not in {t.origin for t in result.trials[2:]}
+            assert [t.origin for t in result.trials[:2]] == ["warm-start", "warm-start"]
+            assert "warm-start" not in {t.origin for t in result.trials[2:]}
 
     def test_numbers_of_numpy(self):
         store = MemoryStore()

@@ -32,8 +32,9 @@ INTERRUPTED = 130
 _BUG = 1
 #: As of a history or a knowledge that cannot be written.
 _DISK = 4
-_UNWRITABLE = frozenset({errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS})
-_WRITABLE = "Check the free space and your permissions there, or name another place."
+#: What a disk says that takes nothing, whether or not it says of which file; and what is said where a right is missing.
+_REFUSED = frozenset({errno.EDQUOT, errno.ENOSPC, errno.EROFS})
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 _PIPED_WIDTH = 120
 
 
@@ -104,15 +105,24 @@ def _answer(function: Callable[..., Answer], options: Mapping[str, Any]) -> Answ
         console().print("Interrupted.")
         raise _FailedError(INTERRUPTED, type="KeyboardInterrupt", problem="interrupted") from None
     except OSError as error:
-        if error.errno is None or error.errno not in _UNWRITABLE:
-            raise _internal(error) from error
-        fields = {"field": "file", "value": str(error.filename or "a file"), "remedy": _WRITABLE}
-        problem = f"the disk refuses it: {os.strerror(error.errno)}"
-        _report("OSError", problem, **fields)
-        raise _FailedError(_DISK, type="OSError", problem=problem, **fields) from error
+        raise _unwritable(error) or _internal(error) from error
     # The last line of defence: nothing above this could handle it, and a traceback says nothing to most users.
     except Exception as error:
         raise _internal(error) from error
+
+
+def _unwritable(error: OSError) -> "_FailedError | None":
+    """What ends the command where a disk or a missing right keeps it from writing, which is reported; else ``None``."""
+    if error.errno in _REFUSED:
+        problem, remedy = "the disk refuses it", "Check the free space there, or name another place."
+    elif error.errno in _FORBIDDEN and error.filename is not None:
+        problem, remedy = "this is not permitted", "Check your permissions there, or name another place."
+    else:
+        return None
+    problem = f"{problem}: {error.strerror}"
+    value = redacted(str(error.filename)) if error.filename is not None else None
+    _report("OSError", problem, field="file", value=value, remedy=remedy)
+    return _FailedError(_DISK, type="OSError", problem=problem, field="file", value=value, remedy=remedy)
 
 
 def _internal(error: Exception) -> "_FailedError":

@@ -67,8 +67,8 @@ def demo(
     _step(
         screen,
         "Guided search",
-        f"{plural(trials, 'trial')} each. cold: TPE without history, the library's default given first (from caller). "
-        "warm: guided by the history, the default among the first trials.",
+        f"{plural(trials, 'trial')} each. cold: TPE without history, the library's default given first "
+        "(from warm-start). warm: guided by the history, the default among the first trials.",
     )
     found: dict[str, dict[str, TuneResult]] = {family: {} for family in families}
     for family, kind in product(families, parts.KINDS):

@@ -64,7 +64,8 @@ def sync(
         return source is None or destination.store == source
 
     done = list(replay(folders(spool), open_store, wanted=wanted))
-    found, problems = Defects(), {}
+    found = Defects()
+    problems: dict[str, str] = {}
     refused = {one.destination for one in done if one.reason}  # asked once is enough: they may be slow to say no
     for destination, place in places.items():
         try:
@@ -85,6 +86,7 @@ def sync(
         "abandoned": list(found.abandoned),
         "completed": list(found.half_written),
         "doubled": list(found.doubled),
+        "not_looked_through": problems,
     }
     left = waits or any(one.destination is None for one in done)
     return Answer(document, _shown(done, found, problems), _PARTIAL if left else 0)

@@ -41,7 +41,8 @@ def create_database(address: Address) -> None:
 def _create(address: Address, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}")
-    partial.touch()  # fails at once where MLflow would try for more than a minute
+    # Fails at once where MLflow would try for more than a minute; SQLite would give the same rights.
+    partial.touch(mode=0o644)
     try:
         store = SqlAlchemyStore(f"sqlite:///{partial.as_posix()}", address.artifacts("Default"))  # type: ignore[no-untyped-call]
         store.engine.dispose()

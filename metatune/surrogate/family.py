@@ -143,6 +143,7 @@ class FamilySurrogate:
             costs, learning = directory / "cost.json", directory / "curves.json"
             cost = CostModel.from_json(costs.read_text()) if costs.is_file() else None
             curves = CurveModel.from_json(learning.read_text()) if learning.is_file() else None
+            _check_choices(encoder, table)
             _check_shapes(encoder, smoothness, design, meta, cost)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise KnowledgeError.unreadable(
@@ -155,6 +156,14 @@ def _check_same(recorded: Sequence[Sequence[str]], tasks: Sequence[TaskTrials]) 
     found = [[task.record.fingerprint, task.record.metric.name] for task in tasks]
     if found != list(recorded):
         raise ValueError(f"it was trained on {len(recorded)} tasks, which are not the {len(found)} of the snapshot")
+
+
+def _check_choices(encoder: ConfigurationEncoder, table: FamilyTable) -> None:
+    """Refuse codes of other choices than the trials have: they would stand for others without a sign."""
+    if {name: list(levels) for name, levels in encoder.levels.items()} != {
+        name: list(column.levels) for name, column in table.categorical.items()
+    }:
+        raise ValueError("its encoder is of other choices")
 
 
 def _check_shapes(
