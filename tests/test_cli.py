@@ -221,7 +221,20 @@ def test_history_lists_tasks_studies_and_best_trials(here: Path, learnt: Path, s
     assert best["value"] == wine["best"] == max(trial["value"] for trial in trials)
     newest = document(run("history", "trials", "--limit", "3", *where, "--json"))
     assert (newest["total"], len(newest["trials"])) == (10, 3)
-    assert "wine" in run("history", *where).stdout
+    assert newest["counts"] == {"tasks": 2, "studies": 2, "trials": 10}
+    (family,) = document(run("history", "families", *where, "--json"))["families"]
+    assert family == {"family": "knn", "tasks": 2, "studies": 2, "trials": 10, "complete": 10}
+    shown = run("history", *where).stdout
+    assert "wine" in shown
+    assert "2 tasks, 2 studies, 10 trials" in shown
+
+
+def test_knowledge_alone_is_the_knowledge_in_use(here: Path, learnt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METATUNE_KNOWLEDGE", str(learnt / "knowledge"))
+    for words in (("--knowledge",), ("--knowledge", "--limit", "5"), ("--knowledge", "studies")):
+        answer = document(run("history", *words, "--json"))
+        assert (answer["source"], answer["counts"]["trials"]) == (str(learnt / "knowledge"), 10)
+    assert document(run("history", "--knowledge", "starter", "--json"))["counts"]["tasks"] > 300
 
 
 def test_an_empty_history_is_not_an_error(here: Path) -> None:

@@ -4,17 +4,19 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
+from typer.core import TyperCommand
 
 from metatune.cli import options
 from metatune.cli.boundary import Answer, command
 from metatune.cli.display import headline, settings, table
 from metatune.redaction import redacted
-from metatune.wording import legible, number
+from metatune.wording import legible, number, plural
 
 if TYPE_CHECKING:
     from metatune.study import StudyRecord
@@ -27,9 +29,23 @@ Row: TypeAlias = dict[str, Any]
 class What(StrEnum):
     """What ``metatune history`` lists."""
 
+    families = "families"
     tasks = "tasks"
     studies = "studies"
     trials = "trials"
+
+
+class KnowledgeAlone(TyperCommand):
+    """A command whose ``--knowledge`` may stand alone, for the knowledge in use."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give a ``--knowledge`` that no folder follows an empty value."""
+        words = []
+        for word, following in zip_longest(args, args[1:]):
+            words.append(word)
+            if word == "--knowledge" and (following is None or following.startswith("-") or following in set(What)):
+                words.append("")
+        return super().parse_args(ctx, words)
 
 
 @command
@@ -42,13 +58,16 @@ def history(
     limit: Annotated[int, typer.Option(min=1, help="At most so many rows, the newest ones.")] = 20,
     knowledge: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="List what this knowledge was learnt from; 'starter' is what ships."),
+        typer.Option(
+            metavar="[DIR]",
+            help="List what this knowledge was learnt from: the one in use, or DIR; 'starter' is what ships.",
+        ),
     ] = None,
     tracking_uri: options.TrackingUri = None,
     experiment: options.Experiment = "metatune",
     as_json: options.AsJson = False,
 ) -> Answer:
-    """List the tasks, studies or trials in the history."""
+    """List the families, tasks, studies or trials in the history."""
     if study is not None or best:
         what = What.trials
     source, records = _read(knowledge, tracking_uri, experiment, study)
@@ -59,14 +78,17 @@ def history(
     ]
     if best:
         records = [(record, [trial]) for record, trials in records if (trial := _best(record, trials)) is not None]
-    rows = {What.tasks: _tasks, What.studies: _studies, What.trials: _trials}[what](records)
-    kept = rows[-limit:]
-    shown: list[RenderableType] = [headline(f"{what.value.capitalize()} in {source}"), _table(what, kept)]
+    rows = _ROWS[what](records)
+    kept, counts = rows[-limit:], _counts(records)
+    tasks, studies, trials = counts.values()
+    told = f"{plural(tasks, 'task')}, {plural(studies, 'study', 'studies')}, {plural(trials, 'trial')}"
+    shown: list[RenderableType] = [headline(f"{what.value.capitalize()} in {source}"), Text(told), _table(what, kept)]
     if len(rows) > len(kept):
         shown.append(Text(f"{len(kept)} of {len(rows)}; --limit shows more.", style="dim"))
     if not rows:
         shown = [Text(f"Nothing of this kind in {source}. `metatune tune` adds to it, `metatune demo` shows how.")]
-    return Answer({"source": source, "total": len(rows), what.value: kept}, Group(*shown))
+    document = {"source": source, "counts": counts, "total": len(rows), what.value: kept}
+    return Answer(document, Group(*shown))
 
 
 def _read(knowledge: str | None, uri: str | None, experiment: str, study: str | None) -> "tuple[str, Records]":
@@ -100,6 +122,28 @@ def _best(study: "StudyRecord", trials: "Iterable[Trial]") -> "Trial | None":
     return max(complete, key=lambda trial: study.task.metric.score(trial.value or 0.0), default=None)
 
 
+def _counts(records: "Records") -> dict[str, int]:
+    return {
+        "tasks": len({study.task.fingerprint for study, _ in records}),
+        "studies": len(records),
+        "trials": sum(len(trials) for _, trials in records),
+    }
+
+
+def _families(records: "Records") -> list[Row]:
+    by_family: defaultdict[str, Records] = defaultdict(list)
+    for study, trials in records:
+        by_family[study.family].append((study, trials))
+    return [
+        {
+            "family": family,
+            **_counts(found),
+            "complete": sum(trial.status == "complete" for _, trials in found for trial in trials),
+        }
+        for family, found in sorted(by_family.items())
+    ]
+
+
 def _tasks(records: "Records") -> list[Row]:
     by_task: defaultdict[str, Records] = defaultdict(list)
     for study, trials in records:
@@ -114,8 +158,7 @@ def _tasks(records: "Records") -> list[Row]:
                 "rows": task.n_rows,
                 "columns": task.n_columns,
                 "families": sorted({study.family for study, _ in found}),
-                "studies": len(found),
-                "trials": sum(len(trials) for _, trials in found),
+                **{name: count for name, count in _counts(found).items() if name != "tasks"},
             }
         )
     return rows
@@ -160,9 +203,22 @@ def _trials(records: "Records") -> list[Row]:
     ]
 
 
+_ROWS: dict[What, Callable[["Records"], list[Row]]] = {
+    What.families: _families,
+    What.tasks: _tasks,
+    What.studies: _studies,
+    What.trials: _trials,
+}
 _Cell: TypeAlias = Callable[[Row], Any]
 #: Column, whether it holds numbers, and its cell.
 _COLUMNS: dict[What, list[tuple[str, bool, _Cell]]] = {
+    What.families: [
+        ("family", False, lambda row: row["family"]),
+        ("tasks", True, lambda row: f"{row['tasks']:,}"),
+        ("studies", True, lambda row: f"{row['studies']:,}"),
+        ("trials", True, lambda row: f"{row['trials']:,}"),
+        ("complete", True, lambda row: f"{row['complete']:,}"),
+    ],
     What.tasks: [
         ("task", False, lambda row: legible(row["task"], limit=60)),
         ("kind", False, lambda row: row["kind"]),

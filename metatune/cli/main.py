@@ -13,7 +13,7 @@ from metatune.cli.demo import demo
 from metatune.cli.doctor import doctor
 from metatune.cli.export import export
 from metatune.cli.forget import forget
-from metatune.cli.history import history
+from metatune.cli.history import KnowledgeAlone, history
 from metatune.cli.importing import app as importing
 from metatune.cli.publish import publish
 from metatune.cli.pull import pull
@@ -68,7 +68,7 @@ app = typer.Typer(
 for function in (
     demo, tune, recommend, train, publish, history, pull, sync, export, forget, backtest, doctor,
 ):  # fmt: skip
-    app.command()(function)
+    app.command(cls=KnowledgeAlone if function is history else None)(function)
 app.add_typer(importing, name="import")
 
 
