@@ -82,6 +82,23 @@ def test_a_folder_gives_one_document_and_a_page_with_the_curves(folder: Path, tm
     assert 'aria-label="Mean regret on small by evaluation"' in html
 
 
+def test_all_folders_of_a_folder_as_the_shell_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = recorded(monkeypatch)
+    for name in ("a", "b", "c"):
+        write_folder(tmp_path / name, trials_of(tasks=3, n=8))
+    (tmp_path / "README.md").write_text("What these are.")
+    *some, last = sorted(tmp_path.iterdir())
+    found = document(run("--table", *some, "--methods", "random", "--table", last, *SHORT, "--json"))
+    assert set(found["tables"]) == {"a", "b", "c"}
+    assert len(tables) == 3
+
+
+def test_a_file_or_nothing_in_place_of_a_folder_is_told(folder: Path) -> None:
+    alone = run("--table", folder / "space.json", "--methods", "random", "--json")
+    assert alone.exit_code == 3
+    assert run("--methods", "random", "--table").exit_code == 2
+
+
 def test_knowledge_is_replayed_family_by_family(knowledge: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tables = recorded(monkeypatch)
     found = document(run("--family", FAMILY, "--methods", "random,default", *SHORT, "--json"))

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Sequence
 from enum import StrEnum
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperCommand
 
 from metatune.cli import options
 from metatune.cli.boundary import Answer, command, console
@@ -41,12 +43,30 @@ class Stress(StrEnum):
     unrelated = "unrelated"
 
 
+class SeveralTables(TyperCommand):
+    """A command whose ``--table`` takes all folders that follow it: what a shell makes of ``--table DIR/*``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Say ``--table`` before each folder after the first; files among several, as a README, are left out."""
+        words: list[str] = []
+        while args:
+            word, *args = args
+            if word != "--table":
+                words.append(word)
+                continue
+            given = list(takewhile(lambda following: not following.startswith("-"), args))
+            args = args[len(given) :]
+            folders = [path for path in given if not Path(path).is_file()] if len(given) > 1 else given
+            words += [part for path in folders for part in (word, path)] or [word]
+        return super().parse_args(ctx, words)
+
+
 @command
 def backtest(
     knowledge: options.KnowledgeDirectory = None,
     folders: Annotated[
         list[Path] | None,
-        typer.Option("--table", metavar="DIR", help="Trials in the benchmark layout instead; may be repeated."),
+        typer.Option("--table", metavar="DIR ...", help="Trials in the benchmark layout instead; several folders, as DIR/*."),
     ] = None,
     family: Annotated[
         list[str] | None, typer.Option("--family", "-f", help="Of the knowledge, this family only; may be repeated.")

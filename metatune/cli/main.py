@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from metatune.cli.backtest import backtest
+from metatune.cli.backtest import SeveralTables, backtest
 from metatune.cli.boundary import print_usage_error
 from metatune.cli.demo import demo
 from metatune.cli.doctor import doctor
@@ -65,10 +65,12 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 a bug, 2 wrong usage, 3 bad data, 4 history or knowledge unusable, "
     "5 nothing known (with --strict), 6 not everything done, 130 interrupted and saved.",
 )
+#: Commands whose words are read otherwise than typer would.
+_READ_OTHERWISE = {history: KnowledgeAlone, backtest: SeveralTables}
 for function in (
     demo, tune, recommend, train, publish, history, pull, sync, export, forget, backtest, doctor,
 ):  # fmt: skip
-    app.command(cls=KnowledgeAlone if function is history else None)(function)
+    app.command(cls=_READ_OTHERWISE.get(function))(function)
 app.add_typer(importing, name="import")
 
 
