@@ -222,6 +222,7 @@ def test_history_lists_tasks_studies_and_best_trials(here: Path, learnt: Path, s
     newest = document(run("history", "trials", "--limit", "3", *where, "--json"))
     assert (newest["total"], len(newest["trials"])) == (10, 3)
     assert newest["counts"] == {"tasks": 2, "studies": 2, "trials": 10}
+    assert newest["data"] == {"table": 2}
     (family,) = document(run("history", "families", *where, "--json"))["families"]
     assert family == {"family": "knn", "tasks": 2, "studies": 2, "trials": 10, "complete": 10}
     shown = run("history", *where).stdout
@@ -234,7 +235,10 @@ def test_knowledge_alone_is_the_knowledge_in_use(here: Path, learnt: Path, monke
     for words in (("--knowledge",), ("--knowledge", "--limit", "5"), ("--knowledge", "studies")):
         answer = document(run("history", *words, "--json"))
         assert (answer["source"], answer["counts"]["trials"]) == (str(learnt / "knowledge"), 10)
-    assert document(run("history", "--knowledge", "starter", "--json"))["counts"]["tasks"] > 300
+    starter = document(run("history", "--knowledge", "starter", "--json"))
+    assert starter["counts"]["tasks"] == sum(starter["data"].values()) > 300
+    assert list(starter["data"]) == ["table", "text", "image", "series"]
+    assert f"tasks ({starter['data']['table']} table, " in run("history", "--knowledge", "starter").stdout
 
 
 def test_an_empty_history_is_not_an_error(here: Path) -> None:

@@ -29,11 +29,13 @@ from metatune.trial import Trial
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
-catalogue, design, examples, export, frames, identity, packages, plan, pool, reserving, tables, worker = (
+(
+    catalogue, design, examples, export, frames, identity, packages, plan, pool, reserving, tables, validation, worker,
+) = (
     importlib.import_module(f"kb.{name}")
     for name in (
         "catalogue", "design", "examples", "export", "frames", "identity", "packages", "plan", "pool", "reserved",
-        "tables", "worker",
+        "tables", "validation", "worker",
     )
 )  # fmt: skip
 
@@ -408,6 +410,27 @@ def test_exported_curves_are_rounded_once_and_nothing_else():
     assert replace(rounded, curve=ended.curve, reported=ended.reported) == ended
 
 
+def test_what_ships_has_the_validation_report_of_what_ships():
+    knowledge = Knowledge.starter()
+    text = validation.report(knowledge)
+    assert (knowledge.directory / "validation.md").read_text() == text
+    rows = [line for line in text.splitlines() if line.startswith("|")][2:]
+    assert [row.split(" | ")[0] for row in rows] == [f"| {family}" for family in knowledge.families]
+
+
+def test_what_ships_is_small_and_loads_at_once():
+    knowledge = Knowledge.starter()
+    files = [path for path in knowledge.directory.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".json", ".md", ".npy", ".parquet", ".txt"}
+    assert sum(path.stat().st_size for path in files) < 30e6
+    seconds = []
+    for _ in range(3):  # processor time, the least of three: other tests run beside this one
+        start = time.process_time()
+        Knowledge.load(knowledge.directory)
+        seconds.append(time.process_time() - start)
+    assert min(seconds) < 0.5
+
+
 def test_trial_over_the_limit_fails_and_the_unit_goes_on():
     (entry,) = entries_of("iris")
     unit = design.Unit(entry, "keras_mlp", "study", (0, 1), 100)
@@ -465,6 +488,7 @@ def test_killed_build_goes_on_where_it_was_and_what_was_exported_counts(tmp_path
         assert [trial.origin for trial in trials] == ["default", "design", "design"]
         assert all(trial.status == "complete" and trial.seconds > 0 for trial in trials)
         assert [dict(t.configuration) for t in trials] == design.configurations(get_family(study.family), 3)
+    assert (out / "validation.md").read_text() == validation.report(Knowledge.load(out))
     text = (out / "README.md").read_text()
     assert "12 trials on 2 datasets" in text
     assert "| iris | scikit-learn" in text

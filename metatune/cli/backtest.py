@@ -66,7 +66,9 @@ def backtest(
     knowledge: options.KnowledgeDirectory = None,
     folders: Annotated[
         list[Path] | None,
-        typer.Option("--table", metavar="DIR ...", help="Trials in the benchmark layout instead; several folders, as DIR/*."),
+        typer.Option(
+            "--table", metavar="DIR ...", help="Trials in the benchmark layout instead; DIR/* is all of them."
+        ),
     ] = None,
     family: Annotated[
         list[str] | None, typer.Option("--family", "-f", help="Of the knowledge, this family only; may be repeated.")

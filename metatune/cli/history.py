@@ -1,11 +1,11 @@
 """``metatune history``: what was tried so far, from the store or from a knowledge's snapshot."""
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args
 
 import typer
 from rich.console import Group, RenderableType
@@ -81,13 +81,15 @@ def history(
     rows = _ROWS[what](records)
     kept, counts = rows[-limit:], _counts(records)
     tasks, studies, trials = counts.values()
-    told = f"{plural(tasks, 'task')}, {plural(studies, 'study', 'studies')}, {plural(trials, 'trial')}"
+    data = _data(records)
+    parts = f" ({', '.join(f'{count:,} {name}' for name, count in data.items())})" if len(data) > 1 else ""
+    told = f"{plural(tasks, 'task')}{parts}, {plural(studies, 'study', 'studies')}, {plural(trials, 'trial')}"
     shown: list[RenderableType] = [headline(f"{what.value.capitalize()} in {source}"), Text(told), _table(what, kept)]
     if len(rows) > len(kept):
         shown.append(Text(f"{len(kept)} of {len(rows)}; --limit shows more.", style="dim"))
     if not rows:
         shown = [Text(f"Nothing of this kind in {source}. `metatune tune` adds to it, `metatune demo` shows how.")]
-    document = {"source": source, "counts": counts, "total": len(rows), what.value: kept}
+    document = {"source": source, "counts": counts, "data": data, "total": len(rows), what.value: kept}
     return Answer(document, Group(*shown))
 
 
@@ -128,6 +130,17 @@ def _counts(records: "Records") -> dict[str, int]:
         "studies": len(records),
         "trials": sum(len(trials) for _, trials in records),
     }
+
+
+def _data(records: "Records") -> dict[str, int]:
+    """How many tasks have data of each kind, most first; ``other`` where no family says what a task's data are."""
+    from metatune.dataset import Modality
+    from metatune.learners import family_names
+
+    of_family = {family: modality for modality in get_args(Modality) for family in family_names(modality)}
+    known = {study.task.fingerprint: "other" for study, _ in records}
+    known |= {study.task.fingerprint: of_family[study.family] for study, _ in records if study.family in of_family}
+    return dict(Counter(known.values()).most_common())
 
 
 def _families(records: "Records") -> list[Row]:

@@ -21,6 +21,7 @@ Real trials on real datasets: what metatune knows before it has seen any of your
 configurations and meta-features, no rows, no column names and no class names of any dataset.
 
 This card is written by `python scripts/build_knowledge_base.py export`; edit `scripts/kb/card.py` instead of it.
+How well the trials of other datasets foretell those of one that was left out is in [validation.md](validation.md).
 """
 
 _METHOD = """\
@@ -121,7 +122,7 @@ def _families(records: Records) -> str:
         "median seconds",
         "configurations worse than the default (median)",
     )
-    return f"## Content\n\n{trials:,} trials on {tasks} datasets.\n\n{_table(header, rows)}"
+    return f"## Content\n\n{trials:,} trials on {tasks} datasets.\n\n{table(header, rows)}"
 
 
 def _counts(records: Records, entries: Sequence[Entry]) -> str:
@@ -134,7 +135,7 @@ def _counts(records: Records, entries: Sequence[Entry]) -> str:
         kept = sum(entry.group in withheld for entry in those)
         rows.append((modality, kind, len(here), len({entry.group for entry in here}), len(those), kept))
     header = ("data", "kind", "datasets", "groups", "in the catalogue", "of these reserved")
-    return f"## Datasets by kind\n\n{_table(header, rows)}"
+    return f"## Datasets by kind\n\n{table(header, rows)}"
 
 
 def _reserved(entries: Sequence[Entry]) -> str:
@@ -155,7 +156,7 @@ def _licences(records: Records, entries: Sequence[Entry]) -> str:
     counts = Counter(entry.licence for entry in entries if entry.name in present)
     return (
         "## Licences of the sources\n\nOf the packages, and of the data where it is stated. No rows of them are in "
-        f"here.\n\n{_table(('licence', 'datasets'), counts.most_common())}"
+        f"here.\n\n{table(('licence', 'datasets'), counts.most_common())}"
     )
 
 
@@ -192,7 +193,7 @@ def _datasets(records: Records, entries: Sequence[Entry]) -> str:
     header = ("name", "source", "kind", "rows", "columns", "group", "families", "licence", "notes")
     return (
         "## Datasets\n\nDatasets of one group come from one source: no comparison may learn from one and judge on "
-        f"another.\n\n{_table(header, rows)}"
+        f"another.\n\n{table(header, rows)}"
     )
 
 
@@ -205,6 +206,7 @@ def _excluded(left_out: Sequence[LeftOut]) -> str:
     return f"## Packages, and what was left out\n\nscikit-learn; {packages}.\n\n{lines}\n"
 
 
-def _table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "".join("| " + " | ".join(str(cell).replace("|", "+") for cell in line) + " |\n" for line in lines)

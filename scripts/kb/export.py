@@ -11,6 +11,7 @@ from kb.catalogue import Entry, read_catalogue
 from kb.identity import former_id, study_id
 from kb.packages import fetch
 from kb.reserved import reserved
+from kb.validation import report
 from kb.worker import prepared
 from metatune.history.store import HistoryStore
 from metatune.knowledge import Knowledge
@@ -32,7 +33,7 @@ def shipped(folder: Path) -> Snapshot:
 
 
 def export(store: HistoryStore, folder: Path, *, packages: Path) -> Snapshot:
-    """Train on what ``folder`` and ``store`` hold, and write knowledge and card into ``folder``.
+    """Train on what ``folder`` and ``store`` hold; write knowledge, validation report and card into ``folder``.
 
     Datasets that are reserved, or no longer in the catalogue, are left out. Tasks are described anew from the
     datasets, whose archives are in ``packages`` or are downloaded: trials are made once, but meta-features and
@@ -50,7 +51,9 @@ def export(store: HistoryStore, folder: Path, *, packages: Path) -> Snapshot:
         (replace(study, task=tasks[study.task.name, int(study.notes["row_cap"])]), [*map(rounded, trials)])
         for study, trials in records
     )
-    Knowledge.build(snapshot).save(folder)
+    knowledge = Knowledge.build(snapshot)
+    knowledge.save(folder)
+    (folder / "validation.md").write_text(report(knowledge), encoding="utf-8")
     (folder / "README.md").write_text(card(snapshot.records(), entries, left_out), encoding="utf-8")
     return snapshot
 
