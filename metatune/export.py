@@ -179,5 +179,7 @@ def _trial(trial: Trial, study: StudyRecord, names: _Names, tokens: _Tokens) -> 
         reported=trial.reported,
         fidelity=trial.fidelity,
         seconds=trial.seconds,
+        odds=trial.odds,
+        trusted=trial.trusted,
         origin=trial.origin if trial.origin in _ORIGINS else "unknown",
     )

@@ -163,6 +163,13 @@ class MetaSampler(BaseSampler):
             self._warned = True
 
 
+def evidence(trial: optuna.Trial) -> dict[str, Any]:
+    """What a ``Trial`` keeps of why ``trial`` has its configuration; nothing where no model was asked."""
+    attributes = trial.storage.get_trial_system_attrs(trial._trial_id)
+    found = {name: attributes.get(f"metatune:{name}") for name in _EVIDENCE}
+    return {name: int(value) if name == "trusted" else value for name, value in found.items() if value is not None}
+
+
 def _declared(trial: FrozenTrial, space: SearchSpace) -> Configuration | None:
     """The configuration of a running trial: its parameters, or what was proposed for it; ``None``: not known yet."""
     if trial.params and _whole(trial, space):

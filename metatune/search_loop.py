@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -16,7 +17,7 @@ from metatune.parameter import nearest
 from metatune.quiet import quiet_optuna
 from metatune.recording import Recorder
 from metatune.result import Progress, best_of
-from metatune.sampler import ORIGIN, MetaSampler
+from metatune.sampler import ORIGIN, MetaSampler, evidence
 from metatune.space import SearchSpace
 from metatune.strategies import GridSampler
 from metatune.study import StudyRecord
@@ -134,6 +135,7 @@ class SearchLoop:
         """What Optuna calls: the value of the trial, or an exception that tells how it ended."""
         configuration = self.record.space.suggest(asked)
         origin = _origin(asked, self.record.strategy)
+        why = evidence(asked)
 
         def report(step: int, value: float) -> None:
             asked.report(value, step)
@@ -151,11 +153,13 @@ class SearchLoop:
                     value=None,
                     number=asked.number,
                     origin=origin,
+                    **why,
                     seconds=time.perf_counter() - start,
                     started=started,
                 )
             )
             raise
+        trial = replace(trial, **why)
         self._end(trial)
         if trial.status == "pruned":
             raise optuna.TrialPruned

@@ -37,6 +37,7 @@ class Trial:
     a pruner saw, in that order: of some steps, or of folds. ``seconds`` is wall time of the whole evaluation.
     ``fidelity`` is the share of the full budget that was used, in (0, 1]. ``origin`` says where
     the proposal came from (``default``, ``portfolio``, ``model``, ``random``, ``warm-start``, ``collected``, ...).
+    ``odds`` and ``trusted`` say why a model proposed as it did (see ``Proposal``); ``None`` where none was asked.
     ``started`` is seconds since the epoch. ``error`` is kept without credentials.
 
     Raises ``UsageError`` for a value that contradicts the status.
@@ -54,6 +55,8 @@ class Trial:
     fidelity: float = 1.0
     seconds: float = math.nan
     origin: str = "unknown"
+    odds: float | None = None
+    trusted: int | None = None
     error: str | None = None
     started: float = math.nan
 

@@ -47,6 +47,8 @@ OPTIONAL = {
     "best_step": pa.int64(),
     "reported_steps": pa.list_(pa.int64()),
     "reported_values": pa.list_(pa.float64()),
+    "odds": pa.float64(),
+    "trusted": pa.int64(),
 }
 
 
@@ -95,6 +97,8 @@ def table_of(pairs: Sequence[tuple[StudyRecord, Trial]]) -> pa.Table:
         "best_step": [trial.best_step for trial in trials],
         "reported_steps": [[step for step, _ in trial.reported] or None for trial in trials],
         "reported_values": [[value for _, value in trial.reported] or None for trial in trials],
+        "odds": [trial.odds for trial in trials],
+        "trusted": [trial.trusted for trial in trials],
     }
     for name, kind in OPTIONAL.items():
         if any(value is not None for value in optional[name]):
@@ -252,12 +256,13 @@ class FamilyTable:
         }
         metrics = {name: _plain(self.table[f"m__{name}"].to_pylist()) for name in self._named("m__")}
         curves = self.table["curve"].to_pylist()
-        best_steps, steps, values_at = (self._optional(name) for name in OPTIONAL)
+        optional = {name: self._optional(name) for name in OPTIONAL}
+        steps, values_at = optional.pop("reported_steps"), optional.pop("reported_values")
         studies = [self.studies[i] for i in self.study]
         for row, configuration in enumerate(_configurations(self.table, studies)):
             fields = {name: values[row] for name, values in plain.items()}
             fields["curve"] = tuple(_plain(curves[row]))
-            fields["best_step"] = best_steps[row]
+            fields |= {name: values[row] for name, values in optional.items()}
             fields["reported"] = tuple(zip(steps[row] or (), _plain(values_at[row] or []), strict=True))
             fields["error"] = None if fields["error"] is None else from_json(fields["error"])
             fields["metrics"] = {name: values[row] for name, values in metrics.items() if values[row] is not None}

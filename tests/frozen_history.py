@@ -24,7 +24,7 @@ from metatune.trial import Trial
 
 FOLDER = Path(__file__).parent / "data" / "history"
 #: Fields that the documents of a file do not have.
-MISSING = {"schema-1-first": ("best_step", "reported")}
+MISSING = {"schema-1": ("odds", "trusted"), "schema-1-first": ("best_step", "reported", "odds", "trusted")}
 
 _NAME = "näme with ✓"
 _SPACE = SearchSpace(

@@ -133,6 +133,8 @@ def trials(draw: st.DrawFn, space: SearchSpace) -> Trial:
         fidelity=draw(st.floats(0.01, 1.0)),
         seconds=draw(st.floats(0.0, 1e5)),
         origin=draw(st.sampled_from(["default", "portfolio", "model", "random", "warm-start"])),
+        odds=draw(st.one_of(st.none(), st.just(-math.inf), finite)),
+        trusted=draw(st.one_of(st.none(), st.integers(0, 1000))),
         error=draw(names) if status == "failed" else None,
         started=draw(st.floats(0.0, 2e9)),
     )

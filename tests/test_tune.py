@@ -1,6 +1,7 @@
 """The verb ``tune``: what the history teaches, what is recorded, what comes back."""
 
 import json
+import math
 import sys
 import time
 from functools import cache
@@ -8,6 +9,7 @@ from functools import cache
 import numpy as np
 import optuna
 import pytest
+from history_cases import runs
 from learner_contract import breast_cancer, diabetes, iris
 from memory_store import PLANE, MemoryStore, bowl, custom
 from planted import FAMILY, SPACE, planted_snapshot, utility
@@ -128,6 +130,19 @@ class TestRecords:
         again = tune(task, "lightgbm", n_trials=4, resume=record.id[:7], space=SMALL, store=mlflow)
         assert tuple(mlflow.trials(record.id)) == again.trials
         assert again.trials[:3] == result.trials
+
+    @pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
+    def test_every_trial_says_why_it_was_proposed(self, mlflow):
+        result = planted_search(n_trials=7, store=mlflow)
+        asked = [t for t in result.trials if t.origin.startswith("model")]
+        assert asked
+        assert all(math.isfinite(t.odds) and t.trusted >= 1 for t in asked)
+        assert all(t.odds is None and t.trusted is None for t in result.trials if t not in asked)
+        assert tuple(mlflow.trials(result.study_id)) == result.trials
+        tags = [run.data.tags for run in runs(mlflow.uri)]
+        assert sorted(tag["metatune.trusted"] for tag in tags if "metatune.odds" in tag) == sorted(
+            str(t.trusted) for t in asked
+        )
 
     def test_each_trial_is_written_down_as_it_ends(self, tmp_path, monkeypatch):
         monkeypatch.setenv("METATUNE_SPOOL", str(tmp_path))

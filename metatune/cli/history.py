@@ -205,6 +205,8 @@ def _trials(records: "Records") -> list[Row]:
             "family": study.family,
             "status": trial.status,
             "origin": trial.origin,
+            "odds": trial.odds,
+            "trusted": trial.trusted,
             "metric": study.task.metric.name,
             "value": trial.value,
             "seconds": trial.seconds,

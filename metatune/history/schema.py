@@ -126,7 +126,7 @@ def trial_document(trial: Trial) -> str:
 
 
 def trial_of(document: str, source: str = "document") -> Trial:
-    """The trial that ``trial_document`` wrote; the oldest documents have neither ``best_step`` nor ``reported``.
+    """The trial that ``trial_document`` wrote; older documents lack some of the fields that may be ``None`` or empty.
 
     Raises ``StoreError`` naming ``source`` for anything else.
     """
@@ -188,6 +188,8 @@ def encode_trial(trial: Trial, study: StudyRecord) -> RunData:
         "metatune.number": str(trial.number),
         "metatune.status": trial.status,
         "metatune.origin": trial.origin,
+        **({} if trial.odds is None else {"metatune.odds": f"{trial.odds:.6g}"}),
+        **({} if trial.trusted is None else {"metatune.trusted": str(trial.trusted)}),
         "metatune.seconds": f"{trial.seconds:.6g}",
         "metatune.fidelity": f"{trial.fidelity:.6g}",
         **({} if trial.error is None else {"metatune.error": trial.error}),
