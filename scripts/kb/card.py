@@ -62,8 +62,9 @@ _WEAKNESSES = """\
 - Seconds depend on the machine and on what else ran on it: use them as ratios. A failed trial that names a time-out
   says as much about the machine as about the configuration.
 - Some networks are judged on a holdout where the other families have 3 folds: compare scores within a family only.
-- Licences of packages rarely cover the data inside them. This is why no data are here; look at the sources before
-  using the data for something else.
+- Licences of packages rarely cover the data inside them; the series of the UCR archive are given for academic use, four
+  collections of texts for research. This is why no data are here, only results of training on them; look at the
+  sources before using the data for something else.
 """
 
 
