@@ -237,7 +237,7 @@ def test_knowledge_alone_is_the_knowledge_in_use(here: Path, learnt: Path, monke
         assert (answer["source"], answer["counts"]["trials"]) == (str(learnt / "knowledge"), 10)
     starter = document(run("history", "--knowledge", "starter", "--json"))
     assert starter["counts"]["tasks"] == sum(starter["data"].values()) > 300
-    assert list(starter["data"]) == ["table", "text", "image", "series"]
+    assert set(starter["data"]) == {"table", "text", "image", "series"}
     assert f"tasks ({starter['data']['table']} table, " in run("history", "--knowledge", "starter").stdout
 
 
