@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution
 
 from metatune.dataset import Data
 from metatune.errors import MissingDependencyError
-from metatune.learners import get_family, keras_training, load_model
+from metatune.learners import get_family, keras_trainer, keras_training, load_model
 from metatune.learners.base import FittedModel, ModelFamily
 from metatune.learners.evaluate import refit, run_trial
 from metatune.learners.keras_family import HIDDEN, TRAINING
@@ -65,6 +65,8 @@ class KerasContract(Contract):
     module: ClassVar[ModuleType]
     variants: ClassVar[tuple[Mapping[str, Any], ...]]
     random_configurations = 2
+    #: Two where both halves of a dataset give networks of one shape.
+    graphs_of_three_fits: ClassVar[int] = 2
 
     def fit(self, family: ModelFamily, task: Task, configuration: Configuration | None = None) -> FittedModel:
         return trained(family, task, seed=3, **(configuration or {}))
@@ -119,6 +121,29 @@ class KerasContract(Contract):
 
     def test_another_seed_is_another_network(self, family, small):
         assert trained(family, small, seed=1).curve != trained(family, small, seed=2).curve
+
+    def test_a_fold_is_trained_as_if_it_were_alone(self, family, small, monkeypatch):
+        """The second fold takes the traced graph of the first and nothing else."""
+        made, kind = [], keras_trainer.Trainer
+        monkeypatch.setattr(keras_trainer, "Trainer", lambda *a, **k: made.append(kind(*a, **k)) or made[-1])
+        rows = small.data.take(np.arange(small.data.n_rows // 2 * 2))
+        halves = [rows.take(np.arange(start, rows.n_rows, 2)) for start in (0, 1)]
+
+        def trained_on(half: int) -> FittedModel:
+            c = family.default() | {"dropout": 0.3}
+            return family.fit(c, halves[half], valid=halves[1 - half], metric=small.metric, seed=0, steps=2)
+
+        keras_trainer.let_go()
+        alone = trained_on(1)
+        keras_trainer.let_go()
+        first = trained_on(0)
+        before = first.predict_proba(halves[1].X)
+        second = trained_on(1)
+        assert second.curve == alone.curve
+        np.testing.assert_array_equal(second.predict_proba(halves[0].X), alone.predict_proba(halves[0].X))
+        np.testing.assert_array_equal(first.predict_proba(halves[1].X), before)
+        assert not np.array_equal(before, second.predict_proba(halves[1].X))
+        assert len(made) == self.graphs_of_three_fits
 
     def test_early_stopping_waits_as_long_as_it_says(self, family, small, monkeypatch):
         monkeypatch.setattr(self.module, "PATIENCE", 2)

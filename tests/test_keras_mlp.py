@@ -12,13 +12,14 @@ from learner_contract import LearnerContract, breast_cancer, diabetes, iris, mix
 
 from metatune.dataset import Dataset
 from metatune.errors import MissingDependencyError, SearchError
-from metatune.learners import get_family, keras_family, keras_mlp, keras_training
+from metatune.learners import get_family, keras_family, keras_mlp, keras_trainer
 from metatune.learners.evaluate import refit, run_trial
 from metatune.learners.keras_networks import build_network
 from metatune.learners.keras_preprocessing import MAX_LEVELS, DensePreprocessor, Outputs
-from metatune.learners.keras_training import Trainer, rate_factor
+from metatune.learners.keras_trainer import Trainer, rate_factor
 from metatune.learners.scoring import metric_value, scores
 from metatune.metric import Metric
+from metatune.task import Task
 
 FAMILY = keras_mlp.KerasMLP()
 DEFAULT = FAMILY.default()
@@ -75,7 +76,7 @@ def test_momentum_is_active_for_sgd_only():
 def test_learning_rate_schedules():
     assert [rate_factor(s, 0) for s in keras_family.SCHEDULES] == [1.0, 1.0, 1.0]
     assert rate_factor("cosine", 0.5) == pytest.approx(0.5)
-    assert rate_factor("exponential", 1.0) == pytest.approx(keras_training.FINAL_RATE)
+    assert rate_factor("exponential", 1.0) == pytest.approx(keras_trainer.FINAL_RATE)
     assert rate_factor("constant", 0.6) == 1.0
 
 
@@ -107,6 +108,15 @@ def test_a_step_is_that_of_the_keras_optimizer(name):
         twin.train_on_batch(x, data.y[:, None])
     for mine, theirs in zip(trainer.network.get_weights(), twin.get_weights(), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=2e-5)
+
+
+def test_all_folds_of_a_trial_share_one_graph(monkeypatch):
+    task, made, kind = Task.from_arrays(table().X, table().y), [], keras_trainer.Trainer
+    monkeypatch.setattr(keras_trainer, "Trainer", lambda *a, **k: made.append(1) or kind(*a, **k))
+    for rate in (0.011, 0.012):
+        trial = run_trial(task, FAMILY, DEFAULT | {"learning_rate": rate})
+        assert (trial.status, len(task.folds)) == ("complete", 3)
+    assert len(made) == 2
 
 
 def test_early_stopping_keeps_the_best_epoch():
@@ -259,6 +269,7 @@ import numpy as np, pandas as pd
 from metatune.dataset import Dataset
 from metatune.learners.keras_mlp import KerasMLP
 from metatune.metric import Metric
+from metatune.task import Task
 family = KerasMLP()
 family.space().check(family.default())
 assert "tensorflow" not in sys.modules and "keras" not in sys.modules
