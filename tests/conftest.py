@@ -21,3 +21,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture(scope="session", autouse=True)
 def _no_copies_in_the_cache_of_the_user(tmp_path_factory):
     os.environ["METATUNE_MIRROR"] = str(tmp_path_factory.mktemp("mirror"))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The test's own spool: what it writes is there, or beside it in ``fallback``."""
+    # Here, not above: the settings above must be made before metatune is loaded.
+    from metatune.history import spool
+
+    monkeypatch.setenv("METATUNE_SPOOL", str(tmp_path / "spool"))
+    monkeypatch.setattr(spool, "fallback_folder", lambda: tmp_path / "fallback")
+    return tmp_path / "spool"

@@ -33,13 +33,6 @@ def disk(tmp_path):
         yield place
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("METATUNE_SPOOL", str(tmp_path / "spool"))
-    monkeypatch.setattr(spool, "fallback_folder", lambda: tmp_path / "fallback")
-    return tmp_path / "spool"
-
-
 def full(disk):
     filler = fill(disk)
     return filler.unlink

@@ -37,13 +37,6 @@ QUICK = Pace(quiet=0.0, retry=0.05, retry_most=0.2, leave=10.0, stall=5.0, linge
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("METATUNE_SPOOL", str(tmp_path / "spool"))
-    monkeypatch.setattr(spool, "fallback_folder", lambda: tmp_path / "fallback")
-    return tmp_path / "spool"
-
-
-@pytest.fixture
 def uri(tmp_path):
     return new_database(tmp_path)
 

@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 from metatune.cli.main import app
 from metatune.errors import UsageError
 from metatune.forget import Selection, forget, plan
-from metatune.history import spool
 from metatune.history.mlflow_store import MLflowStore
 from metatune.history.reader import open_reader
 from metatune.history.replay import sync
@@ -177,13 +176,6 @@ def test_copies_that_read_through_the_api_follow(store: MLflowStore, tmp_path: P
 
 
 # --- the spool
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("METATUNE_SPOOL", str(tmp_path / "spool"))
-    monkeypatch.setattr(spool, "fallback_folder", lambda: tmp_path / "fallback")
-    return tmp_path / "spool"
 
 
 def spooled(store: MLflowStore, folder: Path, *tasks: str) -> SpoolFile:

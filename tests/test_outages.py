@@ -16,7 +16,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 from mlflow_server import MLflowServer
 
 from metatune.doctor import examine
-from metatune.history import spool
 from metatune.history.mlflow_store import MLflowStore
 from metatune.history.outbox import Outbox
 from metatune.history.pace import Pace
@@ -31,9 +30,7 @@ QUICK = Pace(quiet=0.0, retry=0.1, retry_most=1.0, leave=20.0, stall=20.0)
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("METATUNE_SPOOL", str(tmp_path / "spool"))
-    monkeypatch.setattr(spool, "fallback_folder", lambda: tmp_path / "fallback")
+def patience(folder, monkeypatch):
     # Of the request that is under way when the server dies; MLflow's seven take two minutes.
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 

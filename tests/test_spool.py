@@ -31,13 +31,6 @@ QUICK = Pace(quiet=0.0, retry=0.02, retry_most=0.1, leave=5.0, stall=1.0, linger
 PLACE = Destination("memory", "metatune")
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("METATUNE_SPOOL", str(tmp_path / "spool"))
-    monkeypatch.setattr(spool, "fallback_folder", lambda: tmp_path / "fallback")
-    return tmp_path / "spool"
-
-
 def files(folder):
     return sorted(folder.glob("*.jsonl"))
 
