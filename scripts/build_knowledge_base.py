@@ -71,12 +71,17 @@ def run_build(options: argparse.Namespace) -> int:
     from kb.proposed import proposed_units
     from kb.reserved import reserved
 
+    from metatune.history.outbox import Outbox
+    from metatune.history.replay import send_orphans
+    from metatune.history.spool import folders
+
     catalogue, _ = read_catalogue()
     withheld = reserved(catalogue)
     entries = select([e for e in catalogue if e.group not in withheld], options.datasets, first=options.only_datasets)
     fetch({entry.package for entry in entries}, options.packages)
     options.store.mkdir(parents=True, exist_ok=True)
-    store = open_store(options.store)
+    store, spool = open_store(options.store), options.store.resolve() / "spool"
+    send_orphans(store, folders(spool), stop=lambda: False)
     records = [*shipped(options.knowledge).records(), *store.records()]
     if options.command == "build":
         units = pending(plan(entries, options.families, most=options.configurations), records)
@@ -90,7 +95,11 @@ def run_build(options: argparse.Namespace) -> int:
         )
     print(summary(units), flush=True)
     broken = build(
-        units, store, workers=options.workers, folder=str(options.packages.resolve()), limit=options.trial_seconds
+        units,
+        Outbox(store, folder=spool),
+        workers=options.workers,
+        folder=str(options.packages.resolve()),
+        limit=options.trial_seconds,
     )
     return 1 if broken else 0
 
@@ -114,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Fingerprints in what everybody gets are made with the public key, never with a team's own.
     os.environ.pop("METATUNE_KEY", None)
     options = parse(arguments)
-    # A build that is asked to end writes the trials it has first.
+    # A build that is asked to end sends the trials it has first.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     return run_export(options) if options.command == "export" else run_build(options)
 

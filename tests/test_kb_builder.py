@@ -21,6 +21,7 @@ import pandas as pd
 import pytest
 
 from metatune.errors import DataError, UnknownNameError
+from metatune.history import schema, spool
 from metatune.history.mlflow_store import MLflowStore
 from metatune.knowledge import Knowledge
 from metatune.learners import family_names, get_family
@@ -469,7 +470,7 @@ def test_killed_build_goes_on_where_it_was_and_what_was_exported_counts(tmp_path
         killed.send_signal(signal.SIGKILL)
     for child in left:
         wait_until_gone(child)
-    before = stored_trials(tmp_path)
+    before = len(recorded_trials(tmp_path))
     assert 3 <= before < 12
 
     second = subprocess.run(build, capture_output=True, text=True, env=environment, check=True)
@@ -509,6 +510,14 @@ def test_killed_build_goes_on_where_it_was_and_what_was_exported_counts(tmp_path
     records = Snapshot.read(out / "snapshot").records()
     assert {study.task.name for study, _ in records} == {"diabetes"}
     assert all(sorted(trial.number for trial in trials) == [0, 1, 2, 3] for _, trials in records)
+
+
+def recorded_trials(folder):
+    """The keys of the trials in the database or in a spool file that the killed build left."""
+    with closing(sqlite3.connect(folder / "mlflow.db")) as connection:
+        found = connection.execute("SELECT value FROM tags WHERE key = 'metatune.trial_key'").fetchall()
+    spooled = [entry.what for path in (folder / "spool").glob("*.jsonl") for entry in spool.read(path).entries]
+    return {key for (key,) in found} | {schema.token(what.key) for what in spooled if isinstance(what, Trial)}
 
 
 def stored_trials(folder):

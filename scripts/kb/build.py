@@ -1,4 +1,4 @@
-"""The build: what is left to do goes to worker processes, what ends goes to the store, and the screen says how far."""
+"""The build: what is left to do goes to worker processes, what ends to the history, and the screen says how far."""
 
 import sys
 import time
@@ -9,32 +9,8 @@ from dataclasses import dataclass, field
 from kb.design import Unit
 from kb.pool import run_units
 from kb.worker import Broken, Done, Ended, Opened
-from metatune.history.store import HistoryStore
+from metatune.history.outbox import Outbox
 from metatune.trial import Trial
-
-#: Trials are written in batches of this size, or after this many seconds; a killed build loses no more than that.
-BATCH = 20
-SECONDS = 10.0
-
-
-@dataclass
-class _Batches:
-    """Ended trials on their way to the store, which is written by this process alone."""
-
-    store: HistoryStore
-    waiting: dict[str, list[Trial]] = field(default_factory=lambda: defaultdict(list))
-    since: float = field(default_factory=time.monotonic)
-
-    def add(self, study: str, trial: Trial) -> None:
-        self.waiting[study].append(trial)
-        if sum(map(len, self.waiting.values())) >= BATCH or time.monotonic() - self.since > SECONDS:
-            self.write()
-
-    def write(self) -> None:
-        for study, trials in self.waiting.items():
-            self.store.add_trials(study, trials)
-        self.waiting.clear()
-        self.since = time.monotonic()
 
 
 @dataclass
@@ -67,27 +43,27 @@ class _Progress:
         )
 
 
-def build(units: Sequence[Unit], store: HistoryStore, *, workers: int, folder: str, limit: float) -> int:
-    """Make all trials of ``units`` and write them to ``store``; the number of units whose dataset was unusable."""
+def build(units: Sequence[Unit], outbox: Outbox, *, workers: int, folder: str, limit: float) -> int:
+    """Make all trials of ``units`` and record them; the number of units whose dataset was unusable.
+
+    They take the way of all trials: to the spool as they end, so that a killed build loses none, and on to the store.
+    """
     progress = _Progress(_by_family(units), workers)
-    batches = _Batches(store)
     broken = 0
-    try:
-        for unit, message in run_units(units, workers=workers, folder=folder, limit=limit):
-            if isinstance(message, Opened):
-                store.open_study(message.study)
-            elif isinstance(message, Ended):
-                batches.add(unit.study_id, message.trial)
-                progress.note(unit, message.trial)
-            elif isinstance(message, Done):
-                batches.write()
-                store.close_study(unit.study_id, status="finished")
-                print(progress.line(unit), flush=True)
-            elif isinstance(message, Broken):
-                broken += 1
-                print(f"{unit.entry.name} x {unit.family}: {message.reason}", file=sys.stderr, flush=True)
-    finally:
-        batches.write()
+    for unit, message in run_units(units, workers=workers, folder=folder, limit=limit):
+        if isinstance(message, Opened):
+            outbox.open_study(message.study)
+        elif isinstance(message, Ended):
+            outbox.add_trial(unit.study_id, message.trial)
+            progress.note(unit, message.trial)
+        elif isinstance(message, Done):
+            outbox.close_study(unit.study_id, "finished", {})
+            # Else trials that end quickly wait for a pause, of which there is none.
+            outbox.flush()
+            print(progress.line(unit), flush=True)
+        elif isinstance(message, Broken):
+            broken += 1
+            print(f"{unit.entry.name} x {unit.family}: {message.reason}", file=sys.stderr, flush=True)
     return broken
 
 
