@@ -29,6 +29,8 @@ _BEST_PER_TASK = 2
 _LEARNT_FROM, _LEARNT_BY = 24, 120
 #: Variance of the noise that keeps the interpolation smooth where trees step between near neighbours.
 _NUGGET = 1e-3
+#: In which scores are kept and written: it rounds by a hundredth of that noise's deviation.
+PRECISION = np.float16
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +54,7 @@ class Design:
         unit = encoder.unit(X)
         scores = each(lambda surface: surface.predict(X, unit), surfaces)
         # As precise as they are written, so that knowledge proposes the same before and after.
-        rounded = np.array(scores, dtype=np.float32).reshape(len(surfaces), len(X))
+        rounded = np.array(scores, dtype=PRECISION).reshape(len(surfaces), len(X))
         return cls(encoder, X, rounded.astype(np.float64), length)
 
     def of_tasks(self, tasks: np.ndarray) -> "Design":

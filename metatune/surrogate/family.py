@@ -14,7 +14,7 @@ from metatune.errors import KnowledgeError
 from metatune.metric import Metric
 from metatune.surrogate.cost import CostModel
 from metatune.surrogate.curves import CurveModel
-from metatune.surrogate.design import Design, design_points, typical_length
+from metatune.surrogate.design import PRECISION, Design, design_points, typical_length
 from metatune.surrogate.gbdt import GBDT
 from metatune.surrogate.gp import Hyperparameters
 from metatune.surrogate.meta import MetaSurrogate
@@ -115,7 +115,7 @@ class FamilySurrogate:
         if self.design is not None:
             described["length"] = self.design.length.tolist()
             np.save(directory / "design.npy", self.design.X)
-            np.save(directory / "scores.npy", self.design.scores.astype(np.float32))
+            np.save(directory / "scores.npy", self.design.scores.astype(PRECISION))
         if self.meta is not None:
             (directory / "meta.txt").write_text(self.meta.trees.to_text())
         for name, model in (("cost", self.cost), ("curves", self.curves)):
