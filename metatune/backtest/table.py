@@ -13,8 +13,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from metatune.backtest.layout import (
     Column,
-    directions_of,
     as_numbers,
+    directions_of,
     parameter_columns,
     read_description,
     read_parquet,
