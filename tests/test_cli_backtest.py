@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -242,3 +245,28 @@ def test_a_terminal_has_one_line_of_progress() -> None:
     shown = screen.file.getvalue()  # type: ignore[attr-defined]
     assert "small, seed 0, task0" in shown
     assert "3/9" in shown
+
+
+#: Interrupts its group of processes, as a terminal does, while those of the replay are loading.
+_INTERRUPTED = """
+import multiprocessing, os, signal, sys, threading, time
+
+def interrupt():
+    while not multiprocessing.active_children():
+        time.sleep(0.01)
+    time.sleep(0.5)
+    os.killpg(0, signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+from metatune.cli.main import app
+app(["backtest", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="a terminal interrupts a group of processes")
+def test_an_interrupt_is_told_in_a_word(folder: Path) -> None:
+    words = ["--table", str(folder), "--methods", "random", "--workers", "1", "--seeds", "9"]
+    ended = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED, *words], capture_output=True, text=True, start_new_session=True, timeout=60
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "Interrupted.\n")

@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import time
 from datetime import datetime
 
 import optuna
@@ -99,6 +100,25 @@ def test_several_objectives_are_sampled_without_history_and_say_so_once(caplog: 
     finally:
         optuna.logging.disable_propagation()
     assert sum("several objectives" in r.message for r in caplog.records) == 1
+
+
+def test_workers_that_begin_together_say_it_once() -> None:
+    said: list[str] = []
+
+    class Slow(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            time.sleep(0.05)
+            said.append(record.getMessage())
+
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=MetaSampler(planted_surrogate(), seed=0))
+    logger, handler = logging.getLogger("metatune"), Slow()
+    logger.addHandler(handler)
+    handler.lock = None  # so that one thread does not wait until the other has spoken
+    try:
+        study.optimize(lambda t: (t.suggest_float("x", 0, 1), 0.0), n_trials=4, n_jobs=4)
+    finally:
+        logger.removeHandler(handler)
+    assert len(said) == 1
 
 
 def test_enqueued_trials_come_first_and_are_learnt_from() -> None:

@@ -111,8 +111,8 @@ class Bar:
 class RankDiagram:
     """Average ranks on an axis, the best at the left; ``groups`` join methods that do not differ significantly.
 
-    ``difference`` is as long as the critical difference ``value``, but no longer than the axis. Demsar, "Statistical Comparisons of Classifiers over
-    Multiple Data Sets", 2006.
+    ``difference`` is as long as the critical difference ``value``, but no longer than the axis. Demsar, "Statistical
+    Comparisons of Classifiers over Multiple Data Sets", 2006.
     """
 
     marks: tuple[Mark, ...]
