@@ -56,6 +56,17 @@ def test_without_a_space_the_parameters_in_common_are_proposed_together() -> Non
     assert study.best_value > -0.02
 
 
+def test_a_choice_that_all_trials_have_in_common_is_learnt_although_both_ways_were_tried() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        if trial.suggest_categorical("kind", ["bad", "good"]) == "bad":
+            return trial.suggest_float("below", 0.0, 1.0) - 2.0
+        return trial.suggest_float("above", 0.0, 1.0)
+
+    study = optuna.create_study(direction="maximize", sampler=MetaSampler(seed=0))
+    study.optimize(objective, n_trials=40)
+    assert sum(trial.params["kind"] == "good" for trial in study.trials[10:]) >= 24
+
+
 def test_a_resumed_study_goes_on_as_it_would_have() -> None:
     whole = search(MetaSampler(planted_surrogate(), space=SPACE, seed=5), "maximize", 12)
     resumed = optuna.create_study(direction="maximize", sampler=MetaSampler(planted_surrogate(), space=SPACE, seed=5))
