@@ -156,11 +156,12 @@ class MetaSampler(BaseSampler):
             self._several.after_trial(study, trial, state, values)
 
     def _warn_of_several_objectives(self) -> None:
-        if not self._warned:
+        with self._lock:
+            told, self._warned = self._warned, True
+        if not told:
             optuna.logging.get_logger("metatune").warning(
                 "MetaSampler: the study has several objectives; history is not used, TPESampler proposes."
             )
-            self._warned = True
 
 
 def evidence(trial: optuna.Trial) -> dict[str, Any]:

@@ -212,6 +212,47 @@ def test_what_is_wrong_with_a_folder_is_named(tmp_path: Path) -> None:
         read_table(broken)
 
 
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"y": "often"}, "trials.parquet['y']"),
+        ({"cost": "3 s"}, "trials.parquet['cost']"),
+        ({"direction": "down"}, "direction"),
+    ],
+)
+def test_a_column_that_cannot_be_read_is_named(tmp_path: Path, changed: dict[str, Any], field: str) -> None:
+    folder = write_folder(tmp_path / "t", trials_of(tasks=2, n=12).assign(**changed))
+    with pytest.raises(DataError) as caught:
+        read_table(folder)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    "spec", [5, {"type": "categorical", "choices": 5}, {"type": "float", "lower": "low", "upper": 1.0}]
+)
+def test_a_parameter_that_is_not_described_is_named(tmp_path: Path, spec: Any) -> None:
+    with pytest.raises(DataError) as caught:
+        read_table(write_folder(tmp_path / "t", space=described(x=spec)))
+    assert caught.value.field == "params['x']"
+
+
+def test_meta_features_are_numbers(tmp_path: Path) -> None:
+    tasks = pd.DataFrame({"task_id": [f"task{i}" for i in range(6)], "mf__size": ["large"] * 6})
+    with pytest.raises(DataError, match="mf__size"):
+        read_table(write_folder(tmp_path / "t", tasks=tasks))
+
+
+def test_the_trials_of_a_task_agree_on_its_direction_and_those_that_are_silent_have_that_of_the_space(
+    tmp_path: Path,
+) -> None:
+    silent = read_table(write_folder(tmp_path / "s", trials_of(tasks=2, n=12).assign(direction=None)))
+    assert [task.record.metric.direction for task in silent.tasks] == ["maximize", "maximize"]
+    trials = trials_of(tasks=2, n=12)
+    trials.loc[3, "direction"] = "minimize"
+    with pytest.raises(DataError, match="task0"):
+        read_table(write_folder(tmp_path / "t", trials))
+
+
 def test_a_snapshot_gives_a_table_per_family_with_its_tasks_of_enough_trials() -> None:
     large = [study_of(record(f"t{i}"), utility, configurations=PLANTED.sample(12, i)) for i in range(3)]
     few = study_of(record("few"), utility, configurations=PLANTED.sample(7, 9))

@@ -590,3 +590,9 @@ def test_a_file_that_may_not_be_read_is_told_by_its_name(tmp_path, monkeypatch):
     done = CliRunner().invoke(app, ["recommend", str(path), "--target", "y", "--json"])
     error = json.loads(done.stdout)["error"]
     assert (done.exit_code, error["type"], error["problem"]) == (3, "DataError", "it cannot be read: Permission denied")
+
+
+def test_a_report_in_the_place_of_a_folder_is_refused_before_the_search(tmp_path: Path) -> None:
+    said = CliRunner().invoke(app, ["tune", "data.csv", "--target", "y", "--report", str(tmp_path)])
+    assert said.exit_code == 2
+    assert "--report" in said.stderr

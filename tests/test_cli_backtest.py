@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +99,54 @@ def test_all_folders_of_a_folder_as_the_shell_names_them(tmp_path: Path, monkeyp
 def test_a_file_or_nothing_in_place_of_a_folder_is_told(folder: Path) -> None:
     alone = run("--table", folder / "space.json", "--methods", "random", "--json")
     assert alone.exit_code == 3
-    assert run("--methods", "random", "--table").exit_code == 2
+    for words in (("--table",), ("--table", "--seeds", "1")):
+        bare = run("--methods", "random", *words)
+        assert bare.exit_code == 2
+        assert "requires a folder" in bare.stderr
+
+
+@pytest.mark.parametrize(("option", "taken"), [("--html", "folder"), ("--html", "file/page.html"), ("--runs", "file")])
+def test_what_cannot_be_written_is_told_before_anything_runs(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, taken: str
+) -> None:
+    tables = recorded(monkeypatch)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    result = run("--table", folder, "--methods", "random", *SHORT, option, tmp_path / taken)
+    assert result.exit_code in (2, 4)
+    assert "Internal error" not in result.stderr
+    assert not tables
+
+
+def test_nothing_to_search_for_is_told(folder: Path, tmp_path: Path) -> None:
+    flat = write_folder(tmp_path / "flat", trials_of(tasks=3, n=12).assign(y=1.0))
+    alone = run("--table", flat, "--methods", "random", *SHORT, "--json")
+    assert alone.exit_code == 3
+    assert json.loads(alone.stdout)["error"]["value"] == ["flat"]
+    both = run("--table", flat, folder, "--methods", "random", *SHORT)
+    assert both.exit_code == 0
+    assert "flat has no task" in both.stdout
+
+
+def test_numbers_are_whole_on_a_narrow_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["metatune-features-shuffled", "metatune", "gp"]
+    runs = [Run("small", "task0", 0, name, Protocol(), np.full(50, 0.25), np.full(50, 0.04)) for name in names]
+    monkeypatch.setattr("metatune.backtest.replay.run_all", lambda *words, **options: runs)
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = run("--table", folder, "--methods", ",".join(names), *SHORT).stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    rows = [line.replace(" %", "%").split() for line in shown.splitlines() if line.startswith(" metatune ")]
+    assert [len(row) for row in rows] == [10, 7, 7]
+    assert rows[0] == ["metatune", *["0.2500"] * 6, "2.00", "0%", "40.0"]
+
+
+def test_a_line_of_the_runs_that_is_none_is_named(folder: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "runs" / "small"
+    kept.mkdir(parents=True)
+    (kept / "random.jsonl").write_text('{"table": "small"}\n')
+    result = run("--table", folder, "--methods", "random", *SHORT, "--runs", kept.parent)
+    assert result.exit_code == 3
+    assert "line 1 is not a run" in result.stderr
 
 
 def test_knowledge_is_replayed_family_by_family(knowledge: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,3 +245,28 @@ def test_a_terminal_has_one_line_of_progress() -> None:
     shown = screen.file.getvalue()  # type: ignore[attr-defined]
     assert "small, seed 0, task0" in shown
     assert "3/9" in shown
+
+
+#: Interrupts its group of processes, as a terminal does, while those of the replay are loading.
+_INTERRUPTED = """
+import multiprocessing, os, signal, sys, threading, time
+
+def interrupt():
+    while not multiprocessing.active_children():
+        time.sleep(0.01)
+    time.sleep(0.5)
+    os.killpg(0, signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+from metatune.cli.main import app
+app(["backtest", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="a terminal interrupts a group of processes")
+def test_an_interrupt_is_told_in_a_word(folder: Path) -> None:
+    words = ["--table", str(folder), "--methods", "random", "--workers", "1", "--seeds", "9"]
+    ended = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED, *words], capture_output=True, text=True, start_new_session=True, timeout=60
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "Interrupted.\n")

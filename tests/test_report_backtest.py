@@ -109,3 +109,13 @@ def test_groups_join_what_does_not_differ() -> None:
     assert wide is not None
     assert len(wide.groups) == 1
     assert rank_diagram({"a": 1.0}, 0.5) is None
+
+
+def test_a_rank_diagram_has_room_for_the_longest_name_and_for_the_critical_difference() -> None:
+    name = "metatune-features-shuffled"
+    diagram = rank_diagram({name: 1.0, "gp": 2.0}, 16.3)
+    assert diagram is not None
+    assert diagram.axis.x1 - 18 > 7.5 * len(f"{name} 1.00")  # pixels of a character of this size, at most
+    assert diagram.width - diagram.axis.x2 == diagram.axis.x1
+    assert diagram.difference is not None
+    assert diagram.difference.x2 <= diagram.axis.x2

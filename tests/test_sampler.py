@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import time
 from datetime import datetime
 
 import optuna
@@ -55,6 +56,17 @@ def test_without_a_space_the_parameters_in_common_are_proposed_together() -> Non
     assert study.best_value > -0.02
 
 
+def test_a_choice_that_all_trials_have_in_common_is_learnt_although_both_ways_were_tried() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        if trial.suggest_categorical("kind", ["bad", "good"]) == "bad":
+            return trial.suggest_float("below", 0.0, 1.0) - 2.0
+        return trial.suggest_float("above", 0.0, 1.0)
+
+    study = optuna.create_study(direction="maximize", sampler=MetaSampler(seed=0))
+    study.optimize(objective, n_trials=40)
+    assert sum(trial.params["kind"] == "good" for trial in study.trials[10:]) >= 24
+
+
 def test_a_resumed_study_goes_on_as_it_would_have() -> None:
     whole = search(MetaSampler(planted_surrogate(), space=SPACE, seed=5), "maximize", 12)
     resumed = optuna.create_study(direction="maximize", sampler=MetaSampler(planted_surrogate(), space=SPACE, seed=5))
@@ -99,6 +111,25 @@ def test_several_objectives_are_sampled_without_history_and_say_so_once(caplog: 
     finally:
         optuna.logging.disable_propagation()
     assert sum("several objectives" in r.message for r in caplog.records) == 1
+
+
+def test_workers_that_begin_together_say_it_once() -> None:
+    said: list[str] = []
+
+    class Slow(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            time.sleep(0.05)
+            said.append(record.getMessage())
+
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=MetaSampler(planted_surrogate(), seed=0))
+    logger, handler = logging.getLogger("metatune"), Slow()
+    logger.addHandler(handler)
+    handler.lock = None  # so that one thread does not wait until the other has spoken
+    try:
+        study.optimize(lambda t: (t.suggest_float("x", 0, 1), 0.0), n_trials=4, n_jobs=4)
+    finally:
+        logger.removeHandler(handler)
+    assert len(said) == 1
 
 
 def test_enqueued_trials_come_first_and_are_learnt_from() -> None:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from metatune.errors import DataError, UnknownNameError
+from metatune.metric import Direction
 from metatune.parameter import same_value
 from metatune.space import Condition, SearchSpace
 from metatune.trial import ParamValue
@@ -77,7 +78,45 @@ def read_description(path: Path) -> dict[str, Any]:
         raise _unreadable(path, error) from error
     if not isinstance(described, dict) or not isinstance(described.get("params"), dict):
         raise DataError("no 'params' in it", field=path.name, value=str(path), remedy="Describe the parameters there.")
+    for name, spec in described["params"].items():
+        if not isinstance(spec, dict) or not isinstance(spec.get("choices", []), list):
+            raise DataError(
+                "not the description of a parameter",
+                field=f"params[{name!r}]",
+                value=spec,
+                remedy="Give its type, its lower and upper bound or its list of choices.",
+            )
     return described
+
+
+def as_numbers(cells: pd.Series | Sequence[object], *, field: str, remedy: str = "Give numbers.") -> np.ndarray:
+    """``cells`` (n,) as float64, those stored as text converted. Raises ``DataError`` naming ``field``."""
+    try:
+        return np.asarray(pd.to_numeric(pd.Series(cells)).to_numpy(dtype=np.float64, na_value=np.nan))
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"not a number ({error})", field=field, value=str(pd.Series(cells).dtype), remedy=remedy
+        ) from error
+
+
+def directions_of(trials: pd.DataFrame, described: Mapping[str, Any]) -> dict[str, Direction]:
+    """Whether ``y`` is maximised or minimised, by task: what its trials say, or else ``space.json``.
+
+    Raises ``DataError`` for anything else, and for a task whose trials do not agree.
+    """
+    usual = described.get("direction", "maximize")
+    told = trials["direction"] if "direction" in trials else pd.Series(pd.NA, index=trials.index, dtype=object)
+    found: dict[str, Direction] = {}
+    for task, said in told.where(told.notna(), usual).groupby(trials["task_id"]).unique().items():
+        if len(said) > 1 or said[0] not in get_args(Direction):
+            raise DataError(
+                "each task is either maximised or minimised",
+                field="direction",
+                value={str(task): list(said)},
+                remedy="Write 'maximize' or 'minimize' in space.json, or in all trials of the task.",
+            )
+        found[str(task)] = said[0]
+    return found
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
@@ -115,15 +154,11 @@ def _is_number(kind: str, spec: Mapping[str, Any]) -> bool:
 
 
 def _numeric(name: str, raw: pd.Series, spec: Mapping[str, Any]) -> Column:
-    try:
-        values = pd.to_numeric(raw).to_numpy(dtype=np.float64, na_value=np.nan)
-    except (ValueError, TypeError) as error:
-        raise DataError(
-            f"not a number ({error})", field=f"hp__{name}", value=spec, remedy="Declare it as categorical."
-        ) from error
-    seen = values[~np.isnan(values)]
-    bounds = [float(b) for b in (spec.get("lower"), spec.get("upper"), *spec.get("choices", ())) if b is not None]
-    low, high = min([float(seen.min()), *bounds]), max([float(seen.max()), *bounds])
+    values = as_numbers(raw, field=f"hp__{name}", remedy="Declare it as categorical.")
+    given = [b for b in (spec.get("lower"), spec.get("upper"), *spec.get("choices", ())) if b is not None]
+    bounds = as_numbers(given, field=f"params[{name!r}]")
+    seen = np.concatenate([values[~np.isnan(values)], bounds])
+    low, high = float(seen.min()), float(seen.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise DataError("not finite", field=f"hp__{name}", value=[low, high], remedy="Remove these trials.")
     log = spec.get("log") is True

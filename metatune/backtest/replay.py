@@ -1,6 +1,7 @@
 """Replays: one search on one left-out task, or many of them in a pool of processes."""
 
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,8 @@ from metatune.errors import SearchError, UsageError
 Progress = Callable[[Sequence[Run], int, int], None]
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+#: Windows has none.
+_HAS_MASK = hasattr(signal, "pthread_sigmask")
 #: Units handed to the pool per process: enough to keep it busy, few enough to stop soon.
 _AHEAD = 2
 
@@ -191,6 +194,9 @@ _worker: list[_Worker] = []
 
 
 def _begin(tables: Sequence[ReplayTable], protocol: Protocol) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a traceback of every process would hide what the parent says
+    if _HAS_MASK:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     simplefilter("ignore")  # of released packages, hundreds of times over
     _worker.append(_Worker(tables, protocol))
 
@@ -212,7 +218,8 @@ def _in_pool(
         try:
             while units or running:
                 while units and len(running) < _AHEAD * workers:
-                    running.add(pool.submit(_run, units.popleft()))
+                    with _uninterrupted():
+                        running.add(pool.submit(_run, units.popleft()))
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
                     yield future.result()
@@ -225,6 +232,19 @@ def _in_pool(
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """An interrupt waits until this is over, and in processes that are started meanwhile until they unblock it."""
+    if not _HAS_MASK:
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

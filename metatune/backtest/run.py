@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 import numpy as np
 
+from metatune.errors import DataError
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -69,15 +71,26 @@ class Journal:
                 file.write(json.dumps(line).encode() + b"\n")
 
     def read(self, table: str, method: str) -> Iterator[Run]:
-        """The runs of one method on one table, in the order in which they were written."""
+        """The runs of one method on one table, in the order in which they were written.
+
+        Raises ``DataError`` for a line that is whole and yet no run.
+        """
         path = self._path(table, method)
-        for line in path.read_text().splitlines() if path.is_file() else ():
+        for number, line in enumerate(path.read_text().splitlines() if path.is_file() else (), 1):
             try:
                 raw = json.loads(line)
             except ValueError:  # cut off when its writer was killed
                 continue
-            arrays = {name: np.array(raw[name], dtype=np.float64) for name in ("regret", "seconds")}
-            yield Run(**(raw | arrays | {"protocol": Protocol(**raw["protocol"])}))
+            try:
+                arrays = {name: np.array(raw[name], dtype=np.float64) for name in ("regret", "seconds")}
+                yield Run(**(raw | arrays | {"protocol": Protocol(**raw["protocol"])}))
+            except (TypeError, KeyError, ValueError) as error:
+                raise DataError(
+                    f"line {number} is not a run ({type(error).__name__}: {error})",
+                    field=path.name,
+                    value=str(path),
+                    remedy="Remove that line, or name another folder.",
+                ) from error
 
     def _path(self, table: str, method: str) -> Path:
         return self._directory / quote(table, safe=" ") / f"{quote(method, safe=' ')}.jsonl"

@@ -11,7 +11,15 @@ import numpy as np
 import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from metatune.backtest.layout import Column, parameter_columns, read_description, read_parquet, space_of
+from metatune.backtest.layout import (
+    Column,
+    as_numbers,
+    directions_of,
+    parameter_columns,
+    read_description,
+    read_parquet,
+    space_of,
+)
 from metatune.encoding import ConfigurationEncoder, Scale, UnitEncoder
 from metatune.errors import DataError, UsageError
 from metatune.learners import family_names, get_family
@@ -157,7 +165,8 @@ def _table(name: str, trials: pd.DataFrame, tasks: pd.DataFrame, described: Mapp
     first = np.unique(codes, return_index=True)[1]
     records = _records(trials, tasks, described)
     score = _scores(name, trials, records)
-    seconds = trials["cost"].to_numpy(dtype=np.float64) if "cost" in trials else np.full(len(trials), np.nan)
+    unknown = np.full(len(trials), np.nan)
+    seconds = as_numbers(trials["cost"], field="trials.parquet['cost']") if "cost" in trials else unknown
     found = [
         ReplayTask(records[task], codes[rows], score[rows], seconds[rows])
         for task, rows in trials.groupby("task_id", sort=False).indices.items()
@@ -186,18 +195,17 @@ def _records(trials: pd.DataFrame, tasks: pd.DataFrame, described: Mapping[str, 
     """The record of every task in ``trials``; meta-features are ``mf__*``, or ``q__*`` in a table without any."""
     prefix = "mf__" if any(str(name).startswith("mf__") for name in tasks) else "q__"
     names = [str(name) for name in tasks if str(name).startswith(prefix)]
-    features = tasks[names].astype(np.float64)
-    known = trials.groupby("task_id")["direction"].first() if "direction" in trials else pd.Series(dtype=object)
+    features = pd.DataFrame({n: as_numbers(tasks[n], field=f"tasks.parquet[{n!r}]") for n in names}, index=tasks.index)
+    directions = directions_of(trials, described)
     records = {}
     for task in trials["task_id"].unique():
         if task not in tasks.index:
             raise DataError("task not described", field="tasks.parquet", value=task, remedy="Add a row for it.")
         numbers = dict(zip(names, features.loc[task].to_numpy(), strict=True))
-        direction = known.get(task, described.get("direction", "maximize"))
         records[task] = TaskRecord(
             name=str(task),
             kind="custom",
-            metric=Metric(str(described.get("metric", "y")), direction),
+            metric=Metric(str(described.get("metric", "y")), directions[task]),
             fingerprint=str(task),
             group=str(tasks.loc[task, "group"]) if "group" in tasks else "",
             metafeatures={n.removeprefix(prefix): float(v) if np.isfinite(v) else np.nan for n, v in numbers.items()},
@@ -207,7 +215,7 @@ def _records(trials: pd.DataFrame, tasks: pd.DataFrame, described: Mapping[str, 
 
 def _scores(name: str, trials: pd.DataFrame, records: Mapping[Any, TaskRecord]) -> np.ndarray:
     """Higher-is-better scores of all trials; NaN where ``y`` is not finite."""
-    y = trials["y"].to_numpy(dtype=np.float64)
+    y = as_numbers(trials["y"], field="trials.parquet['y']")
     minimised = np.array([records[task].metric.direction == "minimize" for task in trials["task_id"]])
     objective = next((f for start, f in OBJECTIVES.items() if name.startswith(start)), np.negative)
     return np.where(np.isfinite(y), np.where(minimised, objective(y), y), np.nan)

@@ -19,7 +19,7 @@ from metatune.cli import options
 from metatune.cli.boundary import Answer, command, console
 from metatune.cli.display import headline, table
 from metatune.cli.progress import Bar
-from metatune.errors import NoHistoryError, UnknownNameError, UsageError
+from metatune.errors import DataError, NoHistoryError, UnknownNameError, UsageError
 from metatune.wording import legible, number, percent, plural
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ class SeveralTables(TyperCommand):
             given = list(takewhile(lambda following: not following.startswith("-"), args))
             args = args[len(given) :]
             folders = [path for path in given if not Path(path).is_file()] if len(given) > 1 else given
-            words += [part for path in folders for part in (word, path)] or [word]
+            if not folders:
+                ctx.fail("Option '--table' requires a folder.")
+            words += [part for path in folders for part in (word, path)]
         return super().parse_args(ctx, words)
 
 
@@ -88,9 +90,13 @@ def backtest(
     ] = None,
     runs: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Keep every search there, and do not repeat those that are there."),
+        typer.Option(
+            metavar="DIR", file_okay=False, help="Keep every search there, and do not repeat those that are there."
+        ),
     ] = None,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with charts there.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write a page with charts there.")
+    ] = None,
     as_json: options.AsJson = False,
 ) -> Answer:
     """Search recorded trials again, one task left out at a time, and compare methods with and without history.
@@ -102,6 +108,8 @@ def backtest(
     from metatune.backtest.run import Protocol
     from metatune.backtest.summary import summarise
 
+    if html is not None:  # before hours of searches rather than after them
+        html.parent.mkdir(parents=True, exist_ok=True)
     chosen, unavailable = _methods(methods)
     tables = _read(folders, family) if folders else _of_knowledge(knowledge, family)
     with ReplayProgress(console()) as progress:
@@ -115,13 +123,20 @@ def backtest(
             progress=progress,
             tasks=tasks,
         )
+    if not done:
+        raise DataError(
+            "nothing to search for: no task has two different scores in its pool",
+            field="--table" if folders else "--knowledge",
+            value=[found.name for found in tables],
+            remedy="Use tables whose tasks have completed trials with scores that differ.",
+        )
     document = summarise(done, unavailable=unavailable)
     if html is not None:
         from metatune.report import backtest_page
 
-        html.parent.mkdir(parents=True, exist_ok=True)
         html.write_text(backtest_page(document), encoding="utf-8")
-    return Answer(document, _shown(document, html), _PARTIAL if document["failures"] else 0)
+    silent = [found.name for found in tables if found.name not in document["tables"]]
+    return Answer(document, _shown(document, html, silent), _PARTIAL if document["failures"] else 0)
 
 
 def _methods(text: str) -> tuple[list[str], dict[str, str]]:
@@ -199,7 +214,8 @@ class ReplayProgress(Bar):
             self._screen.print(f"[{ended}/{total}] {text}", soft_wrap=True)
 
 
-def _shown(document: dict[str, Any], html: Path | None) -> RenderableType:
+def _shown(document: dict[str, Any], html: Path | None, silent: Sequence[str]) -> RenderableType:
+    """``silent`` are the names of tables on which nothing could be searched for."""
     lines: list[RenderableType] = []
     for name, described in document["tables"].items():
         lines += [
@@ -208,7 +224,15 @@ def _shown(document: dict[str, Any], html: Path | None) -> RenderableType:
         ]
     overall = document["overall"]
     if overall["methods"]:
-        lines += [headline(f"All tables: {plural(overall['tasks'], 'task')}"), _overall(overall["methods"])]
+        tasks = plural(overall["tasks"], "task")
+        lines += [
+            headline(f"All tables: {tasks}, mean regret divided by that of gp"),
+            _relative(overall["methods"]),
+            headline(f"All tables: {tasks}, average rank and harm"),
+            _ranks(overall["methods"]),
+        ]
+    for name in silent:
+        lines.append(Text(f"Note: {legible(name)} has no task with two different scores in its pool", style="yellow"))
     for name, reason in document["unavailable"].items():
         lines.append(Text(f"Note: {name} cannot run here: {reason}", style="yellow"))
     for name, failure in document["failures"].items():
@@ -223,8 +247,7 @@ def _table(methods: dict[str, Any]) -> Table:
     """One row per method: regret, and rank, harm and seconds."""
     known = [e for e in _SHOWN if any(e in entry["regret"] for entry in methods.values())]
     main = "10" if "10" in known else known[-1] if known else "1"
-    columns = [*known, f"rank at {main}", f"harm at {main}", "ms"]
-    shown = table("method", *columns, right=columns)
+    shown = _empty(*known, f"rank\nat {main}", f"harm\nat {main}", "ms")
     for name, entry in methods.items():
         shown.add_row(
             name,
@@ -236,21 +259,32 @@ def _table(methods: dict[str, Any]) -> Table:
     return shown
 
 
-def _overall(methods: dict[str, Any]) -> Table:
-    """One row per method: regret relative to the search without history, ranks, harm."""
-    known = [e for e in _SHOWN if any(e in entry["harm"] for entry in methods.values())]
-    compared = [e for e in _COMPARED if e in known]
-    columns = [
-        *(f"/ gp at {e}" for e in known),
-        *(f"rank at {e}" for e in compared),
-        *(f"harm at {e}" for e in compared),
-    ]
-    shown = table("method", *columns, right=columns)
+def _relative(methods: dict[str, Any]) -> Table:
+    """One row per method: regret relative to the search without history."""
+    known = [e for e in _SHOWN if any(e in entry["relative"] for entry in methods.values())]
+    shown = _empty(*known)
+    for name, entry in methods.items():
+        shown.add_row(name, *(number(entry["relative"].get(e), 2) for e in known))
+    return shown
+
+
+def _ranks(methods: dict[str, Any]) -> Table:
+    """One row per method: ranks and harm."""
+    compared = [e for e in _COMPARED if any(e in entry["harm"] for entry in methods.values())]
+    shown = _empty(*(f"rank\nat {e}" for e in compared), *(f"harm\nat {e}" for e in compared))
     for name, entry in methods.items():
         shown.add_row(
             name,
-            *(number(entry["relative"].get(e), 2) for e in known),
             *(number(entry["rank"].get(e), 2) for e in compared),
             *(percent(entry["harm"].get(e)) for e in compared),
         )
+    return shown
+
+
+def _empty(*columns: str) -> Table:
+    """A table of methods with ``columns`` of numbers, which are never cut: where it is narrow, names are folded."""
+    shown = table("method", *columns, right=columns)
+    shown.padding = (0, 1, 0, 0)  # so that 80 columns are enough for all but the longest names
+    for column in shown.columns[1:]:
+        column.no_wrap = True
     return shown

@@ -32,9 +32,11 @@ INTERRUPTED = 130
 _BUG = 1
 #: As of a history or a knowledge that cannot be written.
 _DISK = 4
-#: What a disk says that takes nothing, whether or not it says of which file; and what is said where a right is missing.
+#: What a disk says that takes nothing, whether or not it says of which file; and what is said where a right is missing,
+#: or where a file is and a folder was wanted, or the other way round.
 _REFUSED = frozenset({errno.EDQUOT, errno.ENOSPC, errno.EROFS})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
+_IN_THE_WAY = frozenset({errno.EEXIST, errno.EISDIR, errno.ENOTDIR})
 _PIPED_WIDTH = 120
 
 
@@ -117,6 +119,8 @@ def _unwritable(error: OSError) -> "_FailedError | None":
         problem, remedy = "the disk refuses it", "Check the free space there, or name another place."
     elif error.errno in _FORBIDDEN and error.filename is not None:
         problem, remedy = "this is not permitted", "Check your permissions there, or name another place."
+    elif error.errno in _IN_THE_WAY and error.filename is not None:
+        problem, remedy = "something else is in its place", "Name another place."
     else:
         return None
     problem = f"{problem}: {error.strerror}"

@@ -72,7 +72,9 @@ def tune(
         bool, typer.Option("--refit/--no-refit", help="Train the best configuration on all but the test rows.")
     ] = True,
     save: Annotated[Path | None, typer.Option(metavar="DIR", help="Write model and result there.")] = None,
-    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an HTML page there.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write an HTML page there.")
+    ] = None,
     knowledge: options.KnowledgeDirectory = None,
     tracking_uri: options.TrackingUri = None,
     experiment: options.Experiment = "metatune",

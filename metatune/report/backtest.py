@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metatune.backtest.summary import COMPARED, HARM, OWN, REFERENCE
-from metatune.report.diagram import WIDTH, RankDiagram, RegretChart, rank_diagram, regret_chart
+from metatune.report.diagram import RankDiagram, RegretChart, rank_diagram, regret_chart
 from metatune.report.environment import ENVIRONMENT
 from metatune.version import __version__
 
@@ -54,7 +54,6 @@ def backtest_page(document: Mapping[str, Any], *, title: str = "Backtest") -> st
         overall=overall,
         evaluations=_evaluations(entry["harm"] for entry in overall.values()),
         diagrams=_diagrams(document["overall"]),
-        width=WIDTH,
         seconds=_seconds(document["tables"]),
         reference=REFERENCE,
         own=OWN,

@@ -80,10 +80,11 @@ def _log_ticks(low: float, high: float) -> list[tuple[float, str]]:
     return [(value, text) for value, text in found if low <= value <= high]
 
 
-#: Width of a rank diagram, and where its axis begins and ends.
-WIDTH = 760.0
-_LEFT, _RIGHT, _AXIS = 150.0, 610.0, 56.0
+#: Length of the axis of a rank diagram, and its height.
+_LENGTH, _AXIS = 460.0, 56.0
 _BAR_STEP, _LABEL_STEP = 7.0, 22.0
+#: Room for labels beside the axis: at least so much, and so much for each character of a name and for its rank.
+_ROOM, _CHARACTER, _RANK = 150.0, 8.0, 64.0
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,8 @@ class Bar:
 class RankDiagram:
     """Average ranks on an axis, the best at the left; ``groups`` join methods that do not differ significantly.
 
-    ``difference`` is as long as the critical difference ``value``. Demsar, "Statistical Comparisons of Classifiers over
-    Multiple Data Sets", 2006.
+    ``difference`` is as long as the critical difference ``value``, but no longer than the axis. Demsar, "Statistical
+    Comparisons of Classifiers over Multiple Data Sets", 2006.
     """
 
     marks: tuple[Mark, ...]
@@ -119,8 +120,9 @@ class RankDiagram:
     difference: Bar | None
     value: float | None
     ticks: tuple[tuple[float, str], ...]
+    axis: Bar
+    width: float
     height: float
-    axis: Bar = Bar(_LEFT, _RIGHT, _AXIS)
 
 
 def rank_diagram(ranks: Mapping[str, float], critical_difference: float | None) -> RankDiagram | None:
@@ -130,8 +132,11 @@ def rank_diagram(ranks: Mapping[str, float], critical_difference: float | None) 
     ordered = sorted(ranks.items(), key=lambda item: item[1])
     count = len(ordered)
 
+    room = max(_ROOM, _RANK + _CHARACTER * max(map(len, ranks)))
+    axis = Bar(room, room + _LENGTH, _AXIS)
+
     def place(rank: float) -> float:
-        return _LEFT + (_RIGHT - _LEFT) * (rank - 1) / (count - 1)
+        return axis.x1 + _LENGTH * (rank - 1) / (count - 1)
 
     joined = _joined([rank for _, rank in ordered], critical_difference or 0.0)
     groups = [
@@ -144,9 +149,11 @@ def rank_diagram(ranks: Mapping[str, float], critical_difference: float | None) 
     for i, (method, rank) in enumerate(ordered):
         level = i if i < half else count - 1 - i
         marks.append(Mark(method, rank, place(rank), top + _LABEL_STEP * level, i < half))
-    difference = None if critical_difference is None else Bar(_LEFT, place(1 + critical_difference), 22.0)
-    axis = tuple((place(rank), str(rank)) for rank in range(1, count + 1))
-    return RankDiagram(tuple(marks), tuple(groups), difference, critical_difference, axis, top + _LABEL_STEP * half)
+    end = None if critical_difference is None else min(place(1 + critical_difference), axis.x2)
+    difference = None if end is None else Bar(axis.x1, end, 22.0)
+    steps = tuple((place(rank), str(rank)) for rank in range(1, count + 1))
+    width, height = axis.x2 + room, top + _LABEL_STEP * half
+    return RankDiagram(tuple(marks), tuple(groups), difference, critical_difference, steps, axis, width, height)
 
 
 def _joined(ranks: Sequence[float], difference: float) -> list[tuple[int, int]]:

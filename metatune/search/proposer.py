@@ -155,6 +155,9 @@ class Proposer:
         if running:
             model = model.believing(self._units.encode(running), self.prior.told(running))
         candidates, points, predicted = self._candidates(done, score, model.weights, taken, rng)
+        if not candidates:  # all were tried: of a study that has parameters beyond the space, or whose scores are noisy
+            taken = set()
+            candidates, points, predicted = self._candidates(done, score, model.weights, taken, rng)
         if ahead >= len(candidates):
             return Proposal(self._random(taken, number), "random")
         alone = self.prior.empty or turn_without_history(model, number - ahead)
