@@ -88,6 +88,7 @@ def test_a_subset_shares_the_group_of_the_whole():
     "names",
     [
         ("ucr_ElectricDevices", "ucr_Computers", "ucr_LargeKitchenAppliances"),  # one study of household electricity
+        ("ucr_Chinatown", "ucr_MelbournePedestrian"),  # the former is one of the ten places of the latter
         ("hsb82", "hsb_programs", "college_distance"),  # High School and Beyond
         ("gsoep9402", "mdvis"),  # the German socio-economic panel
     ],
