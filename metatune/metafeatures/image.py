@@ -76,7 +76,8 @@ def _brightening(*brightest: int) -> np.ndarray | None:
     """For each intensity the one that takes its place, so that the ``brightest`` is 255; ``None`` if it is."""
     if max(brightest) in (0, _LEVELS - 1):
         return None
-    return np.rint(np.arange(_LEVELS) * (255.0 / max(brightest))).clip(max=255).astype(np.uint8)
+    levels = np.rint(np.arange(_LEVELS) * (255.0 / max(brightest))).clip(max=255)
+    return np.asarray(levels, dtype=np.uint8)
 
 
 def _chunks(X: np.ndarray, chosen: np.ndarray, levels: np.ndarray | None = None) -> Iterator[np.ndarray]:
