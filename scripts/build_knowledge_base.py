@@ -72,16 +72,13 @@ def run_build(options: argparse.Namespace) -> int:
     from kb.reserved import reserved
 
     from metatune.history.outbox import Outbox
-    from metatune.history.replay import send_orphans
-    from metatune.history.spool import folders
 
     catalogue, _ = read_catalogue()
     withheld = reserved(catalogue)
     entries = select([e for e in catalogue if e.group not in withheld], options.datasets, first=options.only_datasets)
     fetch({entry.package for entry in entries}, options.packages)
     options.store.mkdir(parents=True, exist_ok=True)
-    store, spool = open_store(options.store), options.store.resolve() / "spool"
-    send_orphans(store, folders(spool), stop=lambda: False)
+    store = open_store(options.store)
     records = [*shipped(options.knowledge).records(), *store.records()]
     if options.command == "build":
         units = pending(plan(entries, options.families, most=options.configurations), records)
@@ -96,7 +93,7 @@ def run_build(options: argparse.Namespace) -> int:
     print(summary(units), flush=True)
     broken = build(
         units,
-        Outbox(store, folder=spool),
+        Outbox(store, folder=spool_of(options.store)),
         workers=options.workers,
         folder=str(options.packages.resolve()),
         limit=options.trial_seconds,
@@ -113,9 +110,24 @@ def run_export(options: argparse.Namespace) -> int:
 
 
 def open_store(folder: Path) -> "MLflowStore":
+    """The store in the work ``folder``, with the trials that a killed build left in the spool there."""
     from metatune.history.mlflow_store import MLflowStore
+    from metatune.history.replay import send_orphans
+    from metatune.history.spool import folders
 
-    return MLflowStore(f"sqlite:///{folder.resolve() / 'mlflow.db'}")
+    store = MLflowStore(f"sqlite:///{folder.resolve() / 'mlflow.db'}")
+    for left in send_orphans(store, folders(spool_of(folder)), stop=lambda: False):
+        if not left.owned and (left.waiting or left.unreadable):
+            print(
+                f"{left.path}: {left.waiting} trials wait, {left.unreadable} lines are damaged. {left.reason}",
+                file=sys.stderr,
+            )
+    return store
+
+
+def spool_of(folder: Path) -> Path:
+    """Where a build writes its trials down before the store in the work ``folder`` has them."""
+    return folder.resolve() / "spool"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -88,6 +88,7 @@ def test_a_subset_shares_the_group_of_the_whole():
     "names",
     [
         ("ucr_ElectricDevices", "ucr_Computers", "ucr_LargeKitchenAppliances"),  # one study of household electricity
+        ("ucr_Chinatown", "ucr_MelbournePedestrian"),  # the former is one of the ten places of the latter
         ("hsb82", "hsb_programs", "college_distance"),  # High School and Beyond
         ("gsoep9402", "mdvis"),  # the German socio-economic panel
     ],
@@ -510,6 +511,26 @@ def test_killed_build_goes_on_where_it_was_and_what_was_exported_counts(tmp_path
     records = Snapshot.read(out / "snapshot").records()
     assert {study.task.name for study, _ in records} == {"diabetes"}
     assert all(sorted(trial.number for trial in trials) == [0, 1, 2, 3] for _, trials in records)
+
+
+def test_an_export_has_what_a_killed_build_left_in_the_spool(tmp_path, monkeypatch, capsys):
+    builder = importlib.import_module("build_knowledge_base")
+    study, trials = Knowledge.starter().snapshot.records()[0]
+    store = MLflowStore(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    left = spool.SpoolFile(tmp_path / "spool", spool.Destination.of(store))
+    for what in (study, *trials[:2]):
+        left.append(spool.Entry(study.id, what))
+    left.close(remove=False)
+    left.path.write_bytes(left.path.read_bytes() + b"{damaged\n{\n")
+    found = []
+    monkeypatch.setattr(
+        export, "export", lambda store, folder, *, packages: found.extend(store.records()) or Snapshot.of(found)
+    )
+    assert builder.run_export(builder.parse(["export", "--store", str(tmp_path)])) == 0
+    ((known, exported),) = found
+    assert (known.id, {trial.key for trial in exported}) == (study.id, {trial.key for trial in trials[:2]})
+    assert "0 trials wait, 2 lines are damaged" in capsys.readouterr().err
+    assert not list((tmp_path / "spool").glob("*.jsonl"))
 
 
 def recorded_trials(folder):

@@ -2,6 +2,8 @@ import gc
 import math
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -12,7 +14,7 @@ from learner_contract import LearnerContract, breast_cancer, diabetes, iris, mix
 
 from metatune.dataset import Dataset
 from metatune.errors import MissingDependencyError, SearchError
-from metatune.learners import get_family, keras_family, keras_mlp, keras_trainer
+from metatune.learners import get_family, keras_family, keras_mlp, keras_networks, keras_trainer
 from metatune.learners.evaluate import refit, run_trial
 from metatune.learners.keras_networks import build_network
 from metatune.learners.keras_preprocessing import MAX_LEVELS, DensePreprocessor, Outputs
@@ -117,6 +119,29 @@ def test_all_folds_of_a_trial_share_one_graph(monkeypatch):
         trial = run_trial(task, FAMILY, DEFAULT | {"learning_rate": rate})
         assert (trial.status, len(task.folds)) == ("complete", 3)
     assert len(made) == 2
+
+
+def test_a_fit_in_another_thread_changes_nothing(monkeypatch):
+    task = iris()
+    alone = fitted(task, steps=2).curve
+    body, building, built = keras_networks.BODIES["keras_mlp"], threading.Event(), threading.Event()
+
+    def slow(*arguments):
+        """The body, whose first caller gives the second one time to begin."""
+        features = body(*arguments)
+        if building.is_set():
+            built.set()
+        else:
+            building.set()
+            built.wait(1.0)
+        return features
+
+    monkeypatch.setitem(keras_networks.BODIES, "keras_mlp", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(fitted, task, steps=2)
+        assert building.wait(60.0)
+        second = pool.submit(fitted, task, steps=2)
+        assert first.result().curve == second.result().curve == alone
 
 
 def test_early_stopping_keeps_the_best_epoch():

@@ -4,6 +4,8 @@ import math
 import os
 import subprocess
 import sys
+import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from metatune.metafeatures import describe, describe_dataset, describe_images, d
 from metatune.metafeatures import image as image_features
 from metatune.metafeatures import series as series_features
 from metatune.metafeatures import text as text_features
+from metatune.metafeatures.series import MAX_LENGTH
 from metatune.task import Task
 
 MODULES = {describe_images: image_features, describe_texts: text_features, describe_series: series_features}
@@ -174,6 +177,42 @@ def test_a_task_is_described_from_the_rows_of_the_search(features):
     expected = features(task.data.X, task.data.y, task.kind, rows=task.search_rows)
     assert describe(task) == pytest.approx(expected, nan_ok=True)
     assert expected["log_rows"] < math.log(len(y))
+
+
+@pytest.mark.parametrize("brightest", [255, 200])
+def test_large_images_are_looked_at_in_part(brightest):
+    X = np.full((25, 1_000, 1_200, 3), brightest, dtype=np.uint8)
+    X[1::2] //= 2
+    tracemalloc.start()
+    found = describe_images(X, np.arange(25) % 2, "binary")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < X.nbytes / 2
+    assert found["image_share_saturated"] == pytest.approx(13 / 25)
+    assert found["image_class_variance"] == pytest.approx(1.0)
+
+
+def test_long_series_take_no_longer_than_those_of_the_bound():
+    x, y = waves(length=MAX_LENGTH)
+    x = np.repeat(x[:1, :2_000], 500, axis=1)
+    start = time.process_time()
+    found = describe_series(np.broadcast_to(x, (90, 1_000_000, 6)), y[:90], "multiclass")
+    assert time.process_time() - start < 2.0
+    assert_valid(found, describe_series)
+    assert found["series_log_length"] == pytest.approx(math.log(1_000_000))
+
+
+def test_thinned_out_series_are_described_as_whole_ones(monkeypatch):
+    X, y = waves(length=3_000)
+    X[::3, 2_000:] = np.nan
+    whole = describe_series(X, y, "multiclass")
+    monkeypatch.setattr(series_features, "MAX_LENGTH", 1_500)
+    thinned = describe_series(X, y, "multiclass")
+    assert thinned["series_missing_cells"] == pytest.approx(1 / 9, abs=0.001)
+    of_bins = ("correlation", "landmark", "pca", "class_variance")
+    same = [name for name in whole if not any(part in name for part in of_bins) or "auto" in name or "spectrum" in name]
+    assert len(same) > 40
+    assert [thinned[name] for name in same] == pytest.approx([whole[name] for name in same], rel=0.001, nan_ok=True)
 
 
 # images

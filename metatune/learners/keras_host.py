@@ -2,10 +2,15 @@
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["keras", "native_stderr_closed", "set_threads", "tf"]
+__all__ = ["alone", "keras", "native_stderr_closed", "set_threads", "tf"]
+
+#: Held wherever Keras itself is at work, not only TensorFlow: a fit begins with ``clear_session``, which takes from all
+#: threads what Keras notes while it makes, traces or calls a network.
+alone = threading.RLock()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from metatune.dataset import DataKind
 from metatune.errors import SearchError
 from metatune.learners.keras_augmentation import augmented
 from metatune.learners.keras_family import Recipe
-from metatune.learners.keras_host import keras, tf
+from metatune.learners.keras_host import alone, keras, tf
 from metatune.learners.keras_preprocessing import Outputs
 
 #: ``schedule="exponential"`` ends at this share of the learning rate.
@@ -203,13 +203,14 @@ def borrowed_trainer(
     seed: int,
 ) -> Iterator[Trainer]:
     """A trainer of a network like ``network``: that of the last fit, where it fits, or a new one."""
-    trainer = let_go()
-    if trainer is not None and trainer.fits(recipe, c, network, x=x, seed=seed):
-        trainer.start(x, y, outputs)
-    else:
-        # Before the next is traced: two graphs at once would be twice the memory.
-        trainer = None
-        trainer = Trainer(recipe, c, network, outputs, x=x, y=y, seed=seed)
+    with alone:
+        trainer = let_go()
+        if trainer is not None and trainer.fits(recipe, c, network, x=x, seed=seed):
+            trainer.start(x, y, outputs)
+        else:
+            # Before the next is traced: two graphs at once would be twice the memory.
+            trainer = None
+            trainer = Trainer(recipe, c, network, outputs, x=x, y=y, seed=seed)
     yield trainer
     trainer.release()
     _idle[:] = [trainer]

@@ -12,7 +12,7 @@ import numpy as np
 from metatune.dataset import Data
 from metatune.learners.base import FittedModel, Report
 from metatune.learners.keras_family import Encoder, Recipe
-from metatune.learners.keras_host import keras, native_stderr_closed, set_threads, tf
+from metatune.learners.keras_host import alone, keras, native_stderr_closed, set_threads, tf
 from metatune.learners.keras_networks import build_network
 from metatune.learners.keras_preprocessing import Outputs
 from metatune.learners.keras_trainer import borrowed_trainer, chunks
@@ -51,16 +51,15 @@ class NetworkModel(FittedModel[Any]):
         return self._outputs(X)
 
     def _outputs(self, X: Any) -> np.ndarray:
-        raw = [
-            np.asarray(self.network(tf.constant(rows), training=False))
-            for rows in chunks(self.encoder.encode(X), self.recipe.chunk)
-        ]
+        encoded = chunks(self.encoder.encode(X), self.recipe.chunk)
+        with alone:
+            raw = [np.asarray(self.network(tf.constant(rows), training=False)) for rows in encoded]
         return self.outputs.decode(np.concatenate(raw))
 
     def save(self, directory: Path) -> Path:
         """Write ``model.keras``, ``preprocessing.json`` and the manifest; see ``FittedModel.save``."""
         path = directory / "model.keras"
-        with warnings.catch_warnings():
+        with alone, warnings.catch_warnings():
             # TensorFlow's variables and NumPy 2; nothing that a user of metatune could change.
             warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
             self.network.save(path)
@@ -78,7 +77,7 @@ class NetworkModel(FittedModel[Any]):
     def load(cls, recipe: Recipe, directory: Path) -> "NetworkModel":
         """What ``save`` wrote; the network in safe mode, so no code from the file is run."""
         state = json.loads((directory / "preprocessing.json").read_text(encoding="utf-8"))
-        with native_stderr_closed():
+        with alone, native_stderr_closed():
             network = keras.models.load_model(directory / "model.keras", compile=False, safe_mode=True)
         return cls(
             recipe,
@@ -104,11 +103,12 @@ def train_network(
 ) -> NetworkModel:
     """The body of ``ModelFamily.fit`` in the Keras families."""
     set_threads(threads)
-    # Not free_memory: collecting all garbage takes a quarter of a second, each time, once TensorFlow is loaded.
-    keras.backend.clear_session(free_memory=False)
     encoder, outputs, seed = recipe.encoder(c, train), Outputs.of(train), seed % 2**28
     x, y = encoder.encode(train.X), outputs.encode(train.y)
-    network = build_network(recipe.family, c, x, encoder=encoder, outputs=outputs, seed=seed)
+    with alone:
+        # Not free_memory: collecting all garbage takes a quarter of a second, each time, once TensorFlow is loaded.
+        keras.backend.clear_session(free_memory=False)
+        network = build_network(recipe.family, c, x, encoder=encoder, outputs=outputs, seed=seed)
     epochs = recipe.epochs if steps is None else steps
     with borrowed_trainer(recipe, c, network, outputs, x=x, y=y, seed=seed) as trainer:
         if valid is None:

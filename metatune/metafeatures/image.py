@@ -42,60 +42,73 @@ def describe_images(
     Every name of ``NAMES``, in that order; NaN where unknown or not applicable, never infinite. ``rows``: positions of
     those that may be looked at, all unless given. Computed from at most 2,000 images, drawn with ``seed``; sizes and
     class shares are those of the whole. Independent of the coding of the classes, and of the scale of the intensities:
-    the brightest pixel of the sample counts as 255.
+    the brightest pixel that is looked at counts as 255.
     """
     rows, chosen = pooled.chosen_rows(rows, len(X), seed)
-    images, places = _brightened(X, chosen)
-    sample = summarized(_pooled(images, places), chosen, rows, y, kind)
+    whole, centre = _spread(X), _central(X)
+    few = chosen[:: -(-len(chosen) * int(np.prod(centre.shape[1:])) // MAX_VALUES)]
+    levels = _brightening(_brightest(whole, chosen), _brightest(centre, few))
+    sample = summarized(_pooled(whole, chosen, levels), chosen, rows, y, kind)
     height, width, channels = X.shape[1:]
     found = {"log_height": np.log(height), "log_width": np.log(width), "channels": float(channels)}
-    found |= _intensities(images, places) | _brightness(sample.numeric)
+    found |= _intensities(centre, few, levels) | _brightness(sample.numeric)
     found |= pooled.columns(sample) | separability(sample, seed=seed)
     return pooled.described(found, sample, PREFIX, _OWN)
 
 
-def _brightened(X: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The ``chosen`` images with the brightest pixel of all at 255, and their positions; as they are if it is."""
-    brightest = max((int(images.max()) for images in _chunks(X, chosen)), default=0)
-    if brightest in (0, _LEVELS - 1):
-        return X, chosen
-    levels = np.rint(np.arange(_LEVELS) * (255.0 / brightest)).clip(max=255).astype(np.uint8)
-    return levels[X[chosen]], np.arange(len(chosen))
+def _spread(X: np.ndarray) -> np.ndarray:
+    """All of the images in at most ``MAX_SIDE`` pixels a side, left out evenly."""
+    steps = [-(-side // MAX_SIDE) for side in X.shape[1:3]]
+    return X[:, :: steps[0], :: steps[1]]
 
 
-def _chunks(X: np.ndarray, chosen: np.ndarray) -> Iterator[np.ndarray]:
+def _central(X: np.ndarray) -> np.ndarray:
+    """The middle of the images, at most ``MAX_SIDE`` pixels a side."""
+    starts = [max(0, (side - MAX_SIDE) // 2) for side in X.shape[1:3]]
+    return X[:, starts[0] : starts[0] + MAX_SIDE, starts[1] : starts[1] + MAX_SIDE]
+
+
+def _brightest(X: np.ndarray, chosen: np.ndarray) -> int:
+    return max((int(images.max()) for images in _chunks(X, chosen)), default=0)
+
+
+def _brightening(*brightest: int) -> np.ndarray | None:
+    """For each intensity the one that takes its place, so that the ``brightest`` is 255; ``None`` if it is."""
+    if max(brightest) in (0, _LEVELS - 1):
+        return None
+    levels = np.rint(np.arange(_LEVELS) * (255.0 / max(brightest))).clip(max=255)
+    return np.asarray(levels, dtype=np.uint8)
+
+
+def _chunks(X: np.ndarray, chosen: np.ndarray, levels: np.ndarray | None = None) -> Iterator[np.ndarray]:
     step = max(1, CHUNK // max(1, int(np.prod(X.shape[1:]))))
     for start in range(0, len(chosen), step):
-        yield X[chosen[start : start + step]]
+        images = X[chosen[start : start + step]]
+        yield images if levels is None else levels[images]
 
 
-def _pooled(X: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+def _pooled(X: np.ndarray, chosen: np.ndarray, levels: np.ndarray | None = None) -> np.ndarray:
     """Mean intensities, 0 to 1, on a grid of at most ``GRID`` a side, of each channel: (len(chosen), cells)."""
-    sides = [-(-side // MAX_SIDE) for side in X.shape[1:3]]
-    X = X[:, :: sides[0], :: sides[1]]
     edges = [np.linspace(0, side, min(GRID, side) + 1).astype(int) for side in X.shape[1:3]]
     areas = np.outer(*(np.diff(edge) for edge in edges))[..., None]
     parts = []
-    for images in _chunks(X, chosen):
+    for images in _chunks(X, chosen, levels):
         by_row = np.add.reduceat(images, edges[0][:-1], axis=1, dtype=np.uint32)
         sums = np.add.reduceat(by_row, edges[1][:-1], axis=2)
         parts.append((sums / (255.0 * areas)).reshape(len(images), -1))
     return np.concatenate(parts)
 
 
-def _intensities(X: np.ndarray, chosen: np.ndarray) -> dict[str, float]:
-    """Of the central pixels: moments of their intensities, edges, and autocorrelations between neighbours.
+def _intensities(X: np.ndarray, chosen: np.ndarray, levels: np.ndarray | None) -> dict[str, float]:
+    """Moments of the intensities, edges, and autocorrelations between neighbours.
 
     ``share_levels``: of the 256 intensities, those that occur. ``colour``: mean range of the channels of a pixel.
     ``autocorrelation_k``: 1 - C of Geary (1954) for pixels k apart in either direction.
     """
-    starts = [max(0, (side - MAX_SIDE) // 2) for side in X.shape[1:3]]
-    X = X[:, starts[0] : starts[0] + MAX_SIDE, starts[1] : starts[1] + MAX_SIDE]
-    thin = -(-len(chosen) * int(np.prod(X.shape[1:])) // MAX_VALUES)
     values = np.zeros(_LEVELS, dtype=np.int64)
     differences = np.zeros((len(LAGS), _LEVELS), dtype=np.int64)
     colour = pixels = 0
-    for images in _chunks(X, chosen[::thin]):
+    for images in _chunks(X, chosen, levels):
         values += np.bincount(images.ravel(), minlength=_LEVELS)
         spread = images.max(axis=-1) - images.min(axis=-1)
         colour, pixels = colour + int(spread.sum(dtype=np.int64)), pixels + spread.size

@@ -15,6 +15,8 @@ PREFIX = "series_"
 MAX_SERIES = 1_000
 MIN_SERIES = 100
 MAX_VALUES = 10_000_000
+#: Longer series are thinned out evenly to at most so many steps, but for the middle ones.
+MAX_LENGTH = 16_384
 #: At most this many channels are looked at.
 MAX_CHANNELS = 6
 #: Steps in the middle of a series of which autocorrelations and spectrum are taken.
@@ -51,17 +53,18 @@ def describe_series(
 
     NaN is missing, or beyond the end of a series. Every name of ``NAMES``, in that order; NaN where unknown or not
     applicable, never infinite. ``rows``: positions of those that may be looked at, all unless given. Computed from at
-    most 1,000 series, 6 channels and the 2,048 middle steps, drawn with ``seed``; length, rows and class shares are
-    those of the whole. Independent of the coding of the classes.
+    most 1,000 series, 6 channels and 16,384 steps, of dynamics the 2,048 middle ones, drawn with ``seed``; length, rows
+    and class shares are those of the whole. Independent of the coding of the classes.
     """
     channels = positions(np.random.default_rng(seed), X.shape[2], MAX_CHANNELS)
-    limit = min(MAX_SERIES, max(MIN_SERIES, MAX_VALUES // (X.shape[1] * len(channels))))
+    limit = min(MAX_SERIES, max(MIN_SERIES, MAX_VALUES // (min(X.shape[1], MAX_LENGTH) * len(channels))))
     rows, chosen = pooled.chosen_rows(rows, len(X), seed, limit=limit)
     bins, shapes, dynamics, spectra = [], [], [], []
-    for series in _chunks(X, chosen, channels):
+    whole = X[:, :: -(-X.shape[1] // MAX_LENGTH)]
+    for series, middle in _chunks(chosen, channels, whole, _middle(X)):
         bins.append(_bins(series))
-        shapes.append(_shapes(series))
-        z = _standardized(_middle(series))
+        shapes.append(_shapes(series, middle))
+        z = _standardized(middle)
         density = _spectrum(z)
         dynamics.append(np.concatenate([_autocorrelations(z), _frequencies(density, z.shape[-1]), _course(z)], axis=1))
         spectra.append(_bands(density))
@@ -76,17 +79,17 @@ def describe_series(
     return pooled.described(found, sample, PREFIX, _OWN)
 
 
-def _chunks(X: np.ndarray, chosen: np.ndarray, channels: np.ndarray) -> Iterator[np.ndarray]:
-    """Some of the chosen series at a time, float64 of shape (rows, channels, length)."""
-    step = max(1, CHUNK // (X.shape[1] * len(channels)))
+def _chunks(chosen: np.ndarray, channels: np.ndarray, *views: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    """Of each of ``views`` some of the chosen series at a time, float64 of shape (rows, channels, length)."""
+    step = max(1, CHUNK // (max(view.shape[1] for view in views) * len(channels)))
     for start in range(0, len(chosen), step):
-        part = X[chosen[start : start + step]][:, :, channels]
-        yield part.swapaxes(1, 2).astype(np.float64)
+        rows = chosen[start : start + step]
+        yield tuple(view[rows][:, :, channels].swapaxes(1, 2).astype(np.float64) for view in views)
 
 
-def _middle(series: np.ndarray) -> np.ndarray:
-    start = max(0, (series.shape[-1] - MAX_STEPS) // 2)
-    return series[..., start : start + MAX_STEPS]
+def _middle(X: np.ndarray) -> np.ndarray:
+    start = max(0, (X.shape[1] - MAX_STEPS) // 2)
+    return X[:, start : start + MAX_STEPS]
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
@@ -113,12 +116,15 @@ def _bins(series: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(known > 0, total / np.maximum(known, 1), np.nan).reshape(rows, -1))
 
 
-def _shapes(series: np.ndarray) -> np.ndarray:
-    """Mean, standard deviation, skewness, kurtosis, share of missing, and steps up to the last known: (series, 6)."""
+def _shapes(series: np.ndarray, middle: np.ndarray) -> np.ndarray:
+    """Mean, standard deviation, skewness, kurtosis, share of missing, and steps up to the last known: (series, 6).
+
+    The first four are those of the ``middle`` of each.
+    """
     known = ~np.isnan(series.reshape(-1, series.shape[-1]))
     last = np.where(known.any(axis=1), known.shape[1] - np.argmax(known[:, ::-1], axis=1), 0)
     missing = 1.0 - known.mean(axis=1)
-    middle = _middle(series).reshape(len(known), -1)
+    middle = middle.reshape(len(known), -1)
     skewness, kurtosis, sd = moments.shape(middle.T)
     mean = _known_mean(middle)
     return np.stack([mean, sd, skewness, kurtosis, missing, last], axis=1)
