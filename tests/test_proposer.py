@@ -262,6 +262,28 @@ def test_failures_push_proposals_away() -> None:
     assert any(o.score is not None for o in late)
 
 
+@pytest.mark.parametrize(("edge", "least"), [(0.25, -0.02), (0.5, -0.25)])
+def test_a_failing_region_beside_or_at_the_known_optimum_does_not_condemn_the_history(edge, least) -> None:
+    """The optimum is at x = .3; the utility of the best that does not fail is 0, or -.16."""
+    for seed in range(3):
+        proposer = Proposer(record("new"), SPACE, surrogate=planted_surrogate(), seed=seed)
+        observed: list[Observation] = []
+        for number in range(25):
+            c = proposer.propose(observed, number=number).configuration
+            observed.append(Observation(c, None if float(c["x"]) < edge else utility(c)))  # type: ignore[arg-type]
+        assert max(o.score for o in observed if o.score is not None) > least
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_failures_without_a_reason_do_not_keep_the_optimum_from_being_found(known) -> None:
+    proposer = Proposer(record("new"), SPACE, surrogate=planted_surrogate() if known else None)
+    observed: list[Observation] = []
+    for number in range(30):
+        c = proposer.propose(observed, number=number).configuration
+        observed.append(Observation(c, None if number % 3 == 2 else utility(c)))
+    assert max(o.score for o in observed if o.score is not None) > (-0.01 if known else -0.1)
+
+
 def test_only_failures_still_give_proposals() -> None:
     proposer = proposer_for(planted_surrogate())
     observed = [Observation(c, None) for c in SPACE.sample(12)]

@@ -23,6 +23,7 @@ from scipy.linalg.lapack import dtrtri
 from scipy.spatial.distance import cdist
 
 from metatune.search.acquisition import log_expected_improvement
+from metatune.search.feasibility import Feasibility
 from metatune.search.hypothesis import AGAINST, HYPOTHESES, Hypothesis
 from metatune.search.transfer import discordance, expert_weights, standardised
 from metatune.surrogate.gp import GaussianProcess, cholesky, matern52
@@ -133,13 +134,16 @@ def _likeliest_inverse_scale(z: np.ndarray, expected: np.ndarray) -> float:
 class Mixture:
     """What ``score`` (n,), NaN for failures, at points ``U`` (n, d) of the unit cube says together with the experts.
 
+    Failures say where not to go (``Feasibility``); everything else is about what did not fail.
+
     ``told`` (experts, n) are the experts' scores there in copula units, ``base`` (experts,) their weights before any
     observation; with no experts (0, n) this is a plain Gaussian process with lengthscales of its own. ``owners`` (d,)
     numbers the parameter of each column, ``length`` (parameters,) are typical lengthscales of earlier tasks. Of the
     ``hypotheses`` some use the history.
 
-    ``z`` (n,) are the scores as they are modelled. ``odds`` is the logarithm of how much likelier the observations are
-    with the history than without it, ``believed`` the share of hypotheses that use it in what is proposed.
+    ``z`` are the scores as they are modelled, without failures. ``odds`` is the logarithm of how much likelier the
+    observations are with the history than without it, ``believed`` the share of hypotheses that use it in what is
+    proposed.
     """
 
     def __init__(
@@ -153,6 +157,10 @@ class Mixture:
         length: np.ndarray | None = None,
         hypotheses: Sequence[Hypothesis] = HYPOTHESES,
     ) -> None:
+        failed, self._feasibility = np.isnan(score), None
+        if failed.any() and not failed.all():
+            self._feasibility = Feasibility(U, ~failed, owners, best_and_even(score, _JUDGED_BY))
+            U, score, told = U[~failed], score[~failed], told[:, ~failed]
         self.z = standardised(score)
         # What is learnt about this task is learnt from so many observations: time grows with their third power.
         judged = best_and_even(self.z, _JUDGED_BY)
@@ -212,8 +220,12 @@ class Mixture:
         """Logarithm of the expected improvement over the best score, up to a constant, shape (m,).
 
         ``U`` (m, d) and ``predicted`` (experts, m) describe the candidates. ``without_history`` asks the plain process
-        alone.
+        alone. Where something failed, it counts the less the likelier a candidate fails.
         """
+        improvement = self._log_improvement(U, predicted, without_history)
+        return improvement if self._feasibility is None else improvement + self._feasibility.log_factor(U)
+
+    def _log_improvement(self, U: np.ndarray, predicted: np.ndarray, without_history: bool) -> np.ndarray:
         cold = log_expected_improvement(*self._cold.predict(U), self._cold.best)
         if without_history or not self._kept:
             return cold
