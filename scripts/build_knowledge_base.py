@@ -114,14 +114,13 @@ def open_store(folder: Path) -> "MLflowStore":
     from metatune.history.mlflow_store import MLflowStore
     from metatune.history.replay import send_orphans
     from metatune.history.spool import folders
+    from metatune.wording import plural
 
     store = MLflowStore(f"sqlite:///{folder.resolve() / 'mlflow.db'}")
     for left in send_orphans(store, folders(spool_of(folder)), stop=lambda: False):
-        if not left.owned and (left.waiting or left.unreadable):
-            print(
-                f"{left.path}: {left.waiting} trials wait, {left.unreadable} lines are damaged. {left.reason}",
-                file=sys.stderr,
-            )
+        if not left.owned and (left.waiting or left.unreadable or left.reason):
+            found = f"{plural(left.waiting, 'trial')} waiting, {plural(left.unreadable, 'damaged line')}"
+            print(f"{left.path}: {found}. {left.reason}".rstrip(), file=sys.stderr)
     return store
 
 

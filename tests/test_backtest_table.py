@@ -218,6 +218,7 @@ def test_what_is_wrong_with_a_folder_is_named(tmp_path: Path) -> None:
         ({"y": "often"}, "trials.parquet['y']"),
         ({"cost": "3 s"}, "trials.parquet['cost']"),
         ({"direction": "down"}, "direction"),
+        ({"direction": [["minimize"]] * 24}, "direction"),
     ],
 )
 def test_a_column_that_cannot_be_read_is_named(tmp_path: Path, changed: dict[str, Any], field: str) -> None:
@@ -247,6 +248,10 @@ def test_the_trials_of_a_task_agree_on_its_direction_and_those_that_are_silent_h
 ) -> None:
     silent = read_table(write_folder(tmp_path / "s", trials_of(tasks=2, n=12).assign(direction=None)))
     assert [task.record.metric.direction for task in silent.tasks] == ["maximize", "maximize"]
+    trials = trials_of(tasks=2, n=12)
+    trials["direction"] = pd.Categorical(np.where(trials["task_id"] == "task1", "minimize", None))
+    some = read_table(write_folder(tmp_path / "c", trials))
+    assert [task.record.metric.direction for task in some.tasks] == ["maximize", "minimize"]
     trials = trials_of(tasks=2, n=12)
     trials.loc[3, "direction"] = "minimize"
     with pytest.raises(DataError, match="task0"):

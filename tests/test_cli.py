@@ -592,7 +592,10 @@ def test_a_file_that_may_not_be_read_is_told_by_its_name(tmp_path, monkeypatch):
     assert (done.exit_code, error["type"], error["problem"]) == (3, "DataError", "it cannot be read: Permission denied")
 
 
-def test_a_report_in_the_place_of_a_folder_is_refused_before_the_search(tmp_path: Path) -> None:
-    said = CliRunner().invoke(app, ["tune", "data.csv", "--target", "y", "--report", str(tmp_path)])
+@pytest.mark.parametrize(("option", "taken"), [("--report", "folder"), ("--save", "file")])
+def test_what_cannot_be_written_is_refused_before_the_search(tmp_path: Path, option: str, taken: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    said = CliRunner().invoke(app, ["tune", "data.csv", "--target", "y", option, str(tmp_path / taken)])
     assert said.exit_code == 2
-    assert "--report" in said.stderr
+    assert option in said.stderr

@@ -529,7 +529,7 @@ def test_an_export_has_what_a_killed_build_left_in_the_spool(tmp_path, monkeypat
     assert builder.run_export(builder.parse(["export", "--store", str(tmp_path)])) == 0
     ((known, exported),) = found
     assert (known.id, {trial.key for trial in exported}) == (study.id, {trial.key for trial in trials[:2]})
-    assert "0 trials wait, 2 lines are damaged" in capsys.readouterr().err
+    assert "0 trials waiting, 2 damaged lines.\n" in capsys.readouterr().err
     assert not list((tmp_path / "spool").glob("*.jsonl"))
 
 

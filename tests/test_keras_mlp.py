@@ -279,7 +279,7 @@ def test_code_in_a_model_file_is_not_run(tmp_path):
 
 def test_without_tensorflow_the_space_is_there_and_fit_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    for module in ("host", "augmentation", "networks", "training"):
+    for module in ("host", "augmentation", "networks", "trainer", "training"):
         monkeypatch.delitem(sys.modules, f"metatune.learners.keras_{module}")
     family = get_family("keras_mlp")
     family.space().check(family.default())
@@ -294,7 +294,6 @@ import numpy as np, pandas as pd
 from metatune.dataset import Dataset
 from metatune.learners.keras_mlp import KerasMLP
 from metatune.metric import Metric
-from metatune.task import Task
 family = KerasMLP()
 family.space().check(family.default())
 assert "tensorflow" not in sys.modules and "keras" not in sys.modules

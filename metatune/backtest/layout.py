@@ -104,10 +104,10 @@ def directions_of(trials: pd.DataFrame, described: Mapping[str, Any]) -> dict[st
 
     Raises ``DataError`` for anything else, and for a task whose trials do not agree.
     """
-    usual = described.get("direction", "maximize")
-    told = trials["direction"] if "direction" in trials else pd.Series(pd.NA, index=trials.index, dtype=object)
+    usual = pd.Series(str(described.get("direction", "maximize")), index=trials.index, dtype=object)
+    told = trials["direction"].astype(object) if "direction" in trials else usual
     found: dict[str, Direction] = {}
-    for task, said in told.where(told.notna(), usual).groupby(trials["task_id"]).unique().items():
+    for task, said in told.where(told.notna(), usual).astype(str).groupby(trials["task_id"]).unique().items():
         if len(said) > 1 or said[0] not in get_args(Direction):
             raise DataError(
                 "each task is either maximised or minimised",

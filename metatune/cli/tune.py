@@ -71,7 +71,9 @@ def tune(
     refit: Annotated[
         bool, typer.Option("--refit/--no-refit", help="Train the best configuration on all but the test rows.")
     ] = True,
-    save: Annotated[Path | None, typer.Option(metavar="DIR", help="Write model and result there.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Write model and result there.")
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write an HTML page there.")
     ] = None,
