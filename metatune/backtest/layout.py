@@ -91,12 +91,11 @@ def read_description(path: Path) -> dict[str, Any]:
 
 def as_numbers(cells: pd.Series | Sequence[object], *, field: str, remedy: str = "Give numbers.") -> np.ndarray:
     """``cells`` (n,) as float64, those stored as text converted. Raises ``DataError`` naming ``field``."""
+    column = pd.Series(cells)
     try:
-        return np.asarray(pd.to_numeric(pd.Series(cells)).to_numpy(dtype=np.float64, na_value=np.nan))
+        return np.asarray(pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan))
     except (ValueError, TypeError) as error:
-        raise DataError(
-            f"not a number ({error})", field=field, value=str(pd.Series(cells).dtype), remedy=remedy
-        ) from error
+        raise DataError(f"not a number ({error})", field=field, value=str(column.dtype), remedy=remedy) from error
 
 
 def directions_of(trials: pd.DataFrame, described: Mapping[str, Any]) -> dict[str, Direction]:

@@ -76,7 +76,7 @@ class Trainer:
         self._rate, self._schedule = float(c["learning_rate"]), str(c["schedule"])
         self._decay, self._decoupled = float(c["weight_decay"]), c["optimizer"] == "adamw"
         self._augmentation, self._seed = str(c.get("augmentation", "none")), seed
-        self._batch = min(int(c["batch_size"]), len(x))
+        self._batch = _batch_size(c, x)
         self._fresh = [variable.numpy() for variable in self._variables()]
         self.start(x, y, outputs)
         # Traced once, here: TensorFlow warns of functions that are made again and again by calling them.
@@ -176,7 +176,11 @@ class Trainer:
 
 def _made_as(recipe: Recipe, c: Mapping[str, Any], network: keras.Model, x: np.ndarray, seed: int) -> tuple[Any, ...]:
     """All that the graph of a trainer depends on; the network with the seeds of its weights."""
-    return recipe.family, recipe.epochs, dict(c), network.to_json(), min(int(c["batch_size"]), len(x)), seed
+    return recipe.family, recipe.epochs, dict(c), network.to_json(), _batch_size(c, x), seed
+
+
+def _batch_size(c: Mapping[str, Any], x: np.ndarray) -> int:
+    return min(int(c["batch_size"]), len(x))
 
 
 #: The trainer of the last fit, for the next; not here while it works, so that no two threads share one.

@@ -21,8 +21,8 @@ class Feasibility:
 
     def __init__(self, U: np.ndarray, ended_well: np.ndarray, owners: np.ndarray, judged: np.ndarray) -> None:
         label = np.where(ended_well, 1.0, -1.0)
-        learnt = GaussianProcess(U[judged], label[judged], owners=owners).hyperparameters
-        self._process = GaussianProcess(U, label, owners=owners, hyperparameters=learnt)
+        learnt = GaussianProcess(U[judged], label[judged], owners=owners)
+        self._process = learnt if len(judged) == len(U) else learnt.given(U, label)
 
     def log_factor(self, U: np.ndarray) -> np.ndarray:
         """Logarithm of what improvements by configurations ``U`` (m, d) are multiplied by, at most 0, shape (m,)."""

@@ -278,7 +278,7 @@ class _Cold:
         learnt = GaussianProcess(U[judged], target[judged], owners=owners)
         evidence = learnt.log_marginal_likelihood() - len(judged) * math.log(deviation)
         few = len(judged) == len(z)
-        process = learnt if few else GaussianProcess(U, target, owners=owners, hyperparameters=learnt.hyperparameters)
+        process = learnt if few else learnt.given(U, target)
         return cls(process, centre, deviation, evidence, float(z.max()))
 
     def predict(self, U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -102,7 +102,10 @@ class GaussianProcess:
 
         Ginsbourger, Le Riche and Carraro, "Kriging is well-suited to parallelize optimization", 2010.
         """
-        X, y = np.vstack([self._X, Z]), np.concatenate([self._y, self.mean(Z)])
+        return self.given(np.vstack([self._X, Z]), np.concatenate([self._y, self.mean(Z)]))
+
+    def given(self, X: np.ndarray, y: np.ndarray) -> "GaussianProcess":
+        """The process with the same hyperparameters on other data ``X`` (n, d) and ``y`` (n,)."""
         return GaussianProcess(X, y, owners=self._owners, hyperparameters=self.hyperparameters)
 
     def log_marginal_likelihood(self) -> float:
