@@ -18,7 +18,7 @@ from metatune.learners import get_family, keras_family, keras_mlp, keras_network
 from metatune.learners.evaluate import refit, run_trial
 from metatune.learners.keras_networks import build_network
 from metatune.learners.keras_preprocessing import MAX_LEVELS, DensePreprocessor, Outputs
-from metatune.learners.keras_trainer import Trainer, rate_factor
+from metatune.learners.keras_trainer import Fit, Trainer, rate_factor
 from metatune.learners.scoring import metric_value, scores
 from metatune.metric import Metric
 from metatune.task import Task
@@ -90,7 +90,7 @@ def test_a_step_is_that_of_the_keras_optimizer(name):
     encoder = recipe.encoder(c, data)
     x = encoder.encode(data.X)
     network = build_network("keras_mlp", c, x, encoder=encoder, outputs=outputs, seed=0)
-    trainer = Trainer(recipe, c, network, outputs, x=x, y=outputs.encode(data.y), seed=0)
+    trainer = Trainer(Fit(recipe, c, network, outputs, x, outputs.encode(data.y), seed=0))
     twin = keras.models.clone_model(trainer.network)
     twin.set_weights(trainer.network.get_weights())
     l2 = None if name == "adamw" else keras.regularizers.L2(0.05)

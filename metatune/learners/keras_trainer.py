@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -48,55 +50,67 @@ def mean_loss(kind: DataKind, y: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.square(y - logits[:, 0])) / 2
 
 
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What is to be trained: ``network`` on encoded rows ``x`` with targets ``y``, as configuration ``c`` says."""
+
+    recipe: Recipe
+    c: Mapping[str, Any]
+    network: keras.Model
+    outputs: Outputs
+    x: np.ndarray
+    y: np.ndarray
+    seed: int
+
+    @property
+    def batch(self) -> int:
+        """Rows in a batch."""
+        return min(int(self.c["batch_size"]), len(self.x))
+
+    @cached_property
+    def graph(self) -> tuple[Any, ...]:
+        """All that the graph of its training depends on; the network with the seeds of its weights."""
+        recipe = self.recipe
+        return recipe.family, recipe.epochs, dict(self.c), self.network.to_json(), self.batch, self.seed
+
+
 class Trainer:
-    """A copy of ``network`` in training: ``start`` gives it rows, ``epoch`` trains it once over them.
+    """A copy of a fit's network in training: ``start`` gives it rows, ``epoch`` trains it once over them.
 
     A whole epoch is one call into TensorFlow: on small networks ``keras.Model.fit`` spends several times longer on
     its own work between the steps than in them. The graph does not hold the rows, so that a trainer can be started
     again on those of the next fold: on small data tracing takes longer than training.
     """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        c: Mapping[str, Any],
-        network: keras.Model,
-        outputs: Outputs,
-        *,
-        x: np.ndarray,
-        y: np.ndarray,
-        seed: int,
-    ) -> None:
-        self.network = keras.models.clone_model(network)
-        self._recipe = recipe
-        self._made_as = _made_as(recipe, c, network, x, seed)
+    def __init__(self, fit: Fit) -> None:
+        self.network = keras.models.clone_model(fit.network)
+        self._graph, self._recipe, c = fit.graph, fit.recipe, fit.c
         self._logits = keras.Model(self.network.input, self.network.layers[-1].input)
         self._optimizer = build_optimizer(c)
         self._optimizer.build(self.network.trainable_variables)
         self._rate, self._schedule = float(c["learning_rate"]), str(c["schedule"])
         self._decay, self._decoupled = float(c["weight_decay"]), c["optimizer"] == "adamw"
-        self._augmentation, self._seed = str(c.get("augmentation", "none")), seed
-        self._batch = _batch_size(c, x)
+        self._augmentation, self._seed, self._batch = str(c.get("augmentation", "none")), fit.seed, fit.batch
         self._fresh = [variable.numpy() for variable in self._variables()]
-        self.start(x, y, outputs)
+        self.start(fit)
         # Traced once, here: TensorFlow warns of functions that are made again and again by calling them.
         orders = tf.TensorSpec((None, self._batch), tf.int32)
-        rows, targets = tf.TensorSpec((None, *x.shape[1:]), x.dtype), tf.TensorSpec((None,), y.dtype)
+        rows, targets = tf.TensorSpec((None, *fit.x.shape[1:]), fit.x.dtype), tf.TensorSpec((None,), fit.y.dtype)
         self._train = tf.function(self._steps, autograph=False).get_concrete_function(orders, rows, targets)
         self._forward = tf.function(self._predictions, autograph=False).get_concrete_function(rows)
 
-    def start(self, x: np.ndarray, y: np.ndarray, outputs: Outputs) -> None:
-        """Begin anew on encoded rows ``x`` with targets ``y``, as if nothing had been trained."""
+    def start(self, fit: Fit) -> None:
+        """Begin anew on the rows of ``fit``, as if nothing had been trained."""
         for variable, value in zip(self._variables(), self._fresh, strict=True):
             variable.assign(value)
-        self._outputs = outputs
-        self._x, self._y = tf.constant(x), tf.constant(y)
+        self._outputs = fit.outputs
+        self._x, self._y = tf.constant(fit.x), tf.constant(fit.y)
         self._rng = np.random.default_rng(self._seed)
         self._done = 0
 
-    def fits(self, recipe: Recipe, c: Mapping[str, Any], network: keras.Model, *, x: np.ndarray, seed: int) -> bool:
-        """Whether this trainer, started on ``x``, does what a new one of these would do."""
-        return self._made_as == _made_as(recipe, c, network, x, seed)
+    def does(self, fit: Fit) -> bool:
+        """Whether this trainer, started on ``fit``, does what a new one would do."""
+        return self._graph == fit.graph
 
     def release(self) -> None:
         """Let go of the rows."""
@@ -174,15 +188,6 @@ class Trainer:
         return self.network(rows, training=False)
 
 
-def _made_as(recipe: Recipe, c: Mapping[str, Any], network: keras.Model, x: np.ndarray, seed: int) -> tuple[Any, ...]:
-    """All that the graph of a trainer depends on; the network with the seeds of its weights."""
-    return recipe.family, recipe.epochs, dict(c), network.to_json(), _batch_size(c, x), seed
-
-
-def _batch_size(c: Mapping[str, Any], x: np.ndarray) -> int:
-    return min(int(c["batch_size"]), len(x))
-
-
 #: The trainer of the last fit, for the next; not here while it works, so that no two threads share one.
 _idle: list[Trainer] = []
 
@@ -196,25 +201,16 @@ def let_go() -> Trainer | None:
 
 
 @contextmanager
-def borrowed_trainer(
-    recipe: Recipe,
-    c: Mapping[str, Any],
-    network: keras.Model,
-    outputs: Outputs,
-    *,
-    x: np.ndarray,
-    y: np.ndarray,
-    seed: int,
-) -> Iterator[Trainer]:
-    """A trainer of a network like ``network``: that of the last fit, where it fits, or a new one."""
+def borrowed_trainer(fit: Fit) -> Iterator[Trainer]:
+    """A trainer for ``fit``: that of the last one, where it does the same, or a new one."""
     with alone:
         trainer = let_go()
-        if trainer is not None and trainer.fits(recipe, c, network, x=x, seed=seed):
-            trainer.start(x, y, outputs)
+        if trainer is not None and trainer.does(fit):
+            trainer.start(fit)
         else:
             # Before the next is traced: two graphs at once would be twice the memory.
             trainer = None
-            trainer = Trainer(recipe, c, network, outputs, x=x, y=y, seed=seed)
+            trainer = Trainer(fit)
     yield trainer
     trainer.release()
     _idle[:] = [trainer]

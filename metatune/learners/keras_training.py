@@ -15,7 +15,7 @@ from metatune.learners.keras_family import Encoder, Recipe
 from metatune.learners.keras_host import alone, keras, native_stderr_closed, set_threads, tf
 from metatune.learners.keras_networks import build_network
 from metatune.learners.keras_preprocessing import Outputs
-from metatune.learners.keras_trainer import borrowed_trainer, chunks
+from metatune.learners.keras_trainer import Fit, borrowed_trainer, chunks
 from metatune.learners.saving import write_manifest
 from metatune.learners.scoring import metric_value
 from metatune.metric import Metric
@@ -110,7 +110,7 @@ def train_network(
         keras.backend.clear_session(free_memory=False)
         network = build_network(recipe.family, c, x, encoder=encoder, outputs=outputs, seed=seed)
     epochs = recipe.epochs if steps is None else steps
-    with borrowed_trainer(recipe, c, network, outputs, x=x, y=y, seed=seed) as trainer:
+    with borrowed_trainer(Fit(recipe, c, network, outputs, x, y, seed)) as trainer:
         if valid is None:
             for _ in range(epochs):
                 trainer.epoch()
