@@ -19,7 +19,8 @@ class MetaPruner(BasePruner):
 
     ``model`` is what past curves taught (``CurveModel.fit``); without one the pruner is cautious. For curves: reports
     are the objective itself at growing steps, counted from 1, in a study of either direction. Reports on folds or
-    other parts that do not follow one another are a matter for Optuna's ``WilcoxonPruner``.
+    other parts that do not follow one another are a matter for Optuna's ``WilcoxonPruner``. In a study with several
+    objectives Optuna lets no trial report, so there is nothing to prune by.
 
     Guarantees, with any model:
 

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from metatune.metric import Metric
 from metatune.parameter import value_at
+from metatune.search.budget import TimeBudget
 from metatune.search.proposer import Observation, Proposal, Proposer
 from metatune.space import SearchSpace
 from metatune.surrogate.family import FamilySurrogate
@@ -24,6 +25,8 @@ from metatune.trial import Configuration
 
 #: Key of the trial's system attribute that tells where its configuration came from.
 ORIGIN = "metatune:origin"
+#: How long a trial of an earlier run took, NaN if that is not known: Optuna knows only when it was told of it.
+SECONDS = "metatune:seconds"
 #: The configuration itself, declared before the trial's parameters are asked for one by one.
 _PROPOSED = "metatune:proposed"
 #: A worker declares within moments; one that is silent for longer was killed, and nobody waits for it.
@@ -38,10 +41,13 @@ class MetaSampler(BaseSampler):
     Gaussian-process search. ``task`` describes the task by its meta-features. ``space``: the whole space with
     conditions; without it, the parameters that all trials so far had in common are proposed together and the others
     sampled independently. ``default``: a configuration that is always among the first trials.
-    ``per_second``: choose by the improvement per second that a trial is expected to take, as a time budget asks for.
+    ``timeout`` and ``n_trials`` are what ``Study.optimize`` is given (with several workers, their number times its
+    timeout): while, at the pace of the latest trials, those that are left would take longer than what is left of the
+    seconds, proposals go by the improvement per second that a trial is expected to take.
 
     Failed trials push proposals away, running ones count as pending. A proposal depends on the trials of the study,
-    the seed and the trial's number only, so a resumed study goes on as it would have. With several objectives there
+    the seed and the trial's number only (where time is short, also on how long they took), so a resumed study goes on
+    as it would have. With several objectives there
     is no transfer: parameters are sampled by Optuna's ``TPESampler``, and a warning says so once.
     """
 
@@ -52,7 +58,8 @@ class MetaSampler(BaseSampler):
         task: TaskRecord | None = None,
         space: SearchSpace | None = None,
         default: Configuration | None = None,
-        per_second: bool = False,
+        timeout: float | None = None,
+        n_trials: int | None = None,
         seed: int | None = None,
     ) -> None:
         self._surrogate = surrogate
@@ -61,7 +68,8 @@ class MetaSampler(BaseSampler):
         )
         self._space = space
         self._default = default
-        self._per_second = per_second
+        self._budget = None if timeout is None else TimeBudget(timeout, n_trials)
+        self._earlier: dict[str, frozenset[int]] = {}
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self._several = TPESampler(seed=seed, multivariate=False)
         self._intersection = IntersectionSearchSpace()
@@ -81,6 +89,12 @@ class MetaSampler(BaseSampler):
     def reseed_rng(self) -> None:
         """Give the sampler for several objectives another seed; all else differs by trial number anyway."""
         self._several.reseed_rng()
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Note which trials had ended before the first one of this sampler: they cost nothing of its time."""
+        if study.study_name not in self._earlier:
+            ended = [t.number for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+            self._earlier[study.study_name] = frozenset(ended)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The parameters that are proposed together."""
@@ -119,7 +133,6 @@ class MetaSampler(BaseSampler):
                 space,
                 surrogate=self._surrogate,
                 default=self._default,
-                per_second=self._per_second,
                 seed=self._seed,
             )
         others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
@@ -132,7 +145,17 @@ class MetaSampler(BaseSampler):
         running = [configuration for configuration in declared.values() if configuration is not None]
         silent = [t for t in pending if declared[t.number] is None and t.number < trial.number]
         ahead = sum(t.datetime_start is not None and now - t.datetime_start < _PATIENCE for t in silent)
-        return proposer.propose(observed, running, number=trial.number, ahead=ahead)
+        hurried = self._is_short(study.study_name, [t for t in others if t.state.is_finished()])
+        return proposer.propose(observed, running, number=trial.number, ahead=ahead, per_second=hurried)
+
+    def _is_short(self, study: str, ended: Sequence[FrozenTrial]) -> bool:
+        """Whether there is a time budget, and too little is left of it."""
+        if self._budget is None:
+            return False
+        known = self._earlier.get(study, frozenset())
+        earlier = [t.number in known or SECONDS in t.system_attrs for t in ended]
+        took = [_seconds(t) for t, before in zip(ended, earlier, strict=True) if not before]
+        return self._budget.is_short(took, [_seconds(t) for t, before in zip(ended, earlier, strict=True) if before])
 
     def _observation(self, study: Study, trial: FrozenTrial, space: SearchSpace, sign: float) -> Observation | None:
         """What a trial that ended, and so never changes, tells, made once; ``None`` if it lacks a parameter."""
@@ -179,6 +202,13 @@ def _declared(trial: FrozenTrial, space: SearchSpace) -> Configuration | None:
     return None if proposed is None else space.clip(proposed)[0]
 
 
+def _seconds(trial: FrozenTrial) -> float:
+    """How long an ended trial took, NaN if that is not known."""
+    if SECONDS in trial.system_attrs:
+        return float(trial.system_attrs[SECONDS])
+    return float("nan") if trial.duration is None else trial.duration.total_seconds()
+
+
 def _whole(trial: FrozenTrial, space: SearchSpace) -> bool:
     """Whether the trial has a value for every active parameter of ``space``, wherever in or out of its ranges."""
     return all(name in trial.params for name in space if space.is_active(name, trial.params))
@@ -190,6 +220,6 @@ def _observation(trial: FrozenTrial, space: SearchSpace, sign: float) -> Observa
     if trial.state == TrialState.PRUNED and trial.intermediate_values:
         value = trial.intermediate_values[max(trial.intermediate_values)]
     usable = value is not None and np.isfinite(value)
-    took = trial.duration if trial.state == TrialState.COMPLETE else None  # a crash says nothing about the seconds
-    seconds = float("nan") if took is None else took.total_seconds()
+    # A crash says nothing about the seconds.
+    seconds = _seconds(trial) if trial.state == TrialState.COMPLETE else float("nan")
     return Observation(space.clip(trial.params)[0], sign * value if usable and value is not None else None, seconds)

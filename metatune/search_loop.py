@@ -1,5 +1,6 @@
 """``SearchLoop``: the trials of one search, run by Optuna."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ from metatune.parameter import nearest
 from metatune.quiet import quiet_optuna
 from metatune.recording import Recorder
 from metatune.result import Progress, best_of
-from metatune.sampler import ORIGIN, MetaSampler, evidence
+from metatune.sampler import ORIGIN, SECONDS, MetaSampler, evidence
 from metatune.space import SearchSpace
 from metatune.strategies import GridSampler
 from metatune.study import StudyRecord
@@ -89,7 +90,9 @@ class SearchLoop:
             for number in range(max(ended, default=-1) + 1):
                 trial = ended.get(number)
                 if trial is None:  # it was never recorded
-                    self.study.tell(self.study.ask(), state=TrialState.FAIL)
+                    missing = self.study.ask()
+                    self.study._storage.set_trial_system_attr(missing._trial_id, SECONDS, math.nan)
+                    self.study.tell(missing, state=TrialState.FAIL)
                 else:
                     self._retell(trial)
 
@@ -102,6 +105,7 @@ class SearchLoop:
         for step, reported in trial.reported:
             asked.report(reported, step)
             asked.should_prune()  # some pruners keep their state in the study as they are asked
+        self.study._storage.set_trial_system_attr(asked._trial_id, SECONDS, trial.seconds)
         value = trial.value if trial.status == "complete" else None
         self.study.tell(asked, value, state=_STATES[trial.status])
 

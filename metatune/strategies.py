@@ -61,23 +61,28 @@ def make_sampler(
     surrogate: FamilySurrogate | None = None,
     default: Configuration | None = None,
     enqueued: int = 0,
-    per_second: bool = False,
+    timeout: float | None = None,
+    n_trials: int | None = None,
 ) -> BaseSampler:
     """The sampler called ``strategy`` for a study whose trials ask for the parameters of ``space``.
 
-    - ``meta``: ``MetaSampler`` with ``record``, ``surrogate``, ``default`` and ``per_second``, which the others ignore;
+    - ``meta``: ``MetaSampler`` with ``record``, ``surrogate``, ``default``, ``timeout`` and ``n_trials``, which the
+      others ignore;
     - ``random``: independent draws (Bergstra and Bengio, 2012);
     - ``grid``: ``GridSampler``; ``enqueued`` trials come before its first point;
     - ``tpe``: tree-structured Parzen estimator (Bergstra et al., 2011);
     - ``cmaes``: CMA-ES (Hansen and Ostermeier, 2001) on the numbers that are always active, random for the rest;
     - ``genetic``: NSGA-II (Deb et al., 2002) with populations of 10.
 
-    What each proposes depends on the trials of the study, ``seed`` and the trial's number only.
+    What each proposes depends on the trials of the study, ``seed`` and the trial's number only; with ``meta`` and a
+    ``timeout`` that is short also on how long they took.
     Raises what ``check_strategy`` raises.
     """
     check_strategy(strategy)
     if strategy == "meta":
-        return MetaSampler(surrogate, task=record, space=space, default=default, per_second=per_second, seed=seed)
+        return MetaSampler(
+            surrogate, task=record, space=space, default=default, timeout=timeout, n_trials=n_trials, seed=seed
+        )
     if strategy == "grid":
         return GridSampler(space, seed=seed, enqueued=enqueued)
     return SeededSampler(_HOSTED[strategy], seed=seed)

@@ -74,7 +74,8 @@ def tune(
     returns no finite number, makes a failed trial. When the first five trials all raise one and the same error, the
     search ends.
     ``n_trials``: trials in total, those before a ``resume`` included. ``timeout``: seconds after which no further
-    trial begins; proposals then weigh what a trial promises against the seconds that past ones took.
+    trial begins; while what is left of them seems too little for the trials that are left, proposals weigh what a trial
+    promises against the seconds that it is expected to take.
     ``strategy``: see ``make_sampler``. ``warm_start``: configurations that are tried first.
     ``space``: another space than the family's; parameters that it leaves out keep the family's default.
     ``knowledge``: ``None`` for what ``Knowledge.find`` finds, ``False`` for a search without history.
@@ -90,9 +91,9 @@ def tune(
     after every trial.
 
     Ctrl-C ends the search with a result that is ``interrupted``. Equal arguments give equal proposals, also after a
-    resume. Raises, before anything is trained, ``UsageError`` for a wrong argument and ``StoreError`` for a store that
-    cannot be used (for one that is away at the moment, trials wait in the local spool), and ``SearchError`` when no
-    trial was complete; the trials are in the history even then.
+    resume, unless time is short. Raises, before anything is trained, ``UsageError`` for a wrong
+    argument and ``StoreError`` for a store that cannot be used (for one that is away at the moment, trials wait in the
+    local spool), and ``SearchError`` when no trial was complete; the trials are in the history even then.
     """
     end_unguarded()
     began = time.perf_counter()
@@ -117,7 +118,8 @@ def tune(
         guide = _Guide.of(knowledge, record.strategy, name, task.metric).compared_with(knowledge_of(record))
     judge = subject.judge(task, objective, seed=record.seed, threads=threads)
     recorder = Recorder(history, record)
-    sampler = _sampler(record, subject, guide, per_second=timeout is not None)
+    ended = sum(trial.status != "interrupted" for trial in earlier)
+    sampler = _sampler(record, subject, guide, timeout=timeout, n_trials=n_trials - ended)
     limits = Limits(trial_seconds, trial_memory)
     with in_own_process(judge, limits if isolated or limits != Limits() else None) as runner:
         loop = SearchLoop(record, runner, recorder, sampler=sampler, pruner=pruner, on_trial=on_trial)
@@ -233,7 +235,9 @@ def _new_study(
     )
 
 
-def _sampler(record: StudyRecord, subject: Subject, guide: _Guide, *, per_second: bool) -> BaseSampler:
+def _sampler(
+    record: StudyRecord, subject: Subject, guide: _Guide, *, timeout: float | None, n_trials: int
+) -> BaseSampler:
     return make_sampler(
         record.strategy,
         space=record.space,
@@ -242,7 +246,8 @@ def _sampler(record: StudyRecord, subject: Subject, guide: _Guide, *, per_second
         surrogate=guide.surrogate,
         default=subject.default,
         enqueued=len(warm_start_of(record)),
-        per_second=per_second,
+        timeout=timeout,
+        n_trials=n_trials,
     )
 
 

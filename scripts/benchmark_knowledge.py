@@ -1,6 +1,6 @@
 """What the starter knowledge is worth on a dataset it never saw: leave one group of datasets out, replay its trials.
 
-    python scripts/benchmark_knowledge.py regret [--knowledge DIR] [--families ...]
+    python scripts/benchmark_knowledge.py regret [--knowledge DIR] [--families ...] [--metric NAME]
     python scripts/benchmark_knowledge.py first  [--knowledge DIR] [--families ...]
     python scripts/benchmark_knowledge.py ranks  [--knowledge DIR] [--families ...] [--seeds 3] [--tasks N]
                                                  [--workers 2] [--runs DIR] [--halves]
@@ -13,7 +13,8 @@ configurations in between (``benchmark_reserved.py`` trains those). Families wit
 fewer than 10 sources are left out. One thread per process.
 
 ``regret``: the first configurations of the portfolio against the default and random order. Regret is 0 for the best
-configuration tried on the dataset and 1 for its worst. Minutes.
+configuration tried on the dataset and 1 for its worst. ``--metric`` asks for another metric than each dataset was
+judged by, on the datasets whose trials recorded it. Minutes.
 
 ``first``: whether the first recommendation is at least as good as the library's default. It is what ``metatune
 recommend`` puts first by its own rule (the best expected of default and portfolio), if only the configurations that
@@ -53,7 +54,7 @@ from metatune.backtest.run import Protocol, Run
 from metatune.backtest.summary import summarise
 from metatune.backtest.table import ReplayTable, tables_of
 from metatune.knowledge import Knowledge
-from metatune.metric import Metric
+from metatune.metric import Metric, metric_names
 from metatune.search.portfolio import greedy_portfolio
 from metatune.snapshot import Snapshot
 from metatune.surrogate.family import FamilySurrogate
@@ -84,9 +85,13 @@ def regret_of(task: TaskTrials) -> np.ndarray:
     return (score.max() - score) / np.ptp(score)
 
 
-def replay(surrogate: FamilySurrogate) -> Iterator[tuple[np.ndarray, float, np.ndarray]]:
-    """For every task: regret of the portfolio after ``AT`` trials, of the default, of random order after ``AT``."""
-    for number, (task, prior, default) in enumerate(left_out(surrogate)):
+def replay(surrogate: FamilySurrogate, metric: str | None = None) -> Iterator[tuple[np.ndarray, float, np.ndarray]]:
+    """For every task: regret of the portfolio after ``AT`` trials, of the default, of random order after ``AT``.
+
+    ``metric``: only tasks that are judged by it.
+    """
+    judged = None if metric is None else {r.name for r in surrogate.records if r.metric.name == metric}
+    for number, (task, prior, default) in enumerate(left_out(surrogate, judged)):
         regret = regret_of(task)
         order = greedy_portfolio(prior.predicted, max(AT), prior.base)
         places = np.array(AT) - 1
@@ -95,12 +100,12 @@ def replay(surrogate: FamilySurrogate) -> Iterator[tuple[np.ndarray, float, np.n
         yield np.minimum.accumulate(regret[order])[places], float(regret[default]), np.mean(shuffled, axis=0)
 
 
-def regret_table(surrogates: dict[str, FamilySurrogate]) -> str:
+def regret_table(surrogates: dict[str, FamilySurrogate], metric: str | None = None) -> str:
     """A row a family: mean regret over the datasets."""
     heads = [*(f"random {n}" for n in AT), "default", *(f"metatune {n}" for n in AT)]
     lines = [_row(["family", "datasets", *heads, "first not worse than default", "p"]), _rule(len(heads) + 4)]
     for name, surrogate in surrogates.items():
-        portfolio, default, chance = (np.array(part) for part in zip(*replay(surrogate), strict=True))
+        portfolio, default, chance = (np.array(part) for part in zip(*replay(surrogate, metric), strict=True))
         gain = default - portfolio[:, 0]
         p = wilcoxon(gain).pvalue if np.any(gain) else 1.0
         cells = [f"{v:.3f}" for v in (*chance.mean(0), default.mean(), *portfolio.mean(0))]
@@ -193,11 +198,19 @@ def families_of(knowledge: Knowledge, names: Sequence[str] | None) -> list[str]:
     return [name for name in knowledge.families if len(groups[name]) >= _FEWEST and (names is None or name in names)]
 
 
+def _metric(name: str | None) -> Metric | None:
+    """The metric called ``name``, be it of a classification or of a regression."""
+    if name is None:
+        return None
+    return Metric.of(name, "multiclass" if name in metric_names("multiclass") else "regression")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=("regret", "first", "ranks"))
     parser.add_argument("--knowledge", type=Path, help="a knowledge folder; the starter unless given")
     parser.add_argument("--families", nargs="+", help="only these")
+    parser.add_argument("--metric", help="of regret: recommend and judge by it")
     parser.add_argument("--seeds", type=int, default=3, help="of ranks")
     parser.add_argument("--tasks", type=int, help="of ranks: so many of each family, evenly spread")
     parser.add_argument("--workers", type=int, default=2, help="of ranks: processes")
@@ -211,12 +224,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.part == "ranks":
         print(ranks(knowledge, names, options))
         return
-    metric = Metric.of("accuracy", "multiclass") if options.part == "first" else None
+    metric = _metric("accuracy" if options.part == "first" else options.metric)
     surrogates = {name: known for name in names if (known := knowledge.surrogate(name, metric)) is not None}
     if options.part == "first":
         print(first_table({name: list(firsts(surrogate)) for name, surrogate in surrogates.items()}))
     else:
-        print(regret_table(surrogates))
+        print(regret_table(surrogates, options.metric))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ are read in ``--packages``, where they are downloaded if missing.
 
 Each search that ended is a line of ``searches.jsonl`` in ``--runs``. The script can be killed at any time and goes on
 where it was; a warm search is made again with another knowledge. Seeds come one after the other, so that a run
-which is stopped has covered all datasets. One thread per process.
+which is stopped has covered all datasets; each dataset has random numbers of its own. One thread per process.
 
 What is reported, for each family:
 
@@ -90,7 +90,7 @@ def run(search: Search, entry: Entry, packages: Path) -> Ended:
             strategy="meta" if warm else "tpe",
             knowledge=_knowledge[0] if warm else False,
             store=False,
-            seed=search.seed,
+            seed=search.random_seed,
             refit=False,
         )
     except SearchError as error:

@@ -1,6 +1,7 @@
 """Replays run, are kept, taken up again, and survive methods that fail."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -125,14 +126,28 @@ def test_all_runs_come_in_order_and_are_taken_up_again(
 
 def test_what_another_protocol_or_a_failure_left_is_run_again(table: ReplayTable, tmp_path: Path) -> None:
     arrays = np.array([0.5, 0.1])
-    done = Run("small", "task0", 0, "random", Protocol(n=2), arrays, arrays)
-    failed = Run("small", "task5", 0, "random", Protocol(n=2), arrays, arrays, "MemoryError: ")
-    other = Run("small", "task5", 0, "random", Protocol(n=2, stress="inverted"), arrays, arrays)
+    done = Run("small", "task0", 0, "random", Protocol(n=2), arrays, arrays, digest=table.digest)
+    failed = replace(done, task="task5", error="MemoryError: ")
+    other = replace(done, task="task5", protocol=Protocol(n=2, stress="inverted"))
     Journal(tmp_path / "runs").append([done, failed, other])
     runs = run_all([table], ["random"], [0], protocol=Protocol(n=2), directory=tmp_path / "runs", tasks=2)
     assert [run.error for run in runs] == [None, None]
     np.testing.assert_array_equal(runs[0].regret, arrays)
     assert (runs[1].regret != arrays).any()
+
+
+def test_what_another_version_or_other_trials_left_is_run_again(table: ReplayTable, tmp_path: Path) -> None:
+    def go(table: ReplayTable) -> np.ndarray:
+        return run_all([table], ["random"], [0], protocol=Protocol(n=2), directory=tmp_path / "runs", tasks=1)[0].regret
+
+    # Longer than any true one, so that it cannot be one by chance.
+    left = Run("small", "task0", 0, "random", Protocol(n=2), np.zeros(3), np.zeros(3), digest=table.digest)
+    Journal(tmp_path / "runs").append([replace(left, version="0.0.1"), replace(left, digest="of other trials")])
+    assert len(go(table)) == 2
+    Journal(tmp_path / "runs").append([left])
+    assert len(go(table)) == 3
+    tasks = (*table.tasks[:-1], replace(table.tasks[-1], score=table.tasks[-1].score[::-1].copy()))
+    assert len(go(replace(table, tasks=tasks))) == 2
 
 
 def test_runs_survive_the_journal_whatever_their_names(tmp_path: Path) -> None:

@@ -106,7 +106,8 @@ def test_failures_are_listed_and_a_method_without_a_proposal_is_left_out_of_its_
         run("t", 0, "c", [0.3] * 5, error="RuntimeError: late"),
         run("t", 1, "c", [0.1] * 5),
     ]
-    document = summarise(runs, unavailable={"smac": "not installed"})
+    document = summarise(runs, tables=["flat", "t"], unavailable={"smac": "not installed"})
+    assert document["unplayable"] == ["flat"]
     assert set(document["tables"]["t"]["methods"]) == {"a", "c"}
     assert document["failures"] == {
         "b": {"runs": 1, "error": "t, task0: ImportError: b"},

@@ -57,6 +57,16 @@ def test_what_was_proposed_for_a_dataset_is_not_recommended_for_it(starter: Know
     assert len(prior.pool) == len(task.rows) == len(task.score) == len(task.X)
 
 
+def test_another_metric_is_recommended_and_judged_by_on_the_datasets_that_recorded_it(starter: Knowledge) -> None:
+    text = starter.surrogate("tfidf_linear", Metric.of("log_loss", "multiclass"))
+    assert text is not None
+    with_loss = [record for record in text.records if record.metric.name == "log_loss"]
+    assert 0 < len(with_loss) < len(text.records)
+    assert len(list(benchmark.replay(text, "log_loss"))) == len(with_loss)
+    rows = benchmark.regret_table({"tfidf_linear": text}, "log_loss").splitlines()
+    assert rows[2].startswith(f"| tfidf_linear | {len(with_loss)} |")
+
+
 CHEAP = ("lightgbm", "hist_gradient_boosting", "random_forest", "extra_trees", "linear", "svm", "knn")
 
 

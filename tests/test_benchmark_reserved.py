@@ -109,6 +109,12 @@ def test_every_dataset_has_its_turn_before_the_next_seed() -> None:
     assert len(found) == 8
 
 
+def test_every_dataset_begins_with_random_configurations_of_its_own() -> None:
+    entries = select(read_catalogue()[0], ["iris", "diabetes"])
+    found = list(benchmark.planned(entries, ["knn"], seeds=2, trials=4, knowledge="k"))
+    assert len({(s.dataset, s.random_seed) for s in found}) == len({s.random_seed for s in found}) == 4
+
+
 def test_searches_are_run_with_and_without_the_knowledge(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "_knowledge", [])
     benchmark._begin(starter_directory())

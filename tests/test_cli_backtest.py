@@ -73,7 +73,7 @@ def test_a_folder_gives_one_document_and_a_page_with_the_curves(folder: Path, tm
     page = tmp_path / "out" / "page.html"
     result = run("--table", folder, "--methods", "random,portfolio", *SHORT, "--html", page, "--json")
     found = document(result)
-    assert set(found) == {"version", "protocol", "tables", "overall", "unavailable", "failures"}
+    assert set(found) == {"version", "protocol", "tables", "overall", "unplayable", "unavailable", "failures"}
     methods = found["tables"]["small"]["methods"]
     assert set(methods) == {"random", "portfolio"}
     assert found["tables"]["small"]["tasks"] == 2
@@ -123,9 +123,11 @@ def test_nothing_to_search_for_is_told(folder: Path, tmp_path: Path) -> None:
     alone = run("--table", flat, "--methods", "random", *SHORT, "--json")
     assert alone.exit_code == 3
     assert json.loads(alone.stdout)["error"]["value"] == ["flat"]
-    both = run("--table", flat, folder, "--methods", "random", *SHORT)
+    page = tmp_path / "page.html"
+    both = run("--table", flat, folder, "--methods", "random", *SHORT, "--html", page)
     assert both.exit_code == 0
     assert "flat has no task" in both.stdout
+    assert "flat has no task" in page.read_text()
 
 
 def test_numbers_are_whole_on_a_narrow_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,14 +77,13 @@ def test_the_engine_proposes_what_was_not_tried_and_says_so(unit):
 
 def test_the_engine_goes_on_from_what_it_saw(unit, records):
     study = next(study for study, _ in records if study.id == unit.study_id)
-    first = proposed.propose(unit, study.task, [], 1000)
-    same = proposed.propose(unit, study.task, [], 1000)
-    assert first == same
+    proposer = proposed.proposer_for(unit, study.task)
+    first = proposed.propose(proposer, unit, study.task, [], 1000)
+    assert first == proposed.propose(proposed.proposer_for(unit, study.task), unit, study.task, [], 1000)
     trial = made(unit.evidence.trials[0], configuration=first.configuration, number=1000, value=None, status="failed")
-    assert proposed.propose(unit, study.task, [trial], 1000).configuration != first.configuration
-    assert proposed.propose(unit.going_on((1001,), [trial]), study.task, [], 1000) == proposed.propose(
-        unit, study.task, [trial], 1000
-    )
+    second = proposed.propose(proposer, unit, study.task, [trial], 1000)
+    assert second.configuration != first.configuration
+    assert second == proposed.propose(proposer, unit.going_on((1001,), [trial]), study.task, [], 1000)
 
 
 def test_the_history_that_proposes_is_that_of_the_others(records):

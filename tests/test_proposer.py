@@ -182,10 +182,10 @@ def test_per_second_a_cheap_configuration_is_preferred_to_one_that_promises_litt
     assert surrogate.cost is not None
     spent = []
     for per_second in (False, True):
-        proposer = Proposer(record("new"), SPACE, surrogate=surrogate, per_second=per_second, seed=0)
+        proposer = Proposer(record("new"), SPACE, surrogate=surrogate, seed=0)
         observed: list[Observation] = []
         for number in range(14):
-            c = proposer.propose(observed, number=number).configuration
+            c = proposer.propose(observed, number=number, per_second=per_second).configuration
             observed.append(Observation(c, flat(c, 0.3, 1e-2), 5.0 * seconds(c)))
         spent.append(sum(o.seconds for o in observed[4:]))
         assert max(o.score for o in observed if o.score is not None) > -0.05

@@ -22,6 +22,7 @@ from metatune.knowledge import KNOWLEDGE_VARIABLE, Knowledge
 from metatune.learners import get_family, load_model
 from metatune.learners.evaluate import test_scores
 from metatune.recommender import recommend
+from metatune.search.budget import TimeBudget
 from metatune.snapshot import snapshot_of
 from metatune.space import Condition, SearchSpace
 from metatune.task import Task
@@ -276,6 +277,32 @@ class TestTrials:
         result = bowl_search(slow, n_trials=1000, timeout=0.4)
         assert 1 <= len(result.trials) <= 8
         assert time.perf_counter() - start < 5
+
+    def test_a_timeout_counts_only_while_the_trials_take_too_long_for_it(self, monkeypatch):
+        dear = planted_snapshot(seconds=lambda c: 3.0 ** int(c["extra"]) if "extra" in c else 1.0)
+        guided = {"knowledge": Knowledge.build(dear), "n_trials": 10}
+        monkeypatch.setattr("metatune.sampler._seconds", lambda trial: 3.0 ** int(trial.params.get("extra", 1)))
+        without, ample, short = (planted_search(timeout=seconds, **guided) for seconds in (None, 1e6, 30))
+        assert [t.configuration for t in ample.trials] == [t.configuration for t in without.trials]
+        paid = [[3.0 ** int(t.configuration.get("extra", 1)) for t in r.trials[4:]] for r in (without, short)]
+        assert sum(paid[1]) < sum(paid[0]) / 2
+
+    def test_what_was_taken_up_tells_the_pace_of_a_timeout_and_costs_none_of_it(self, monkeypatch):
+        asked = []
+        monkeypatch.setattr(TimeBudget, "is_short", lambda *words: bool(asked.append(words)))
+        store = MemoryStore()
+        first = planted_search(n_trials=5, store=store)
+        options = {"n_trials": 8, "timeout": 60, "resume": first.study_id, "store": store}
+
+        def interrupting(configuration):
+            raise KeyboardInterrupt
+
+        task = Task.custom("new", metric="utility", direction="maximize")
+        tune(task, FAMILY, objective=interrupting, knowledge=planted(), **options)
+        asked.clear()
+        planted_search(**options)
+        assert [(budget.n_trials, len(took)) for budget, took, _ in asked] == [(3, 0), (3, 1), (3, 2)]
+        assert all(before == [t.seconds for t in first.trials] for _, _, before in asked)
 
     def test_equal_arguments_give_equal_results(self):
         first, second = (iris_search(seed=7) for _ in range(2))

@@ -21,6 +21,7 @@ from metatune.backtest.registry import METHODS, available
 from metatune.backtest.run import Journal, Key, Protocol, Run
 from metatune.backtest.table import ReplayTable
 from metatune.errors import SearchError, UsageError
+from metatune.version import __version__
 
 #: Called in the parent as runs end: with those that just ended, how many ended so far, and how many there are.
 Progress = Callable[[Sequence[Run], int, int], None]
@@ -63,7 +64,8 @@ def replay(problem: Problem, method: str, n: int = 50) -> Run:
     if len(regret):
         regret = np.pad(regret, (0, min(n, len(problem.rows)) - len(regret)), mode="edge")
     spent = np.array(seconds[: len(observed)])
-    return Run(fold.table.name, name, fold.seed, method, protocol, _rounded(regret), _rounded(spent), error)
+    where = fold.table.name, name, fold.seed, method, protocol
+    return Run(*where, _rounded(regret), _rounded(spent), error, fold.table.digest)
 
 
 def _seed(problem: Problem) -> int:
@@ -110,8 +112,9 @@ def run_all(
     """Replay every method on every task of every table with every seed, in ``workers`` processes of one thread each.
 
     ``protocol``: ``Protocol()`` unless given. ``directory``: runs that ended are kept there and not run again, so that
-    an interrupted replay can be taken up; failed ones are tried again. ``tasks``: only so many of each table, evenly
-    spread. The caller's module is imported by the processes: protect a script by ``if __name__ == "__main__"``.
+    an interrupted replay can be taken up; failed ones, and those of a table with other content or by another version
+    of metatune, are. ``tasks``: only so many of each table, evenly spread. The caller's module is imported by the
+    processes: protect a script by ``if __name__ == "__main__"``.
 
     The runs come in the order of the arguments. Raises ``UnknownNameError`` for a method, ``UsageError`` for tables of
     one name, ``SearchError`` when a process died.
@@ -129,9 +132,10 @@ def run_all(
     units: deque[_Unit] = deque()
     for unit in _units(tables, methods, seeds, tasks, whole=protocol.whole):
         table = tables[unit.table]
-        keys = [(table.name, table.labels[unit.task], unit.seed, m, protocol) for m in unit.methods]
-        wanted += keys
-        left = tuple(key[3] for key in keys if key not in done)
+        of = table.name, table.digest, table.labels[unit.task], unit.seed
+        keys = {method: (*of, method, protocol, __version__) for method in unit.methods}
+        wanted += keys.values()
+        left = tuple(method for method, key in keys.items() if key not in done)
         if left:
             units.append(_Unit(unit.table, unit.seed, unit.task, left))
     total, ended = len(wanted), sum(key in done for key in wanted)

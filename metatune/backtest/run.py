@@ -10,6 +10,7 @@ from urllib.parse import quote
 import numpy as np
 
 from metatune.errors import DataError
+from metatune.version import __version__
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Protocol:
     whole: bool = False
 
 
-#: Table, task, seed, method and protocol of a run.
-Key: TypeAlias = tuple[str, str, int, str, Protocol]
+#: Table and the digest of its content, task, seed, method, protocol, and version of metatune.
+Key: TypeAlias = tuple[str, str, str, int, str, Protocol, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,7 @@ class Run:
     """One search. ``regret`` (n,) is normalised, after each evaluation; ``seconds`` (n,) is the wall time of each ask.
 
     ``error`` says why the method failed. If it did after some evaluations, ``regret`` goes on with the last one and
-    ``seconds`` ends there; if it did before any, both are empty.
+    ``seconds`` ends there; if it did before any, both are empty. ``digest`` is of the table, ``version`` of metatune.
     """
 
     table: str
@@ -43,11 +44,13 @@ class Run:
     regret: np.ndarray
     seconds: np.ndarray
     error: str | None = None
+    digest: str = ""
+    version: str = __version__
 
     @property
     def key(self) -> Key:
         """What tells runs apart."""
-        return self.table, self.task, self.seed, self.method, self.protocol
+        return self.table, self.digest, self.task, self.seed, self.method, self.protocol, self.version
 
 
 class Journal:

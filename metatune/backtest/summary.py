@@ -10,7 +10,8 @@
      "overall": {"tasks": N, "methods": {method: {"tables": how many it ran on,
                                                   "rank", "harm", "relative", "wilcoxon": {...}}},
                  "critical_difference": {...}},
-     "unavailable": {method: reason}, "failures": {method: {"runs": how many, "error": the first}}}
+     "unplayable": [tables without a search], "unavailable": {method: reason},
+     "failures": {method: {"runs": how many, "error": the first}}}
 
 The regret of a task is its mean over seeds; everything else is computed from that. ``harm`` is the share of tasks whose
 regret is more than ``HARM`` above that of ``gp``; ``relative`` is the mean regret divided by that of ``gp``, both at
@@ -42,14 +43,16 @@ FLOOR = 1e-4
 REFERENCE, OWN = "gp", "metatune"
 
 
-def summarise(runs: Sequence[Run], *, unavailable: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The document described above; ``unavailable`` names methods that could not be run, with the reason.
+def summarise(
+    runs: Sequence[Run], *, tables: Sequence[str] = (), unavailable: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The document described above. ``tables`` were asked for, ``unavailable`` names methods that could not be run.
 
     A method that failed before its first proposal on some task of a table is left out of that table.
     """
     by_table = _by_table(runs)
     curves = {name: _curves(those) for name, those in by_table.items()}
-    tables = {
+    searched = {
         name: {"tasks": _tasks(of), "seeds": _seeds(by_table[name]), "methods": _table(of, by_table[name])}
         for name, of in curves.items()
     }
@@ -63,8 +66,9 @@ def summarise(runs: Sequence[Run], *, unavailable: Mapping[str, str] | None = No
             "stress": protocol.stress if protocol else "none",
             "n_history": protocol.n_history if protocol else None,
         },
-        "tables": tables,
+        "tables": searched,
         "overall": _overall(curves),
+        "unplayable": [name for name in tables if name not in searched],
         "unavailable": dict(unavailable or {}),
         "failures": _failures(runs),
     }

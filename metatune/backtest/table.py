@@ -1,5 +1,6 @@
 """``ReplayTable``: trials that were run before, put so that searches can be replayed on them."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -103,6 +104,16 @@ class ReplayTable:
     @cached_property
     def _unit(self) -> UnitEncoder:
         return UnitEncoder(self.space)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all that a replay depends on: space, configurations, scores and meta-features, in hexadecimal."""
+        found = hashlib.sha256(f"{self.space.digest} {self.default}".encode())
+        found.update(self.X.tobytes())
+        for task in self.tasks:
+            found.update(f"{task.record.fingerprint} {task.record.group} {dict(task.record.metafeatures)}".encode())
+            found.update(task.rows.tobytes() + task.score.tobytes())
+        return found.hexdigest()[:16]
 
     @cached_property
     def labels(self) -> list[str]:

@@ -90,9 +90,7 @@ def backtest(
     ] = None,
     runs: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", file_okay=False, help="Keep every search there, and do not repeat those that are there."
-        ),
+        typer.Option(metavar="DIR", file_okay=False, help="Keep every search there, and repeat none of them."),
     ] = None,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write a page with charts there.")
@@ -130,13 +128,12 @@ def backtest(
             value=[found.name for found in tables],
             remedy="Use tables whose tasks have completed trials with scores that differ.",
         )
-    document = summarise(done, unavailable=unavailable)
+    document = summarise(done, tables=[found.name for found in tables], unavailable=unavailable)
     if html is not None:
         from metatune.report import backtest_page
 
         html.write_text(backtest_page(document), encoding="utf-8")
-    silent = [found.name for found in tables if found.name not in document["tables"]]
-    return Answer(document, _shown(document, html, silent), _PARTIAL if document["failures"] else 0)
+    return Answer(document, _shown(document, html), _PARTIAL if document["failures"] else 0)
 
 
 def _methods(text: str) -> tuple[list[str], dict[str, str]]:
@@ -214,8 +211,7 @@ class ReplayProgress(Bar):
             self._screen.print(f"[{ended}/{total}] {text}", soft_wrap=True)
 
 
-def _shown(document: dict[str, Any], html: Path | None, silent: Sequence[str]) -> RenderableType:
-    """``silent`` are the names of tables on which nothing could be searched for."""
+def _shown(document: dict[str, Any], html: Path | None) -> RenderableType:
     lines: list[RenderableType] = []
     for name, described in document["tables"].items():
         lines += [
@@ -231,7 +227,7 @@ def _shown(document: dict[str, Any], html: Path | None, silent: Sequence[str]) -
             headline(f"All tables: {tasks}, average rank and harm"),
             _ranks(overall["methods"]),
         ]
-    for name in silent:
+    for name in document["unplayable"]:
         lines.append(Text(f"Note: {legible(name)} has no task with two different scores in its pool", style="yellow"))
     for name, reason in document["unavailable"].items():
         lines.append(Text(f"Note: {name} cannot run here: {reason}", style="yellow"))

@@ -58,6 +58,7 @@ def backtest_page(document: Mapping[str, Any], *, title: str = "Backtest") -> st
         reference=REFERENCE,
         own=OWN,
         harm=HARM,
+        unplayable=document["unplayable"],
         unavailable=document["unavailable"],
         failures=document["failures"],
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from metatune.surrogate.tasks import best_and_even
 from metatune.task import TaskRecord
 from metatune.trial import Configuration, ParamValue
 
+#: Log seconds that configurations are expected to take, shape (configurations,).
+_Cost: TypeAlias = Callable[[Sequence[Configuration]], np.ndarray]
 #: Configurations that open a search.
 PORTFOLIO = 3
 #: Points spread over the space that open a search without history, after the default.
@@ -74,9 +77,7 @@ class Proposer:
     """Proposes configurations of ``space`` for the task ``record``.
 
     ``surrogate`` is what is known of the model family (``None``: nothing), ``default`` a configuration that is always
-    among the first trials. With ``per_second``, what counts is the improvement per second that a trial is expected to
-    take, where the history knows that. Asking changes nothing: equal arguments give equal answers, whatever was asked
-    before.
+    among the first trials. Asking changes nothing: equal arguments give equal answers, whatever was asked before.
     """
 
     def __init__(
@@ -86,11 +87,10 @@ class Proposer:
         *,
         surrogate: FamilySurrogate | None = None,
         default: Configuration | None = None,
-        per_second: bool = False,
         seed: int = 0,
     ) -> None:
         self.space, self.seed = space, seed
-        self._priced = surrogate if per_second else None
+        self._surrogate = surrogate
         self.prior = Prior(surrogate, record, space, seed=seed)
         self._default = None if default is None else space.clip(default)[0]
         self._units = UnitEncoder(space)
@@ -113,23 +113,32 @@ class Proposer:
         return list(found.values())
 
     def propose(
-        self, observed: Sequence[Observation], running: Sequence[Configuration] = (), *, number: int, ahead: int = 0
+        self,
+        observed: Sequence[Observation],
+        running: Sequence[Configuration] = (),
+        *,
+        number: int,
+        ahead: int = 0,
+        per_second: bool = False,
     ) -> Proposal:
         """The configuration for trial ``number``, given ended and running trials in any order.
 
         ``ahead``: running trials whose configuration is not known yet, since another worker is asking at this moment;
-        as many of the best moves are left to them.
+        as many of the best moves are left to them. ``per_second``: what counts is the improvement per second that a
+        trial is expected to take, where the history knows that.
         """
         observed = sorted(observed, key=lambda observation: observation.order)
         taken = {o.identity for o in observed} | {identity(c) for c in running}
-        missing = [move for move in self.opening if identity(move[0]) not in taken]
         # However much was tried before, the default has its turn.
-        moves = missing if len(taken) < _OPENING_ENDS else [move for move in missing if move[1] == "default"]
-        if ahead < len(moves):
-            return Proposal(*moves[ahead])
+        default = [] if self._default is None else [(self._default, "default")]
+        moves = self.opening if len(taken) < _OPENING_ENDS else default
+        missing = [move for move in moves if identity(move[0]) not in taken]
+        if ahead < len(missing):
+            return Proposal(*missing[ahead])
         if sum(o.score is not None for o in observed) < 2:
             return Proposal(self._random(taken, number), "random")
-        return self._by_model(observed, running, taken, number, ahead)
+        cost = self._log_seconds(observed) if per_second else _nothing
+        return self._by_model(observed, running, taken, number, ahead, cost)
 
     def _by_model(
         self,
@@ -138,6 +147,7 @@ class Proposer:
         taken: set[Identity],
         number: int,
         ahead: int,
+        cost: _Cost,
     ) -> Proposal:
         # Workers that ask at the same moment rank the same candidates, and each takes another place.
         rng = np.random.default_rng([self.seed, number - ahead])
@@ -161,7 +171,6 @@ class Proposer:
         if ahead >= len(candidates):
             return Proposal(self._random(taken, number), "random")
         alone = self.prior.empty or turn_without_history(model, number - ahead)
-        cost = self._log_seconds(observed)
         improvement = model.log_improvement(points, predicted, without_history=alone) - cost(candidates)
         choice = candidates[int(np.argsort(-improvement, kind="stable")[ahead])]
         if not ahead:  # other places of the ranking would climb to the same top
@@ -173,7 +182,7 @@ class Proposer:
         self,
         choice: dict[str, ParamValue],
         model: Mixture,
-        cost: Callable[[Sequence[Configuration]], np.ndarray],
+        cost: _Cost,
         taken: set[Identity],
         rng: np.random.Generator,
         *,
@@ -189,13 +198,14 @@ class Proposer:
             choice = tried[int(np.argmax(improvement - cost(tried)))]
         return choice
 
-    def _log_seconds(self, observed: Sequence[Observation]) -> Callable[[Sequence[Configuration]], np.ndarray]:
-        """Log seconds that candidates are expected to take, by past trials and this search; 0 if they do not count."""
-        if self._priced is None or self._priced.cost is None:
-            return lambda candidates: np.zeros(len(candidates))
-        encoder, space = self._priced.encoder, self.space
+    def _log_seconds(self, observed: Sequence[Observation]) -> _Cost:
+        """Log seconds that candidates are expected to take, by past trials and this search; 0 if nothing is known."""
+        known = self._surrogate
+        if known is None or known.cost is None:
+            return _nothing
+        encoder, space = known.encoder, self.space
         tried = encoder.encode([o.configuration for o in observed], space)
-        cost = self._priced.cost.anchored(tried, np.array([o.seconds for o in observed]))
+        cost = known.cost.anchored(tried, np.array([o.seconds for o in observed]))
         return lambda candidates: cost.predict(encoder.encode(candidates, space))
 
     def _candidates(
@@ -235,6 +245,10 @@ class Proposer:
         """A random configuration that is not taken, if one can be found."""
         found = self.space.sample(32, np.random.default_rng([self.seed, number]))
         return next((configuration for configuration in found if identity(configuration) not in taken), found[0])
+
+
+def _nothing(candidates: Sequence[Configuration]) -> np.ndarray:
+    return np.zeros(len(candidates))
 
 
 def turn_without_history(model: Mixture, number: int) -> bool:

@@ -56,12 +56,24 @@ def proposed_units(
     return [unit for _, unit in sorted(found, key=lambda pair: (pair[0], pair[1].family))]
 
 
-def propose(unit: Unit, record: TaskRecord, done: Sequence[Trial], number: int) -> Proposal:
-    """The engine's proposal for trial ``number`` of ``unit``, after its evidence and the trials ``done`` since.
+def proposer_for(unit: Unit, record: TaskRecord) -> Proposer:
+    """The engine for the trials of ``unit``; it keeps what all of them need."""
+    assert unit.evidence is not None
+    others = _others(unit.evidence.knowledge, unit.family, record.group)
+    return Proposer(record, get_family(unit.family).space(), surrogate=others)
 
-    What is known of the dataset's own group is left out of the history: the engine would take its trials for another
-    task that foresees them perfectly.
+
+def _others(folder: Path, family: str, group: str) -> FamilySurrogate | None:
+    """What is known of ``family`` from the tasks of all groups but the dataset's own.
+
+    The engine would take that one's trials for another task that foresees them perfectly.
     """
+    known = _known(folder).surrogate(family)
+    return None if known is None else without_group(known, group)
+
+
+def propose(proposer: Proposer, unit: Unit, record: TaskRecord, done: Sequence[Trial], number: int) -> Proposal:
+    """Its proposal for trial ``number`` of ``unit``, after the evidence of that and the trials ``done`` since."""
     assert unit.evidence is not None
     observed = [
         Observation(
@@ -69,15 +81,7 @@ def propose(unit: Unit, record: TaskRecord, done: Sequence[Trial], number: int) 
         )
         for trial in (*unit.evidence.trials, *done)
     ]
-    others = _others(unit.evidence.knowledge, unit.family, record.group)
-    return Proposer(record, get_family(unit.family).space(), surrogate=others).propose(observed, number=number)
-
-
-@lru_cache(maxsize=1)
-def _others(folder: Path, family: str, group: str) -> FamilySurrogate | None:
-    """What is known of ``family`` from the tasks of all groups but one."""
-    known = _known(folder).surrogate(family)
-    return None if known is None else without_group(known, group)
+    return proposer.propose(observed, number=number)
 
 
 @lru_cache(maxsize=1)

@@ -1,6 +1,7 @@
 """Searches with and without knowledge: how they are kept, and what pairs of them say. See ``benchmark_reserved.py``."""
 
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +25,15 @@ class Search:
     method: str
     trials: int
     knowledge: str
+
+    @property
+    def random_seed(self) -> int:
+        """The seed of its random numbers, another one for every dataset, the same for cold and warm.
+
+        With one seed for all, every cold search would begin with the same random configurations, and what is measured
+        would rest on how good these happen to be.
+        """
+        return int(np.random.SeedSequence([self.seed, zlib.crc32(self.dataset.encode())]).generate_state(1)[0])
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,13 @@ from kb.examples import load_examples
 from kb.identity import DESIGN_SEED, HOLDOUT_CELLS, SLOW, locked_as
 from kb.packages import ARCHIVES
 from kb.plan import ROW_CAPS
-from kb.proposed import propose
+from kb.proposed import propose, proposer_for
 from kb.tables import capped_rows, load_table
 from metatune.errors import DataError, MetatuneError
 from metatune.learners import get_family
 from metatune.learners.evaluate import run_trial
 from metatune.metafeatures import describe
+from metatune.search.proposer import Proposer
 from metatune.study import StudyRecord
 from metatune.task import Task, TaskRecord
 from metatune.trial import Configuration, Trial
@@ -111,9 +112,10 @@ def work(unit: Unit, folder: Path) -> Iterator[Message]:
         import_module(_HOST)
     yield Opened(_study(unit, task, record, rows))
     family = get_family(unit.family)
+    proposer = None if unit.evidence is None else proposer_for(unit, record)
     done: list[Trial] = []
     for number in unit.numbers:
-        started = _chosen(unit, record, done, number)
+        started = _chosen(unit, proposer, record, done, number)
         yield started
         trial = run_trial(task, family, started.configuration, number=number, origin=started.origin, seed=SEED)
         done.append(replace(trial, key=trial_key(unit.study_id, number)))
@@ -121,10 +123,10 @@ def work(unit: Unit, folder: Path) -> Iterator[Message]:
     yield Done()
 
 
-def _chosen(unit: Unit, record: TaskRecord, done: Sequence[Trial], number: int) -> Started:
-    """Trial ``number``, from the design or proposed after the trials ``done``."""
-    if unit.evidence is not None:
-        proposal = propose(unit, record, done, number)
+def _chosen(unit: Unit, proposer: Proposer | None, record: TaskRecord, done: Sequence[Trial], number: int) -> Started:
+    """Trial ``number``, from the design or by the ``proposer`` after the trials ``done``."""
+    if proposer is not None:
+        proposal = propose(proposer, unit, record, done, number)
         return Started(number, proposal.configuration, proposal.origin)
     design = configurations(get_family(unit.family), max(unit.numbers) + 1)
     return Started(number, design[number], "design" if number else "default")

@@ -20,14 +20,18 @@ class Runs:
         self._journal = Journal(directory)
 
     def of(self, tables: Iterable[str], methods: Iterable[str], protocol: Protocol) -> list[Run]:
-        """The last run of each table, task, seed and method; a success counts before a failure."""
+        """The last run of each table, task, seed and method, whatever version made it.
+
+        A success counts before a failure.
+        """
         found: dict[Any, Run] = {}
         names = list(methods)
         for table in tables:
             for method in names:
                 for run in self._journal.read(table, method):
-                    if run.protocol == protocol and (run.error is None or run.key not in found):
-                        found[run.key] = run
+                    search = run.table, run.task, run.seed, run.method
+                    if run.protocol == protocol and (run.error is None or search not in found):
+                        found[search] = run
         return list(found.values())
 
     def tables(self, prefix: str) -> list[str]:

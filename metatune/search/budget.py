@@ -1,0 +1,34 @@
+"""``TimeBudget``: the seconds a search has, and whether the trials that are left fit into them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+#: The pace is that of so many trials.
+_RECENT = 10
+
+
+@dataclass(frozen=True)
+class TimeBudget:
+    """``seconds`` for ``n_trials`` trials; ``None``: for as many as there is time for.
+
+    Where several workers share a search, the seconds are those of all of them together.
+    """
+
+    seconds: float
+    n_trials: int | None = None
+
+    def is_short(self, took: Sequence[float], before: Sequence[float] = ()) -> bool:
+        """Whether the trials that are left do not fit into the seconds that are left, at the pace of the latest.
+
+        ``took`` are the seconds of the trials that this budget paid for, in their order, NaN where they are not known;
+        ``before`` those of trials that ended before it began, which only tell the pace. Unless time is short a second
+        is worth nothing: a search that ends by the number of its trials has time to spare.
+        """
+        if self.n_trials is None:
+            return True
+        pace = np.array([*before, *took], dtype=float)
+        pace = pace[np.isfinite(pace)][-_RECENT:]
+        left = self.n_trials - len(took)
+        return bool(len(pace)) and left * float(pace.mean()) > self.seconds - float(np.nansum(took))
