@@ -4,7 +4,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,16 +12,16 @@ import numpy as np
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
-from metatune.errors import KnowledgeError, SearchError, UsageError
+from metatune.errors import SearchError, UsageError
+from metatune.guide import Guide
 from metatune.history.mlflow_store import MLflowStore
 from metatune.history.outbox import catch_up
 from metatune.history.store import HistoryStore
 from metatune.isolation import in_own_process
-from metatune.knowledge import Knowledge, knowledge_directory, starter_directory
+from metatune.knowledge import Knowledge
 from metatune.learners.base import ModelFamily
 from metatune.learners.evaluate import test_scores
 from metatune.metafeatures import describe
-from metatune.metric import Metric
 from metatune.objective import FamilyJudge, FunctionJudge, Objective, Subject, named
 from metatune.provenance import provenance
 from metatune.recording import Recorder
@@ -31,7 +31,6 @@ from metatune.search_loop import SearchLoop
 from metatune.space import SearchSpace
 from metatune.strategies import check_strategy, make_sampler
 from metatune.study import StudyRecord
-from metatune.surrogate.family import FamilySurrogate
 from metatune.task import Task
 from metatune.trial import Configuration, Trial
 from metatune.trial_process import Limits, end_unguarded
@@ -91,9 +90,9 @@ def tune(
     after every trial.
 
     Ctrl-C ends the search with a result that is ``interrupted``. Equal arguments give equal proposals, also after a
-    resume, unless time is short. Raises, before anything is trained, ``UsageError`` for a wrong
-    argument and ``StoreError`` for a store that cannot be used (for one that is away at the moment, trials wait in the
-    local spool), and ``SearchError`` when no trial was complete; the trials are in the history even then.
+    resume, unless time is short. Raises, before anything is trained, ``UsageError`` for a wrong argument and
+    ``StoreError`` for a store that cannot be used (for one that is away at the moment, trials wait in the local spool),
+    and ``SearchError`` when no trial was complete; the trials are in the history even then.
     """
     end_unguarded()
     began = time.perf_counter()
@@ -107,7 +106,7 @@ def tune(
     if resume is None:
         subject = Subject.of(task, family, objective=objective, space=space, default=default)
         warm_start = subject.checked(warm_start)
-        guide = _Guide.of(knowledge, strategy, name, task.metric)
+        guide = Guide.of(knowledge, strategy, name, task.metric)
         record = _new_study(task, subject, guide, strategy=strategy, seed=seed, warm_start=warm_start)
     else:
         if history is not None:
@@ -115,7 +114,7 @@ def tune(
         record, earlier = take_up(history, resume, task, family=name, space=space, warm_start=warm_start)
         check_strategy(record.strategy)
         subject = Subject.of(task, family, objective=objective, space=record.space, default=default_of(record))
-        guide = _Guide.of(knowledge, record.strategy, name, task.metric).compared_with(knowledge_of(record))
+        guide = Guide.of(knowledge, record.strategy, name, task.metric).compared_with(knowledge_of(record))
     judge = subject.judge(task, objective, seed=record.seed, threads=threads)
     recorder = Recorder(history, record)
     ended = sum(trial.status != "interrupted" for trial in earlier)
@@ -135,62 +134,6 @@ def tune(
         unsaved=recorder.unsaved,
         seconds=time.perf_counter() - began,
     )
-
-
-@dataclass(frozen=True)
-class _Guide:
-    """What a search knows beforehand: the surrogate, a note for the history, and warnings for the user."""
-
-    surrogate: FamilySurrogate | None
-    note: str
-    warnings: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, knowledge: Knowledge | bool | None, strategy: str, family: str, metric: Metric) -> "_Guide":
-        """Read the knowledge, if the strategy uses any. Raises ``KnowledgeError``, unless there simply is none."""
-        if knowledge is not None and not isinstance(knowledge, Knowledge | bool):
-            raise UsageError(
-                "not a knowledge",
-                field="knowledge",
-                value=knowledge,
-                remedy="Give Knowledge.load(folder), None for the one that is found, or False for none.",
-            )
-        if strategy != "meta" or knowledge is False:
-            return cls(None, "not used")
-        if not isinstance(knowledge, Knowledge):
-            found = _found()
-            if found is None:
-                return cls._without("There is no knowledge yet (`metatune train` makes it)")
-            knowledge = found
-        surrogate = knowledge.surrogate(family, metric)
-        if surrogate is None:
-            return cls._without(f"The knowledge has no history of {family!r}")
-        return cls(surrogate, knowledge.snapshot.digest)
-
-    @classmethod
-    def _without(cls, reason: str) -> "_Guide":
-        warning = f"{reason}: the search goes without history."
-        _LOG.warning(warning)
-        return cls(None, "none", (warning,))
-
-    def compared_with(self, note: str) -> "_Guide":
-        """With a warning if a study that is taken up had another knowledge, as ``note`` says."""
-        if note == self.note:
-            return self
-        warning = "The knowledge is another one than when the study began, so its proposals may be others."
-        _LOG.warning(warning)
-        return replace(self, warnings=(*self.warnings, warning))
-
-
-def _found() -> Knowledge | None:
-    """The knowledge that applies; ``None`` if none was named, trained or shipped. Raises ``KnowledgeError``."""
-    try:
-        return Knowledge.find()
-    except KnowledgeError as error:
-        missing = isinstance(error.__cause__, FileNotFoundError)
-        if missing and knowledge_directory() == starter_directory():
-            return None
-        raise
 
 
 def _check_numbers(n_trials: int, seed: int, threads: int) -> None:
@@ -223,7 +166,7 @@ def _history(store: HistoryStore | Literal[False] | None) -> HistoryStore | None
 
 
 def _new_study(
-    task: Task, subject: Subject, guide: _Guide, *, strategy: str, seed: int, warm_start: Sequence[Configuration]
+    task: Task, subject: Subject, guide: Guide, *, strategy: str, seed: int, warm_start: Sequence[Configuration]
 ) -> StudyRecord:
     return StudyRecord(
         task=task.record(describe(task)),
@@ -236,7 +179,7 @@ def _new_study(
 
 
 def _sampler(
-    record: StudyRecord, subject: Subject, guide: _Guide, *, timeout: float | None, n_trials: int
+    record: StudyRecord, subject: Subject, guide: Guide, *, timeout: float | None, n_trials: int
 ) -> BaseSampler:
     return make_sampler(
         record.strategy,
@@ -285,7 +228,7 @@ def _search(
     return status == "interrupted"
 
 
-def _result(loop: SearchLoop, guide: _Guide, judge: FamilyJudge | FunctionJudge, *, interrupted: bool) -> TuneResult:
+def _result(loop: SearchLoop, guide: Guide, judge: FamilyJudge | FunctionJudge, *, interrupted: bool) -> TuneResult:
     trials = sorted(loop.trials, key=lambda trial: (trial.number, trial.started))
     best = loop.best
     changes = judge.in_trials(best.configuration)[1] if best and isinstance(judge, FamilyJudge) else ()

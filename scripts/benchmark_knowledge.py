@@ -53,6 +53,7 @@ from metatune.backtest.replay import run_all
 from metatune.backtest.run import Protocol, Run
 from metatune.backtest.summary import summarise
 from metatune.backtest.table import ReplayTable, tables_of
+from metatune.errors import DataError, MetatuneError
 from metatune.knowledge import Knowledge
 from metatune.metric import Metric, metric_names
 from metatune.search.portfolio import greedy_portfolio
@@ -101,16 +102,24 @@ def replay(surrogate: FamilySurrogate, metric: str | None = None) -> Iterator[tu
 
 
 def regret_table(surrogates: dict[str, FamilySurrogate], metric: str | None = None) -> str:
-    """A row a family: mean regret over the datasets."""
+    """A row a family that has datasets judged by ``metric``: mean regret over them. ``DataError`` if none has."""
     heads = [*(f"random {n}" for n in AT), "default", *(f"metatune {n}" for n in AT)]
     lines = [_row(["family", "datasets", *heads, "first not worse than default", "p"]), _rule(len(heads) + 4)]
     for name, surrogate in surrogates.items():
-        portfolio, default, chance = (np.array(part) for part in zip(*replay(surrogate, metric), strict=True))
+        found = list(replay(surrogate, metric))
+        if not found:  # no dataset of the family is judged by the metric
+            continue
+        portfolio, default, chance = (np.array(part) for part in zip(*found, strict=True))
         gain = default - portfolio[:, 0]
         p = wilcoxon(gain).pvalue if np.any(gain) else 1.0
         cells = [f"{v:.3f}" for v in (*chance.mean(0), default.mean(), *portfolio.mean(0))]
         share = float(np.mean(portfolio[:, 0] <= default + 1e-9))
         lines.append(_row([name, len(default), *cells, f"{share:.0%}", f"{p:.1e}"]))
+    if len(lines) == 2:
+        raise DataError(
+            "no dataset of these families recorded it",
+            field="--metric", value=metric, remedy="Name another metric, or other families.",
+        )  # fmt: skip
     return "\n".join(lines)
 
 
@@ -199,13 +208,14 @@ def families_of(knowledge: Knowledge, names: Sequence[str] | None) -> list[str]:
 
 
 def _metric(name: str | None) -> Metric | None:
-    """The metric called ``name``, be it of a classification or of a regression."""
+    """The metric called ``name``, be it of a classification or of a regression. Raises ``UnknownNameError``."""
     if name is None:
         return None
-    return Metric.of(name, "multiclass" if name in metric_names("multiclass") else "regression")
+    kind = next((kind for kind in ("multiclass", "binary", "regression") if name in metric_names(kind)), "regression")
+    return Metric.of(name, kind)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=("regret", "first", "ranks"))
     parser.add_argument("--knowledge", type=Path, help="a knowledge folder; the starter unless given")
@@ -219,18 +229,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--halves", action="store_true", help="of ranks: history and pools have no configuration in common"
     )
     options = parser.parse_args(arguments)
+    if options.metric is not None and options.part != "regret":
+        parser.error(f"--metric is of regret; {options.part} has metrics of its own")
+    try:
+        print(_found(options))
+    except MetatuneError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _found(options: argparse.Namespace) -> str:
+    """The table that ``options`` ask for."""
     knowledge = Knowledge.load(options.knowledge) if options.knowledge else Knowledge.starter()
     names = families_of(knowledge, options.families)
     if options.part == "ranks":
-        print(ranks(knowledge, names, options))
-        return
+        return ranks(knowledge, names, options)
     metric = _metric("accuracy" if options.part == "first" else options.metric)
     surrogates = {name: known for name in names if (known := knowledge.surrogate(name, metric)) is not None}
     if options.part == "first":
-        print(first_table({name: list(firsts(surrogate)) for name, surrogate in surrogates.items()}))
-    else:
-        print(regret_table(surrogates, options.metric))
+        return first_table({name: list(firsts(surrogate)) for name, surrogate in surrogates.items()})
+    return regret_table(surrogates, options.metric)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,8 +4,9 @@
 
 The same replays as ``metatune backtest --table DIR``, in stages that ``--stages`` chooses: a own and simple methods on
 all tasks, b metatune without one of its parts, c released packages, d spoilt or little history, e pipelines with and
-without meta-features. It can be stopped at any time: what ended is in ``--runs`` and not run again. ``--report`` puts
-tables of whatever runs are there between two markers of the file; ``--stages none`` does only that.
+without meta-features. It can be stopped at any time: what ended is in ``--runs`` and not run again by this version on
+the same tables. ``--report`` puts tables of whatever such runs are there between two markers of the file; ``--stages
+none`` does only that.
 """
 
 import argparse
@@ -19,7 +20,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 from transfer.reading import Runs
 from transfer.report import report, write
-from transfer.stages import SEARCH, STAGES, parts_of, run
+from transfer.stages import SEARCH, STAGES, digests, parts_of, run
 
 from metatune.errors import MetatuneError
 
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Interrupted; what ended is in {options.runs}.", file=sys.stderr)
         return 130
     if options.report is not None:
-        write(options.report, report(Runs(options.runs), options.benchmarks))
+        write(options.report, report(Runs(options.runs, digests(options.benchmarks)), options.benchmarks))
     return 0
 
 

@@ -15,6 +15,7 @@ from metatune.backtest.replay import replay, run_all
 from metatune.backtest.run import Journal, Protocol, Run
 from metatune.backtest.table import ReplayTable
 from metatune.errors import UnknownNameError, UsageError
+from metatune.version import __version__
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def test_all_runs_come_in_order_and_are_taken_up_again(
 
 def test_what_another_protocol_or_a_failure_left_is_run_again(table: ReplayTable, tmp_path: Path) -> None:
     arrays = np.array([0.5, 0.1])
-    done = Run("small", "task0", 0, "random", Protocol(n=2), arrays, arrays, digest=table.digest)
+    done = Run("small", "task0", 0, "random", Protocol(n=2), arrays, arrays, digest=table.digest, version=__version__)
     failed = replace(done, task="task5", error="MemoryError: ")
     other = replace(done, task="task5", protocol=Protocol(n=2, stress="inverted"))
     Journal(tmp_path / "runs").append([done, failed, other])
@@ -141,7 +142,8 @@ def test_what_another_version_or_other_trials_left_is_run_again(table: ReplayTab
         return run_all([table], ["random"], [0], protocol=Protocol(n=2), directory=tmp_path / "runs", tasks=1)[0].regret
 
     # Longer than any true one, so that it cannot be one by chance.
-    left = Run("small", "task0", 0, "random", Protocol(n=2), np.zeros(3), np.zeros(3), digest=table.digest)
+    zeros = np.zeros(3)
+    left = Run("small", "task0", 0, "random", Protocol(n=2), zeros, zeros, digest=table.digest, version=__version__)
     Journal(tmp_path / "runs").append([replace(left, version="0.0.1"), replace(left, digest="of other trials")])
     assert len(go(table)) == 2
     Journal(tmp_path / "runs").append([left])

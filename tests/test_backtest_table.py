@@ -1,6 +1,7 @@
 """Folders of recorded trials and snapshots as tables to replay."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from planted import FAMILY, record, study_of, utility
 from planted import SPACE as PLANTED
 
-from metatune.backtest.table import joint_space, read_table, read_tables, tables_of
+from metatune.backtest.table import ReplayTable, joint_space, read_table, read_tables, tables_of
 from metatune.errors import DataError, SpaceError, UnknownNameError, UsageError
 from metatune.learners import get_family
 from metatune.snapshot import Snapshot
@@ -305,3 +306,29 @@ def test_joint_spaces_hold_all_ranges_and_choices_and_the_last_kind() -> None:
     assert joint == SearchSpace(
         {"a": {"low": 0.0, "high": 2.0}, "b": ["y", "z", "x"], "c": {"low": 0.0, "high": 1.0}, "gone": [1, 2]}
     )
+
+
+def changed(table: ReplayTable, **record: Any) -> ReplayTable:
+    """``table`` with another ``record`` of its first task."""
+    first = replace(table.tasks[0], record=replace(table.tasks[0].record, **record))
+    return replace(table, tasks=(first, *table.tasks[1:]))
+
+
+def test_the_digest_is_of_all_that_a_replay_depends_on(tmp_path: Path) -> None:
+    table = small_table(tmp_path, tasks=2, n=10)
+    first = table.tasks[0]
+    wider = json.loads(json.dumps(SPACE))
+    wider["params"]["x"]["upper"] = 2.0
+    others = [
+        replace(table, configurations=[table.configurations[0] | {"x": 0.123}, *table.configurations[1:]]),
+        read_table(write_folder(tmp_path / "wider" / "small", trials_of(2, 10), space=wider)),
+        replace(table, default={"x": 0.25}),
+        changed(table, metafeatures={**first.record.metafeatures, "size": 7.0}),
+        changed(table, group="another"),
+        replace(table, tasks=(replace(first, score=first.score + 1), *table.tasks[1:])),
+        replace(table, tasks=(replace(first, rows=first.rows[::-1].copy()), *table.tasks[1:])),
+    ]
+    digests = {table.digest, *(other.digest for other in others)}
+    assert len(digests) == 1 + len(others)
+    slower = replace(table, tasks=(replace(first, seconds=first.seconds * 2), *table.tasks[1:]))
+    assert slower.digest == small_table(tmp_path, tasks=2, n=10).digest == table.digest  # seconds are not replayed

@@ -16,6 +16,7 @@ from sklearn.datasets import load_wine
 
 from metatune.backtest.run import Protocol, Run
 from metatune.backtest.summary import summarise
+from metatune.errors import DataError, UnknownNameError
 from metatune.knowledge import Knowledge
 from metatune.learners import get_family
 from metatune.learners.evaluate import run_trial
@@ -65,6 +66,22 @@ def test_another_metric_is_recommended_and_judged_by_on_the_datasets_that_record
     assert len(list(benchmark.replay(text, "log_loss"))) == len(with_loss)
     rows = benchmark.regret_table({"tfidf_linear": text}, "log_loss").splitlines()
     assert rows[2].startswith(f"| tfidf_linear | {len(with_loss)} |")
+
+
+def test_families_without_the_metric_are_left_out_and_an_unknown_one_is_said(
+    starter: Knowledge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = starter.surrogate("tfidf_linear", Metric.of("log_loss", "multiclass"))
+    assert text is not None
+    rows = benchmark.regret_table({"tfidf_linear": text, "keras_text": known(starter, "keras_text")}, "log_loss")
+    assert [row.split(" |")[0] for row in rows.splitlines()[2:]] == ["| tfidf_linear"]
+    with pytest.raises(DataError, match="--metric"):
+        benchmark.regret_table({"keras_text": known(starter, "keras_text")}, "log_loss")
+    assert benchmark.main(["regret", "--families", "tfidf_linear", "--metric", "nope"]) == UnknownNameError.exit_code
+    assert "nope" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        benchmark.main(["first", "--metric", "log_loss"])
+    assert "--metric is of regret" in capsys.readouterr().err
 
 
 CHEAP = ("lightgbm", "hist_gradient_boosting", "random_forest", "extra_trees", "linear", "svm", "knn")

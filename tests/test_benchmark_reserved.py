@@ -13,7 +13,7 @@ from kb import searches
 from kb.catalogue import read_catalogue, select
 from kb.searches import Ended, Search
 
-from metatune.errors import DataError, UnknownNameError
+from metatune.errors import DataError, SearchError, UnknownNameError
 from metatune.knowledge import Knowledge, starter_directory
 
 
@@ -99,6 +99,17 @@ def test_what_ended_is_kept_and_what_was_cut_off_is_run_again(tmp_path: Path) ->
     assert searches.read(tmp_path / "nothing") == {}
 
 
+def test_searches_with_other_random_numbers_are_run_again(tmp_path: Path) -> None:
+    before, now = ended("cold", 0.5), ended("cold", 0.5, dataset="b")
+    for one in (before, now):
+        searches.append(tmp_path, one)
+    path = tmp_path / searches.FILE
+    path.write_text(path.read_text().replace(f'"random_seed": {before.search.random_seed}', '"random_seed": 0'))
+    assert searches.read(tmp_path) == {now.search: now}
+    path.write_text(path.read_text().replace(f', "random_seed": {now.search.random_seed}', ""))
+    assert searches.read(tmp_path) == {}
+
+
 def test_every_dataset_has_its_turn_before_the_next_seed() -> None:
     entries = select(read_catalogue()[0], ["iris", "imdb"])
     found = list(benchmark.planned(entries, ["knn", "keras_text"], seeds=2, trials=4, knowledge="k"))
@@ -127,6 +138,23 @@ def test_searches_are_run_with_and_without_the_knowledge(monkeypatch: pytest.Mon
     assert cold.scores[0] != warm.scores[0]
     assert warm.best[-1] > -60  # higher is better
     assert benchmark.run(cold.search, entry, Path()).scores == cold.scores
+
+
+def test_cold_and_warm_have_the_random_numbers_of_their_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[int] = []
+
+    def stop(*_: object, seed: int, **__: object) -> None:
+        used.append(seed)
+        raise SearchError("stopped", field="seed", value=seed, remedy="None.")
+
+    monkeypatch.setattr(benchmark, "tune", stop)
+    monkeypatch.setattr(benchmark, "_knowledge", [None])
+    entries = select(read_catalogue()[0], ["iris", "diabetes"])
+    planned = list(benchmark.planned(entries, ["knn"], seeds=1, trials=3, knowledge="k"))
+    for search in planned:
+        benchmark.run(search, next(entry for entry in entries if entry.name == search.dataset), Path())
+    assert used == [search.random_seed for search in planned]
+    assert used[0] == used[1] != used[2] == used[3]
 
 
 def test_only_reserved_datasets_that_the_knowledge_never_saw() -> None:

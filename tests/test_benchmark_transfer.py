@@ -10,6 +10,7 @@ import pytest
 from backtest_tables import small_table
 
 from metatune.backtest.run import Journal, Protocol, Run
+from metatune.version import __version__
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
@@ -21,7 +22,7 @@ from transfer.text import number
 
 
 def run(method: str, level: float, *, table: str = "lcbench", task: str = "t0", seed: int = 0) -> Run:
-    return Run(table, task, seed, method, Protocol(), np.full(50, level), np.full(50, 0.01))
+    return Run(table, task, seed, method, Protocol(), np.full(50, level), np.full(50, 0.01), None, "d", __version__)
 
 
 def test_only_what_all_methods_have_run_is_compared() -> None:
@@ -57,7 +58,7 @@ def test_the_report_has_what_there_are_runs_of(tmp_path: Path) -> None:
     journal.append([run("smac", 0.3)])
     inverted = Protocol(stress="inverted")
     journal.append([replace(run("metatune", 0.5), protocol=inverted)])
-    text = report(Runs(tmp_path / "runs"), tmp_path)
+    text = report(Runs(tmp_path / "runs", {"lcbench": "d"}), tmp_path)
     assert "| **all** | .250 | .250 | .250 | .250 | 0.0% | 0.0% | 0.0% | 0.0% |" in text
     assert "Against `portfolio` alone, 2 tasks (tasks x seeds: `lcbench` 2 x 1)" in text.split("### Own")[0]
     assert "Its average rank of the two is 1.00 at 5, 1.00 at 10, 1.00 at 25." in text
@@ -66,7 +67,23 @@ def test_the_report_has_what_there_are_runs_of(tmp_path: Path) -> None:
     assert "The best released method, by average rank at 10, is `smac`." in text
     assert "1 tasks (tasks x seeds: `lcbench` 1 x 1)" in text.split("### Released")[1].split("###")[0]
     assert "without one of its parts" not in text
-    assert report(Runs(tmp_path / "nowhere"), tmp_path) == ""
+    assert report(Runs(tmp_path / "nowhere", {"lcbench": "d"}), tmp_path) == ""
+
+
+def test_runs_of_another_version_or_table_do_not_count(tmp_path: Path) -> None:
+    ours, failed = run("gp", 0.1), replace(run("gp", 0.1, task="t1"), error="ValueError: no")
+    others = [replace(run("gp", 0.9), version="0.0.1"), replace(run("gp", 0.9), digest="other")]
+    Journal(tmp_path).append([run("gp", 0.1, task="t1"), others[0], ours, failed, *others])
+    found = {one.task: one for one in Runs(tmp_path, {"lcbench": "d"}).of(["lcbench"], ["gp"], Protocol())}
+    assert found["t0"].regret.tolist() == ours.regret.tolist()
+    assert found["t1"].error == "ValueError: no"  # the last word, also where an older one was a success
+    assert Runs(tmp_path, {}).of(["lcbench"], ["gp"], Protocol()) == []
+
+
+def test_the_tables_that_are_there_are_told_apart_by_content(tmp_path: Path) -> None:
+    small_table(tmp_path, tasks=3, n=30)
+    (tmp_path / "small").rename(tmp_path / "lcbench")
+    assert stages.digests(tmp_path) == {"lcbench": stages.first_table(tmp_path / "lcbench").digest}
 
 
 def test_published_curves_are_the_best_so_far_within_the_bounds(tmp_path: Path) -> None:
@@ -91,7 +108,8 @@ def test_a_stage_runs_and_is_not_repeated(
     assert benchmark_transfer.main([*words, "--seeds", "1", "--workers", "1"]) == 0
     assert capsys.readouterr().err == ""
     # Three seeds for the one that was asked for: the table has few tasks.
-    assert len(Runs(tmp_path / "runs").of(["small"], ["random", "default"], Protocol())) == 18
+    runs = Runs(tmp_path / "runs", {"small": stages.first_table(tmp_path / "small").digest})
+    assert len(runs.of(["small"], ["random", "default"], Protocol())) == 18
     assert benchmark_transfer.main([*words[:-3], "nowhere", "--seeds", "1"]) == 3
 
 

@@ -87,19 +87,35 @@ def document(result: Result) -> dict:
 # --- help
 
 
+#: A program of the same library that does nothing: what help costs at least, on this machine and at this hour.
+LEAST = """
+import pathlib, typer
+app = typer.Typer()
+@app.command()
+def one(folder: pathlib.Path, number: int = 1): "One."
+@app.command()
+def two(): "Two."
+app()
+"""
+
+
+def seconds_of_cpu(*command: str) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 @pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_takes_less_than_half_a_second_of_cpu(command: str) -> None:
+def test_help_takes_less_than_twice_what_an_empty_program_takes(command: str) -> None:
     # A busy machine counts more CPU seconds for the same work: the best of three is what it takes.
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run([*METATUNE, *command.split(), "--help"], capture_output=True, text=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert done.returncode == 0
-        assert "Usage" in done.stdout
-        taken = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        if taken < 0.5:
-            return
-    pytest.fail(f"{taken:.2f} s")
+    ratios: list[float] = []
+    while len(ratios) < 3 and min(ratios, default=2.0) >= 2.0:
+        least = seconds_of_cpu(sys.executable, "-c", LEAST, "one", "--help")
+        ratios.append(seconds_of_cpu(*METATUNE, *command.split(), "--help") / least)
+    assert min(ratios) < 2.0
 
 
 def test_help_wraps_where_the_window_ends() -> None:
@@ -107,10 +123,11 @@ def test_help_wraps_where_the_window_ends() -> None:
     assert any("goes to the history" in line and "in these histories are ended." in line for line in said.splitlines())
 
 
-def test_help_loads_nothing_heavy() -> None:
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_loads_nothing_heavy(command: str) -> None:
     code = (
         "import sys; from metatune.cli.main import app\n"
-        "try: app(['tune', '--help'])\n"
+        f"try: app([*{command.split()!r}, '--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'numpy', 'pandas', 'optuna', 'mlflow', 'lightgbm', 'sklearn', 'tensorflow', 'jinja2', 'plotly'}\n"
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"

@@ -95,7 +95,7 @@ class TestHistory:
         monkeypatch.chdir(tmp_path)
         monkeypatch.delenv(KNOWLEDGE_VARIABLE, raising=False)
         monkeypatch.setattr("metatune.knowledge.starter_directory", lambda: tmp_path / "none")
-        monkeypatch.setattr("metatune.tuner.starter_directory", lambda: tmp_path / "none")
+        monkeypatch.setattr("metatune.guide.starter_directory", lambda: tmp_path / "none")
         result = planted_search(n_trials=2, knowledge=None)
         assert len(result.warnings) == len(caplog.records) == 1
         assert "without history" in result.warnings[0]

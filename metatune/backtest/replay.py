@@ -43,7 +43,6 @@ def replay(problem: Problem, method: str, n: int = 50) -> Run:
     available(method)
     fold = problem.fold
     protocol = Protocol(n, fold.history_rows, fold.stress, fold.n_history, fold.whole)
-    name = fold.table.labels[problem.task]
     _ = problem.predicted  # before the clock starts
     observed: list[tuple[int, float]] = []
     seconds: list[float] = []
@@ -64,8 +63,11 @@ def replay(problem: Problem, method: str, n: int = 50) -> Run:
     if len(regret):
         regret = np.pad(regret, (0, min(n, len(problem.rows)) - len(regret)), mode="edge")
     spent = np.array(seconds[: len(observed)])
-    where = fold.table.name, name, fold.seed, method, protocol
-    return Run(*where, _rounded(regret), _rounded(spent), error, fold.table.digest)
+    table = fold.table
+    return Run(
+        table.name, table.labels[problem.task], fold.seed, method, protocol, _rounded(regret), _rounded(spent), error,
+        table.digest, __version__,
+    )  # fmt: skip
 
 
 def _seed(problem: Problem) -> int:
@@ -132,10 +134,10 @@ def run_all(
     units: deque[_Unit] = deque()
     for unit in _units(tables, methods, seeds, tasks, whole=protocol.whole):
         table = tables[unit.table]
-        of = table.name, table.digest, table.labels[unit.task], unit.seed
-        keys = {method: (*of, method, protocol, __version__) for method in unit.methods}
-        wanted += keys.values()
-        left = tuple(method for method, key in keys.items() if key not in done)
+        task = table.labels[unit.task]
+        keys = [Key(table.name, table.digest, task, unit.seed, m, protocol, __version__) for m in unit.methods]
+        wanted += keys
+        left = tuple(key.method for key in keys if key not in done)
         if left:
             units.append(_Unit(unit.table, unit.seed, unit.task, left))
     total, ended = len(wanted), sum(key in done for key in wanted)

@@ -4,13 +4,12 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple
 from urllib.parse import quote
 
 import numpy as np
 
 from metatune.errors import DataError
-from metatune.version import __version__
 
 
 @dataclass(frozen=True)
@@ -24,8 +23,16 @@ class Protocol:
     whole: bool = False
 
 
-#: Table and the digest of its content, task, seed, method, protocol, and version of metatune.
-Key: TypeAlias = tuple[str, str, str, int, str, Protocol, str]
+class Key(NamedTuple):
+    """What tells runs apart: a kept run counts for the same table content and version of metatune only."""
+
+    table: str
+    digest: str
+    task: str
+    seed: int
+    method: str
+    protocol: Protocol
+    version: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +52,12 @@ class Run:
     seconds: np.ndarray
     error: str | None = None
     digest: str = ""
-    version: str = __version__
+    version: str = ""
 
     @property
     def key(self) -> Key:
         """What tells runs apart."""
-        return self.table, self.digest, self.task, self.seed, self.method, self.protocol, self.version
+        return Key(self.table, self.digest, self.task, self.seed, self.method, self.protocol, self.version)
 
 
 class Journal:

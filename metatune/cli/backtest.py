@@ -90,7 +90,11 @@ def backtest(
     ] = None,
     runs: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", file_okay=False, help="Keep every search there, and repeat none of them."),
+        typer.Option(
+            metavar="DIR",
+            file_okay=False,
+            help="Keep every search there; none is repeated by the same version on the same trials.",
+        ),
     ] = None,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write a page with charts there.")

@@ -55,16 +55,20 @@ class Ended:
 
 
 def read(folder: Path) -> dict[Search, Ended]:
-    """The searches that ended without an error; a line that was cut off when its writer was killed is ignored."""
+    """The searches that ended without an error.
+
+    Ignored are a line that was cut off when its writer was killed, and searches with other random numbers than theirs
+    are now: a cold and a warm one would not begin alike.
+    """
     path, found = folder / FILE, {}
     for line in path.read_text().splitlines() if path.is_file() else ():
         try:
             raw = json.loads(line)
         except ValueError:
             continue
-        search = Search(**raw.pop("search"))
+        search, random_seed = Search(**raw.pop("search")), raw.pop("random_seed", None)
         ended = Ended(search, **(raw | {"scores": tuple(raw["scores"])}))
-        if ended.error is None:
+        if ended.error is None and random_seed == search.random_seed:
             found[search] = ended
     return found
 
@@ -72,9 +76,10 @@ def read(folder: Path) -> dict[Search, Ended]:
 def append(folder: Path, ended: Ended) -> None:
     """Write ``ended`` at the end of the file, on a line of its own whatever was cut off before."""
     path = folder / FILE
+    line = asdict(ended) | {"random_seed": ended.search.random_seed}
     whole = not path.is_file() or path.read_bytes()[-1:] in (b"", b"\n")
     with path.open("a") as file:
-        file.write(("" if whole else "\n") + json.dumps(asdict(ended)) + "\n")
+        file.write(("" if whole else "\n") + json.dumps(line) + "\n")
 
 
 def trials_to_reach(best: np.ndarray, target: float) -> float:

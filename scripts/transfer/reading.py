@@ -1,44 +1,44 @@
 """Runs from the journal, cut down to what can be compared."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from metatune.backtest.run import Journal, Protocol, Run
+from metatune.backtest.run import Journal, Key, Protocol, Run
 from metatune.backtest.summary import summarise
+from metatune.version import __version__
 
 
 class Runs:
-    """The runs in the folder ``directory``."""
+    """The runs in the folder ``directory`` by this version of metatune, on tables whose content is that of now.
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    ``digests``: table by table what ``ReplayTable.digest`` is. Runs of another version or content would be compared
+    with what they cannot be compared with; a stage makes them again.
+    """
+
+    def __init__(self, directory: Path, digests: Mapping[str, str]) -> None:
         self._journal = Journal(directory)
+        self._digests = digests
 
     def of(self, tables: Iterable[str], methods: Iterable[str], protocol: Protocol) -> list[Run]:
-        """The last run of each table, task, seed and method, whatever version made it.
-
-        A success counts before a failure.
-        """
-        found: dict[Any, Run] = {}
+        """The last run of each table, task, seed and method."""
+        found: dict[Key, Run] = {}
         names = list(methods)
         for table in tables:
+            digest = self._digests.get(table)
             for method in names:
                 for run in self._journal.read(table, method):
-                    search = run.table, run.task, run.seed, run.method
-                    if run.protocol == protocol and (run.error is None or search not in found):
-                        found[search] = run
+                    if (run.protocol, run.digest, run.version) == (protocol, digest, __version__):
+                        found[run.key] = run
         return list(found.values())
 
     def tables(self, prefix: str) -> list[str]:
         """The tables whose names start with ``prefix``."""
-        if not self._directory.is_dir():
-            return []
-        return sorted(folder.name for folder in self._directory.iterdir() if folder.name.startswith(prefix))
+        return sorted(name for name in self._digests if name.startswith(prefix))
 
 
 def common(runs: Sequence[Run]) -> list[Run]:

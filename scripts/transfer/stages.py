@@ -52,7 +52,7 @@ class Part:
 def parts_of(
     stage: str, *, tables: Sequence[str] = SEARCH, ablation_tasks: int, peer_tasks: int, stress_tasks: int
 ) -> list[Part]:
-    """The parts of stage a to e. What a stage compares with is in it too, at no cost if it has been run."""
+    """The parts of stage a to e. What a stage compares with is in it too, at no cost if this version has run it."""
     searched = tuple(table for table in tables if table != PIPELINES)
     if stage == "a":
         return [Part(searched, OWN, steady=True)]
@@ -88,6 +88,12 @@ def run(parts: Sequence[Part], seeds: int, *, label: str, benchmarks: Path, runs
 def first_table(folder: Path) -> ReplayTable:
     """The table in ``folder``; of the five metrics of the pipelines, the first one (accuracy)."""
     return read_tables(folder)[0]
+
+
+def digests(benchmarks: Path) -> dict[str, str]:
+    """What the tables of the suite that are there contain: name by name ``ReplayTable.digest``."""
+    folders = [benchmarks / name for name in (*SEARCH, PIPELINES)]
+    return {table.name: table.digest for table in map(first_table, filter(Path.is_dir, folders))}
 
 
 def unavailable() -> Iterator[tuple[str, str]]:
