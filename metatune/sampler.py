@@ -41,14 +41,15 @@ class MetaSampler(BaseSampler):
     Gaussian-process search. ``task`` describes the task by its meta-features. ``space``: the whole space with
     conditions; without it, the parameters that all trials so far had in common are proposed together and the others
     sampled independently. ``default``: a configuration that is always among the first trials.
-    ``timeout`` and ``n_trials`` are what ``Study.optimize`` is given (with several workers, their number times its
-    timeout): while, at the pace of the latest trials, those that are left would take longer than what is left of the
-    seconds, proposals go by the improvement per second that a trial is expected to take.
+    ``timeout`` and ``n_trials`` are what the one call of ``Study.optimize`` is given (with several workers, their
+    number times its timeout, and the trials of all of them): while, at the pace of the latest trials, those that are
+    left would take longer than what is left of the seconds, proposals go by the improvement per second that a trial is
+    expected to take; always with a ``timeout`` alone, never without.
 
     Failed trials push proposals away, running ones count as pending. A proposal depends on the trials of the study,
     the seed and the trial's number only (where time is short, also on how long they took), so a resumed study goes on
-    as it would have. With several objectives there
-    is no transfer: parameters are sampled by Optuna's ``TPESampler``, and a warning says so once.
+    as it would have. With several objectives there is no transfer: parameters are sampled by Optuna's ``TPESampler``,
+    and a warning says so once. Raises ``UsageError`` for a ``timeout`` or ``n_trials`` that is none.
     """
 
     def __init__(
@@ -153,9 +154,11 @@ class MetaSampler(BaseSampler):
         if self._budget is None:
             return False
         known = self._earlier.get(study, frozenset())
-        earlier = [t.number in known or SECONDS in t.system_attrs for t in ended]
-        took = [_seconds(t) for t, before in zip(ended, earlier, strict=True) if not before]
-        return self._budget.is_short(took, [_seconds(t) for t, before in zip(ended, earlier, strict=True) if before])
+        took: list[float] = []
+        before: list[float] = []
+        for trial in ended:
+            (before if trial.number in known or SECONDS in trial.system_attrs else took).append(_seconds(trial))
+        return self._budget.is_short(took, before)
 
     def _observation(self, study: Study, trial: FrozenTrial, space: SearchSpace, sign: float) -> Observation | None:
         """What a trial that ended, and so never changes, tells, made once; ``None`` if it lacks a parameter."""
@@ -203,10 +206,10 @@ def _declared(trial: FrozenTrial, space: SearchSpace) -> Configuration | None:
 
 
 def _seconds(trial: FrozenTrial) -> float:
-    """How long an ended trial took, NaN if that is not known."""
+    """How long an ended trial took, NaN if that is not known: one that was added to the study took no time there."""
     if SECONDS in trial.system_attrs:
         return float(trial.system_attrs[SECONDS])
-    return float("nan") if trial.duration is None else trial.duration.total_seconds()
+    return trial.duration.total_seconds() if trial.duration else float("nan")
 
 
 def _whole(trial: FrozenTrial, space: SearchSpace) -> bool:

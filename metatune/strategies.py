@@ -75,8 +75,8 @@ def make_sampler(
     - ``genetic``: NSGA-II (Deb et al., 2002) with populations of 10.
 
     What each proposes depends on the trials of the study, ``seed`` and the trial's number only; with ``meta`` and a
-    ``timeout`` that is short also on how long they took.
-    Raises what ``check_strategy`` raises.
+    ``timeout`` that is short for ``n_trials`` more trials also on how long they took. Raises what ``check_strategy``
+    raises.
     """
     check_strategy(strategy)
     if strategy == "meta":

@@ -118,7 +118,7 @@ def tune(
     judge = subject.judge(task, objective, seed=record.seed, threads=threads)
     recorder = Recorder(history, record)
     ended = sum(trial.status != "interrupted" for trial in earlier)
-    sampler = _sampler(record, subject, guide, timeout=timeout, n_trials=n_trials - ended)
+    sampler = _sampler(record, subject, guide, timeout=timeout, left=max(0, n_trials - ended))
     limits = Limits(trial_seconds, trial_memory)
     with in_own_process(judge, limits if isolated or limits != Limits() else None) as runner:
         loop = SearchLoop(record, runner, recorder, sampler=sampler, pruner=pruner, on_trial=on_trial)
@@ -178,9 +178,7 @@ def _new_study(
     )
 
 
-def _sampler(
-    record: StudyRecord, subject: Subject, guide: Guide, *, timeout: float | None, n_trials: int
-) -> BaseSampler:
+def _sampler(record: StudyRecord, subject: Subject, guide: Guide, *, timeout: float | None, left: int) -> BaseSampler:
     return make_sampler(
         record.strategy,
         space=record.space,
@@ -190,7 +188,7 @@ def _sampler(
         default=subject.default,
         enqueued=len(warm_start_of(record)),
         timeout=timeout,
-        n_trials=n_trials,
+        n_trials=left,
     )
 
 

@@ -53,9 +53,9 @@ from metatune.backtest.replay import run_all
 from metatune.backtest.run import Protocol, Run
 from metatune.backtest.summary import summarise
 from metatune.backtest.table import ReplayTable, tables_of
-from metatune.errors import DataError, MetatuneError
+from metatune.errors import DataError, MetatuneError, UnknownNameError
 from metatune.knowledge import Knowledge
-from metatune.metric import Metric, metric_names
+from metatune.metric import Kind, Metric, metric_names
 from metatune.search.portfolio import greedy_portfolio
 from metatune.snapshot import Snapshot
 from metatune.surrogate.family import FamilySurrogate
@@ -76,6 +76,7 @@ METHODS = {
 #: The goal: on so many tasks the first recommendation is not worse than the default by a standard error.
 SHARE = 0.9
 _SHUFFLES = 50
+_KINDS: tuple[Kind, ...] = ("multiclass", "binary", "regression")
 #: Of fewer sources than this, what the others say of one means nothing.
 _FEWEST = 10
 
@@ -200,19 +201,34 @@ def _rule(columns: int) -> str:
 
 
 def families_of(knowledge: Knowledge, names: Sequence[str] | None) -> list[str]:
-    """The families in ``knowledge`` (of ``names``, unless ``None``) with enough sources."""
+    """The families in ``knowledge`` (of ``names``, unless ``None``) with enough sources.
+
+    Raises ``UnknownNameError``, and ``DataError`` if there is none.
+    """
+    for name in names or ():
+        if name not in knowledge.families:
+            raise UnknownNameError.of("--families", name, knowledge.families)
     groups: dict[str, set[str]] = {}
     for study in knowledge.snapshot.studies:
         groups.setdefault(study.family, set()).add(study.task.group)
-    return [name for name in knowledge.families if len(groups[name]) >= _FEWEST and (names is None or name in names)]
+    found = [name for name in knowledge.families if len(groups[name]) >= _FEWEST and (names is None or name in names)]
+    if not found:
+        raise DataError(
+            f"none has {_FEWEST} sources in the knowledge",
+            field="--families", value=names, remedy="Name other families, or give another --knowledge.",
+        )  # fmt: skip
+    return found
 
 
 def _metric(name: str | None) -> Metric | None:
     """The metric called ``name``, be it of a classification or of a regression. Raises ``UnknownNameError``."""
     if name is None:
         return None
-    kind = next((kind for kind in ("multiclass", "binary", "regression") if name in metric_names(kind)), "regression")
-    return Metric.of(name, kind)
+    known = {kind: metric_names(kind) for kind in _KINDS}
+    for kind in _KINDS:
+        if name in known[kind]:
+            return Metric.of(name, kind)
+    raise UnknownNameError.of("--metric", name, set().union(*known.values()))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

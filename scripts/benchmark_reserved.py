@@ -10,8 +10,9 @@ any. Rows and folds are those of the knowledge base (``kb.worker.prepared``). Th
 are read in ``--packages``, where they are downloaded if missing.
 
 Each search that ended is a line of ``searches.jsonl`` in ``--runs``. The script can be killed at any time and goes on
-where it was; a warm search is made again with another knowledge. Seeds come one after the other, so that a run
-which is stopped has covered all datasets; each dataset has random numbers of its own. One thread per process.
+where it was; searches are made again with another knowledge of the family, and by another version. Seeds come one after
+the other, so that a run which is stopped has covered all datasets; each dataset has random numbers of its own. One
+thread per process.
 
 What is reported, for each family:
 
@@ -28,7 +29,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -44,22 +45,30 @@ from kb.worker import prepared
 from metatune.errors import DataError, SearchError
 from metatune.knowledge import Knowledge, starter_directory
 from metatune.learners import family_names
+from metatune.snapshot import Snapshot
 from metatune.tuner import tune
 
 FAMILIES = ("lightgbm", "keras_mlp", "keras_cnn", "keras_text")
 METHODS = ("cold", "warm")
 
 
-def planned(
-    entries: Sequence[Entry], families: Sequence[str], *, seeds: int, trials: int, knowledge: str
-) -> Iterator[Search]:
-    """All searches in their order: seed after seed, dataset after dataset."""
+def planned(entries: Sequence[Entry], knowledge: Mapping[str, str], *, seeds: int, trials: int) -> Iterator[Search]:
+    """All searches in their order: seed after seed, dataset after dataset. ``knowledge``: its digests by family."""
     for seed in range(seeds):
         for entry in entries:
-            for family in families:
+            for family, digest in knowledge.items():
                 if family in family_names(entry.modality):
                     for method in METHODS:
-                        yield Search(family, entry.name, seed, method, trials, knowledge if method == "warm" else "")
+                        yield Search(family, entry.name, seed, method, trials, digest if method == "warm" else "")
+
+
+def digests(knowledge: Knowledge, families: Sequence[str]) -> dict[str, str]:
+    """What ``knowledge`` has of each of ``families``: all that a search of the family is guided by."""
+    snapshot = knowledge.snapshot
+    return {
+        name: Snapshot((s for s in snapshot.studies if s.family == name), {name: snapshot.family(name).table}).digest
+        for name in families
+    }
 
 
 _knowledge: list[Knowledge] = []
@@ -139,21 +148,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.update(ONE_THREAD)
     os.environ.pop("METATUNE_KEY", None)
     knowledge = Knowledge.load(options.knowledge)
-    digest = knowledge.snapshot.digest
+    known = digests(knowledge, options.families)
     options.runs.mkdir(parents=True, exist_ok=True)
     done = read(options.runs)
     if not options.report:
         entries = {entry.name: entry for entry in chosen(options.datasets, knowledge)}
-        wanted = planned(
-            list(entries.values()), options.families, seeds=options.seeds, trials=options.trials, knowledge=digest
-        )
+        wanted = planned(list(entries.values()), known, seeds=options.seeds, trials=options.trials)
         left = [search for search in wanted if search not in done]
         fetch({entries[search.dataset].package for search in left}, options.packages)
         for ended in _in_pool(left, entries, options):
             append(options.runs, ended)
             if ended.error is None:
                 done[ended.search] = ended
-    summary = summarise(done, trials=options.trials, knowledge=digest)
+    summary = summarise(done, trials=options.trials, knowledge=known)
     path = options.summary or options.runs / "summary.json"
     path.write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")
     print(table(summary))

@@ -22,7 +22,7 @@ from transfer.reading import Runs
 from transfer.report import report, write
 from transfer.stages import SEARCH, STAGES, digests, parts_of, run
 
-from metatune.errors import MetatuneError
+from metatune.errors import DataError, MetatuneError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -62,15 +62,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 parts, options.seeds, label=stage, benchmarks=options.benchmarks, runs=options.runs,
                 workers=options.workers,
             )  # fmt: skip
+        if options.report is not None:
+            write(options.report, _reported(options))
     except MetatuneError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"Interrupted; what ended is in {options.runs}.", file=sys.stderr)
         return 130
-    if options.report is not None:
-        write(options.report, report(Runs(options.runs, digests(options.benchmarks)), options.benchmarks))
     return 0
+
+
+def _reported(options: argparse.Namespace) -> str:
+    """The tables of what was run. Raises ``DataError`` where nothing was: the tables that a page has stay there."""
+    text = report(Runs(options.runs, digests(options.benchmarks)), options.benchmarks)
+    if not text:
+        raise DataError(
+            "no searches by this version on the tables in --benchmarks",
+            field="--runs", value=str(options.runs), remedy="Name another folder, or run some --stages first.",
+        )  # fmt: skip
+    return text
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Disks of a few hundred kilobytes, really mounted: they can be full, or read-only, also for root; and open files."""
+"""Disks of a few hundred kilobytes, really mounted: they can be full, or read-only, also for root."""
 
 import contextlib
 import os
@@ -37,16 +37,3 @@ def fill(disk: Path) -> Path:
 def allow_writing(disk: Path, allowed: bool) -> None:
     """Make the disk read-only, or end that."""
     subprocess.run(["mount", "-o", f"remount,{'rw' if allowed else 'ro'}", str(disk)], check=True)
-
-
-def count_open(name):
-    """How many files with ``name`` in their path this process has open; skips where the system does not tell."""
-    if not os.path.isdir("/proc/self/fd"):
-        pytest.skip("this system does not list open files")
-    found = 0
-    for descriptor in os.listdir("/proc/self/fd"):
-        try:
-            found += name in os.readlink(f"/proc/self/fd/{descriptor}")
-        except FileNotFoundError:
-            continue  # the folder that was listed, or a file closed by another thread meanwhile
-    return found

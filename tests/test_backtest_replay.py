@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from backtest_tables import small_table
+from backtest_tables import recorded_run, small_table
 
 from metatune.backtest.fold import Fold, Problem
 from metatune.backtest.method import Observed
@@ -15,7 +15,6 @@ from metatune.backtest.replay import replay, run_all
 from metatune.backtest.run import Journal, Protocol, Run
 from metatune.backtest.table import ReplayTable
 from metatune.errors import UnknownNameError, UsageError
-from metatune.version import __version__
 
 
 @pytest.fixture
@@ -127,7 +126,7 @@ def test_all_runs_come_in_order_and_are_taken_up_again(
 
 def test_what_another_protocol_or_a_failure_left_is_run_again(table: ReplayTable, tmp_path: Path) -> None:
     arrays = np.array([0.5, 0.1])
-    done = Run("small", "task0", 0, "random", Protocol(n=2), arrays, arrays, digest=table.digest, version=__version__)
+    done = recorded_run("small", "task0", 0, "random", Protocol(n=2), arrays, arrays, digest=table.digest)
     failed = replace(done, task="task5", error="MemoryError: ")
     other = replace(done, task="task5", protocol=Protocol(n=2, stress="inverted"))
     Journal(tmp_path / "runs").append([done, failed, other])
@@ -143,7 +142,7 @@ def test_what_another_version_or_other_trials_left_is_run_again(table: ReplayTab
 
     # Longer than any true one, so that it cannot be one by chance.
     zeros = np.zeros(3)
-    left = Run("small", "task0", 0, "random", Protocol(n=2), zeros, zeros, digest=table.digest, version=__version__)
+    left = recorded_run("small", "task0", 0, "random", Protocol(n=2), zeros, zeros, digest=table.digest)
     Journal(tmp_path / "runs").append([replace(left, version="0.0.1"), replace(left, digest="of other trials")])
     assert len(go(table)) == 2
     Journal(tmp_path / "runs").append([left])
@@ -153,7 +152,9 @@ def test_what_another_version_or_other_trials_left_is_run_again(table: ReplayTab
 
 
 def test_runs_survive_the_journal_whatever_their_names(tmp_path: Path) -> None:
-    run = Run("a/b", "täsk", 4, "m*", Protocol(n_history=3), np.array([0.25, np.nan]), np.array([1e-6]), "E: x")
+    run = recorded_run(
+        "a/b", "täsk", 4, "m*", Protocol(n_history=3), np.array([0.25, np.nan]), np.array([1e-6]), "E: x"
+    )
     journal = Journal(tmp_path)
     journal.append([run])
     journal.append([run])

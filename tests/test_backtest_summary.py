@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from backtest_tables import recorded_run
 
 from metatune.backtest.run import Protocol, Run
 from metatune.backtest.summary import summarise
@@ -11,7 +12,7 @@ from metatune.backtest.summary import summarise
 
 def run(table: str, task: int, method: str, regret: list[float], seed: int = 0, error: str | None = None) -> Run:
     seconds = np.full(len(regret), 0.5)
-    return Run(table, f"task{task}", seed, method, Protocol(n=5), np.array(regret), seconds, error)
+    return recorded_run(table, f"task{task}", seed, method, Protocol(n=5), np.array(regret), seconds, error)
 
 
 def constant(table: str, method: str, levels: list[float], n: int = 5) -> list[Run]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from backtest_tables import recorded_run
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
@@ -77,11 +78,21 @@ def test_families_without_the_metric_are_left_out_and_an_unknown_one_is_said(
     assert [row.split(" |")[0] for row in rows.splitlines()[2:]] == ["| tfidf_linear"]
     with pytest.raises(DataError, match="--metric"):
         benchmark.regret_table({"keras_text": known(starter, "keras_text")}, "log_loss")
-    assert benchmark.main(["regret", "--families", "tfidf_linear", "--metric", "nope"]) == UnknownNameError.exit_code
-    assert "nope" in capsys.readouterr().err
+    assert benchmark.main(["regret", "--families", "tfidf_linear", "--metric", "acuracy"]) == UnknownNameError.exit_code
+    assert "Did you mean 'accuracy'" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         benchmark.main(["first", "--metric", "log_loss"])
     assert "--metric is of regret" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", ["regret", "first", "ranks"])
+def test_families_that_cannot_be_benchmarked_are_said(
+    part: str, starter: Knowledge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert benchmark.main([part, "--families", "nope"]) == UnknownNameError.exit_code
+    assert "--families" in capsys.readouterr().err
+    with pytest.raises(DataError, match="10 sources"):
+        benchmark.families_of(starter, ["keras_cnn"])
 
 
 CHEAP = ("lightgbm", "hist_gradient_boosting", "random_forest", "extra_trees", "linear", "svm", "knn")
@@ -157,7 +168,7 @@ def test_ranks_of_planted_searches() -> None:
     """One method is always ahead; where the pools end there is no rank."""
 
     def run(table: str, method: str, level: float) -> Run:
-        return Run(table, "task", 0, method, Protocol(n=25), np.full(25, level), np.full(25, 0.1))
+        return recorded_run(table, "task", 0, method, Protocol(n=25), np.full(25, level), np.full(25, 0.1))
 
     runs = [run(t, m, level) for t in ("knn", "svm") for m, level in (("metatune", 0.1), ("random", 0.2), ("tpe", 0.2))]
     lines = benchmark.ranks_table(summarise(runs), {"knn": 50, "svm": 10}).splitlines()[2:]

@@ -15,6 +15,7 @@ from kb.searches import Ended, Search
 
 from metatune.errors import DataError, SearchError, UnknownNameError
 from metatune.knowledge import Knowledge, starter_directory
+from metatune.version import __version__
 
 
 def ended(method: str, *scores: float | None, dataset: str = "a", seed: int = 0, family: str = "knn") -> Ended:
@@ -23,7 +24,7 @@ def ended(method: str, *scores: float | None, dataset: str = "a", seed: int = 0,
 
 
 def summary(*found: Ended) -> dict:
-    return searches.summarise({one.search: one for one in found}, trials=4, knowledge="k")["families"]
+    return searches.summarise({one.search: one for one in found}, trials=4, knowledge={"knn": "k"})["families"]
 
 
 @pytest.mark.parametrize(("target", "number"), [(0.5, 1), (0.6, 2), (0.7, 2), (0.8, 4), (0.81, np.inf)])
@@ -99,30 +100,43 @@ def test_what_ended_is_kept_and_what_was_cut_off_is_run_again(tmp_path: Path) ->
     assert searches.read(tmp_path / "nothing") == {}
 
 
-def test_searches_with_other_random_numbers_are_run_again(tmp_path: Path) -> None:
-    before, now = ended("cold", 0.5), ended("cold", 0.5, dataset="b")
-    for one in (before, now):
+def test_searches_with_other_random_numbers_or_by_another_version_are_run_again(tmp_path: Path) -> None:
+    kept = [ended("cold", 0.5, dataset=name) for name in "abc"]
+    for one in kept:
         searches.append(tmp_path, one)
+    assert list(searches.read(tmp_path).values()) == kept
     path = tmp_path / searches.FILE
-    path.write_text(path.read_text().replace(f'"random_seed": {before.search.random_seed}', '"random_seed": 0'))
-    assert searches.read(tmp_path) == {now.search: now}
-    path.write_text(path.read_text().replace(f', "random_seed": {now.search.random_seed}', ""))
+    lines = path.read_text().splitlines()
+    lines[0] = lines[0].replace(f'"random_seed": {kept[0].search.random_seed}', '"random_seed": 0')
+    lines[1] = lines[1].replace(f'"version": "{__version__}"', '"version": "0.0.1"')
+    path.write_text("\n".join(lines) + "\n")
+    assert list(searches.read(tmp_path).values()) == kept[2:]
+    path.write_text(lines[2].replace(f', "random_seed": {kept[2].search.random_seed}', "") + "\n")
     assert searches.read(tmp_path) == {}
+
+
+def test_what_is_known_of_one_family_does_not_depend_on_the_others() -> None:
+    starter = Knowledge.starter()
+    iris = next(study.id for study in starter.snapshot.studies if (study.task.name, study.family) == ("iris", "knn"))
+    less = starter.without([iris])
+    names = ["knn", "linear"]
+    before, after = benchmark.digests(starter, names), benchmark.digests(less, names)
+    assert before["linear"] == after["linear"] != before["knn"] != after["knn"]
 
 
 def test_every_dataset_has_its_turn_before_the_next_seed() -> None:
     entries = select(read_catalogue()[0], ["iris", "imdb"])
-    found = list(benchmark.planned(entries, ["knn", "keras_text"], seeds=2, trials=4, knowledge="k"))
+    found = list(benchmark.planned(entries, {"knn": "k", "keras_text": "t"}, seeds=2, trials=4))
     assert [(s.seed, s.dataset, s.family, s.method, s.knowledge) for s in found[:4]] == [
         (0, "iris", "knn", "cold", ""), (0, "iris", "knn", "warm", "k"),
-        (0, "imdb", "keras_text", "cold", ""), (0, "imdb", "keras_text", "warm", "k"),
+        (0, "imdb", "keras_text", "cold", ""), (0, "imdb", "keras_text", "warm", "t"),
     ]  # fmt: skip
     assert len(found) == 8
 
 
 def test_every_dataset_begins_with_random_configurations_of_its_own() -> None:
     entries = select(read_catalogue()[0], ["iris", "diabetes"])
-    found = list(benchmark.planned(entries, ["knn"], seeds=2, trials=4, knowledge="k"))
+    found = list(benchmark.planned(entries, {"knn": "k"}, seeds=2, trials=4))
     assert len({(s.dataset, s.random_seed) for s in found}) == len({s.random_seed for s in found}) == 4
 
 
@@ -131,8 +145,7 @@ def test_searches_are_run_with_and_without_the_knowledge(monkeypatch: pytest.Mon
     benchmark._begin(starter_directory())
     (entry,) = select(read_catalogue()[0], ["diabetes"])
     cold, warm = (
-        benchmark.run(search, entry, Path())
-        for search in benchmark.planned([entry], ["knn"], seeds=1, trials=3, knowledge="k")
+        benchmark.run(search, entry, Path()) for search in benchmark.planned([entry], {"knn": "k"}, seeds=1, trials=3)
     )
     assert (cold.metric, len(cold.scores), len(warm.scores)) == ("rmse", 3, 3)
     assert cold.scores[0] != warm.scores[0]
@@ -150,7 +163,7 @@ def test_cold_and_warm_have_the_random_numbers_of_their_dataset(monkeypatch: pyt
     monkeypatch.setattr(benchmark, "tune", stop)
     monkeypatch.setattr(benchmark, "_knowledge", [None])
     entries = select(read_catalogue()[0], ["iris", "diabetes"])
-    planned = list(benchmark.planned(entries, ["knn"], seeds=1, trials=3, knowledge="k"))
+    planned = list(benchmark.planned(entries, {"knn": "k"}, seeds=1, trials=3))
     for search in planned:
         benchmark.run(search, next(entry for entry in entries if entry.name == search.dataset), Path())
     assert used == [search.random_seed for search in planned]

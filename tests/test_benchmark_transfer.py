@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from backtest_tables import small_table
+from backtest_tables import recorded_run, small_table
 
 from metatune.backtest.run import Journal, Protocol, Run
-from metatune.version import __version__
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
@@ -22,7 +21,7 @@ from transfer.text import number
 
 
 def run(method: str, level: float, *, table: str = "lcbench", task: str = "t0", seed: int = 0) -> Run:
-    return Run(table, task, seed, method, Protocol(), np.full(50, level), np.full(50, 0.01), None, "d", __version__)
+    return recorded_run(table, task, seed, method, Protocol(), np.full(50, level), np.full(50, 0.01))
 
 
 def test_only_what_all_methods_have_run_is_compared() -> None:
@@ -111,6 +110,18 @@ def test_a_stage_runs_and_is_not_repeated(
     runs = Runs(tmp_path / "runs", {"small": stages.first_table(tmp_path / "small").digest})
     assert len(runs.of(["small"], ["random", "default"], Protocol())) == 18
     assert benchmark_transfer.main([*words[:-3], "nowhere", "--seeds", "1"]) == 3
+
+
+def test_a_report_of_nothing_leaves_the_page_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.md"
+    write(page, "before")
+    words = ["--benchmarks", str(tmp_path), "--runs", str(tmp_path / "runs"), "--stages", "none", "--report", str(page)]
+    assert benchmark_transfer.main(words) == 3
+    assert "--runs" in capsys.readouterr().err
+    (tmp_path / "lcbench").mkdir()
+    assert benchmark_transfer.main(words) == 3
+    assert "space.json" in capsys.readouterr().err
+    assert "before" in page.read_text()
 
 
 def test_numbers_are_short() -> None:

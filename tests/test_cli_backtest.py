@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from backtest_tables import trials_of, write_folder
+from backtest_tables import recorded_run, trials_of, write_folder
 from planted import FAMILY, planted_snapshot
 from rich.console import Console
 from typer.testing import CliRunner, Result
@@ -37,7 +37,11 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[ReplayTable]:
 
     def run_all(tables: list[ReplayTable], names: list[str], *_: object, **options: object) -> list[Run]:
         seen.extend(tables)
-        return [Run(t.name, "task0", 0, method, Protocol(), np.ones(5), np.ones(5)) for t in tables for method in names]
+        return [
+            recorded_run(t.name, "task0", 0, method, Protocol(), np.ones(5), np.ones(5))
+            for t in tables
+            for method in names
+        ]
 
     monkeypatch.setattr("metatune.backtest.replay.run_all", run_all)
     return seen
@@ -132,7 +136,7 @@ def test_nothing_to_search_for_is_told(folder: Path, tmp_path: Path) -> None:
 
 def test_numbers_are_whole_on_a_narrow_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["metatune-features-shuffled", "metatune", "gp"]
-    runs = [Run("small", "task0", 0, name, Protocol(), np.full(50, 0.25), np.full(50, 0.04)) for name in names]
+    runs = [recorded_run("small", "task0", 0, name, Protocol(), np.full(50, 0.25), np.full(50, 0.04)) for name in names]
     monkeypatch.setattr("metatune.backtest.replay.run_all", lambda *words, **options: runs)
     monkeypatch.setenv("COLUMNS", "80")
     shown = run("--table", folder, "--methods", ",".join(names), *SHORT).stdout
@@ -227,7 +231,9 @@ def test_a_folder_without_the_layout_is_bad_data(tmp_path: Path) -> None:
 
 
 def test_a_failed_search_is_told_and_changes_the_exit_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    failed = Run("small", "task0", 0, "random", Protocol(n=5), np.ones(5), np.ones(2), "ValueError: odd\x1b[2J")
+    failed = recorded_run(
+        "small", "task0", 0, "random", Protocol(n=5), np.ones(5), np.ones(2), "ValueError: odd\x1b[2J"
+    )
     monkeypatch.setattr("metatune.backtest.replay.run_all", lambda *words, **options: [failed])
     result = run("--table", folder, "--methods", "random", *SHORT)
     assert result.exit_code == 6
@@ -241,7 +247,7 @@ def test_what_is_compared_usually_exists() -> None:
 
 def test_a_terminal_has_one_line_of_progress() -> None:
     screen = Console(file=io.StringIO(), force_terminal=True, width=120)
-    one = Run("small", "task0", 0, "random", Protocol(), np.ones(5), np.ones(5))
+    one = recorded_run("small", "task0", 0, "random", Protocol(), np.ones(5), np.ones(5))
     with ReplayProgress(screen) as progress:
         progress([one], 3, 9)
     shown = screen.file.getvalue()  # type: ignore[attr-defined]

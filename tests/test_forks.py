@@ -9,8 +9,8 @@ import time
 from contextlib import closing
 
 import pytest
-from disks import count_open
 from history_cases import new_database, runs, study, trial
+from open_files import count_open
 
 from metatune.errors import StoreUnavailableError
 from metatune.history import connections, mlflow_database

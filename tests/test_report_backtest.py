@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from backtest_tables import recorded_run
 
 from metatune.backtest.run import Protocol, Run
 from metatune.backtest.summary import summarise
@@ -19,7 +20,7 @@ LEVELS = {"gp": 0.4, "metatune": 0.02, "random": 0.8, "portfolio": 0.1}
 def runs(table: str = "t", n: int = 25, tasks: int = 8, levels: dict[str, float] = LEVELS) -> list[Run]:
     falling = 1.0 / np.arange(1, n + 1)
     return [
-        Run(table, f"task{task}", 0, method, Protocol(n=n), level * falling, np.full(n, level), None)
+        recorded_run(table, f"task{task}", 0, method, Protocol(n=n), level * falling, np.full(n, level), None)
         for method, level in levels.items()
         for task in range(tasks)
     ]
@@ -49,7 +50,7 @@ def test_a_page_fetches_nothing_and_has_no_script() -> None:
 
 
 def test_names_are_text() -> None:
-    failing = [Run(NASTY, "task0", 0, "tpe", Protocol(n=25), np.empty(0), np.empty(0), f"ValueError: {NASTY}")]
+    failing = [recorded_run(NASTY, "task0", 0, "tpe", Protocol(n=25), np.empty(0), np.empty(0), f"ValueError: {NASTY}")]
     html = page(runs(NASTY), failing, smac=NASTY)
     assert "<script" not in html
     assert "smac: &lt;script&gt;" in html

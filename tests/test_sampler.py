@@ -1,6 +1,7 @@
 """``MetaSampler`` in Optuna studies: the planted optimum in both directions, failures, workers, several objectives."""
 
 import logging
+import math
 import pickle
 import time
 from datetime import datetime
@@ -9,7 +10,9 @@ import optuna
 import pytest
 from planted import SPACE, planted_surrogate, record, utility
 
+from metatune.errors import UsageError
 from metatune.sampler import ORIGIN, MetaSampler
+from metatune.search.budget import TimeBudget
 from metatune.space import SearchSpace
 
 
@@ -221,3 +224,43 @@ def test_one_sampler_serves_two_studies_without_mixing_them_up() -> None:
     second = search(sampler, "minimize", 12)
     assert [t.params for t in second.trials] == [t.params for t in again.trials]
     assert first.best_value != second.best_value
+
+
+def asked_budget(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[float], list[float]]]:
+    """What the budget was asked: seconds of the trials that it paid for, and of those before."""
+    asked: list[tuple[list[float], list[float]]] = []
+
+    def is_short(self: TimeBudget, took: list[float], before: list[float]) -> bool:
+        asked.append((list(took), list(before)))
+        return False
+
+    monkeypatch.setattr(TimeBudget, "is_short", is_short)
+    return asked
+
+
+def test_trials_before_the_first_of_the_sampler_cost_none_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = search(optuna.samplers.RandomSampler(seed=0), "maximize", 3)  # type: ignore[arg-type]
+    added = optuna.create_trial(value=0.1, params=study.trials[0].params, distributions=study.trials[0].distributions)
+    study.add_trial(added)
+    asked = asked_budget(monkeypatch)
+    study.sampler = MetaSampler(planted_surrogate(), space=SPACE, timeout=60.0, n_trials=3, seed=0)
+    study.optimize(lambda trial: utility(SPACE.suggest(trial)), n_trials=3)
+    assert [len(took) for took, _ in asked] == [0, 1, 2]
+    seconds = [t.duration.total_seconds() for t in study.trials if t.duration is not None]
+    for took, before in asked:
+        assert took == seconds[4 : 4 + len(took)]
+        assert before[:3] == seconds[:3]
+        assert math.isnan(before[3])  # nobody knows what a trial took that was run elsewhere
+        assert len(before) == 4
+
+
+def test_without_a_timeout_no_budget_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = asked_budget(monkeypatch)
+    search(MetaSampler(planted_surrogate(), space=SPACE, n_trials=3, seed=0), "maximize", 3)
+    assert asked == []
+
+
+@pytest.mark.parametrize("wrong", [{"timeout": "600"}, {"timeout": -1.0}, {"timeout": 60.0, "n_trials": -1}])
+def test_a_wrong_time_budget_is_said_at_once(wrong: dict) -> None:
+    with pytest.raises(UsageError, match=list(wrong)[-1]):
+        MetaSampler(planted_surrogate(), **wrong)

@@ -13,9 +13,10 @@ import time
 from dataclasses import replace
 
 import pytest
-from disks import count_open, fill, mounted
+from disks import fill, mounted
 from history_cases import study, trial
 from memory_store import MemoryStore
+from open_files import count_open
 
 from metatune.doctor import _spool
 from metatune.errors import StoreError, StoreUnavailableError

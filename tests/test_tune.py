@@ -304,6 +304,19 @@ class TestTrials:
         assert [(budget.n_trials, len(took)) for budget, took, _ in asked] == [(3, 0), (3, 1), (3, 2)]
         assert all(before == [t.seconds for t in first.trials] for _, _, before in asked)
 
+    def test_a_trial_that_was_never_recorded_costs_no_time_of_a_later_run(self, monkeypatch):
+        asked = []
+        monkeypatch.setattr(TimeBudget, "is_short", lambda *words: bool(asked.append(words)))
+        store = MemoryStore()
+        first = planted_search(n_trials=5, store=store)
+        del store.kept[first.study_id][first.trials[2].key]
+        asked.clear()
+        planted_search(n_trials=6, timeout=60, resume=first.study_id, store=store)
+        _, took, before = asked[0]
+        assert took == []
+        expected = [t.seconds for t in first.trials]
+        assert before == pytest.approx([*expected[:2], np.nan, *expected[3:]], nan_ok=True)
+
     def test_equal_arguments_give_equal_results(self):
         first, second = (iris_search(seed=7) for _ in range(2))
         assert [t.configuration for t in first.trials] == [t.configuration for t in second.trials]

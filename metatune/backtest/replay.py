@@ -66,7 +66,7 @@ def replay(problem: Problem, method: str, n: int = 50) -> Run:
     table = fold.table
     return Run(
         table.name, table.labels[problem.task], fold.seed, method, protocol, _rounded(regret), _rounded(spent), error,
-        table.digest, __version__,
+        digest=table.digest, version=__version__,
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -24,7 +24,10 @@ class Protocol:
 
 
 class Key(NamedTuple):
-    """What tells runs apart: a kept run counts for the same table content and version of metatune only."""
+    """What tells runs apart: a kept run counts for the same table content and version of metatune only.
+
+    Between two versions the engine may change: whoever works on it gives every change a folder of its own.
+    """
 
     table: str
     digest: str
@@ -51,8 +54,8 @@ class Run:
     regret: np.ndarray
     seconds: np.ndarray
     error: str | None = None
-    digest: str = ""
-    version: str = ""
+    digest: str = field(kw_only=True)
+    version: str = field(kw_only=True)
 
     @property
     def key(self) -> Key:

@@ -111,7 +111,7 @@ class ReplayTable:
         found = hashlib.sha256(f"{self.space.digest} {self.default}".encode())
         found.update(self.X.tobytes())
         for task in self.tasks:
-            found.update(f"{task.record.fingerprint} {task.record.group} {dict(task.record.metafeatures)}".encode())
+            found.update(f"{task.record.group} {dict(task.record.metafeatures)}".encode())
             found.update(task.rows.tobytes() + task.score.tobytes())
         return found.hexdigest()[:16]
 

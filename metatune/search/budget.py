@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metatune.errors import UsageError
+
 #: The pace is that of so many trials.
 _RECENT = 10
 
@@ -13,11 +15,18 @@ _RECENT = 10
 class TimeBudget:
     """``seconds`` for ``n_trials`` trials; ``None``: for as many as there is time for.
 
-    Where several workers share a search, the seconds are those of all of them together.
+    Where several workers share a search, both are those of all of them together. Raises ``UsageError``.
     """
 
     seconds: float
     n_trials: int | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.seconds, bool) or not isinstance(self.seconds, int | float) or not self.seconds > 0:
+            raise UsageError("not an amount", field="timeout", value=self.seconds, remedy="Give seconds above 0.")
+        n = self.n_trials
+        if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0):
+            raise UsageError("not a number of trials", field="n_trials", value=n, remedy="Give 0 or more, or None.")
 
     def is_short(self, took: Sequence[float], before: Sequence[float] = ()) -> bool:
         """Whether the trials that are left do not fit into the seconds that are left, at the pace of the latest.
@@ -28,6 +37,8 @@ class TimeBudget:
         """
         if self.n_trials is None:
             return True
+        if len(took) >= self.n_trials:  # none is left, or the sampler is used for more than it was told of
+            return False
         pace = np.array([*before, *took], dtype=float)
         pace = pace[np.isfinite(pace)][-_RECENT:]
         left = self.n_trials - len(took)

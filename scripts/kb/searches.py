@@ -2,13 +2,15 @@
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest
+
+from metatune.version import __version__
 
 #: The goal: the median number of warm trials.
 GOAL = 5
@@ -17,7 +19,7 @@ FILE = "searches.jsonl"
 
 @dataclass(frozen=True)
 class Search:
-    """What is to be run; ``knowledge`` is the digest of its snapshot, empty for a cold search."""
+    """What is to be run; ``knowledge`` is the digest of what it knows of the family, empty for a cold search."""
 
     family: str
     dataset: str
@@ -57,8 +59,8 @@ class Ended:
 def read(folder: Path) -> dict[Search, Ended]:
     """The searches that ended without an error.
 
-    Ignored are a line that was cut off when its writer was killed, and searches with other random numbers than theirs
-    are now: a cold and a warm one would not begin alike.
+    Ignored are a line that was cut off when its writer was killed, and searches by another version of metatune or with
+    other random numbers than theirs are now: a cold and a warm one would not begin alike.
     """
     path, found = folder / FILE, {}
     for line in path.read_text().splitlines() if path.is_file() else ():
@@ -66,9 +68,10 @@ def read(folder: Path) -> dict[Search, Ended]:
             raw = json.loads(line)
         except ValueError:
             continue
-        search, random_seed = Search(**raw.pop("search")), raw.pop("random_seed", None)
+        search = Search(**raw.pop("search"))
+        made = raw.pop("random_seed", None), raw.pop("version", None)
         ended = Ended(search, **(raw | {"scores": tuple(raw["scores"])}))
-        if ended.error is None and random_seed == search.random_seed:
+        if ended.error is None and made == (search.random_seed, __version__):
             found[search] = ended
     return found
 
@@ -76,7 +79,7 @@ def read(folder: Path) -> dict[Search, Ended]:
 def append(folder: Path, ended: Ended) -> None:
     """Write ``ended`` at the end of the file, on a line of its own whatever was cut off before."""
     path = folder / FILE
-    line = asdict(ended) | {"random_seed": ended.search.random_seed}
+    line = asdict(ended) | {"random_seed": ended.search.random_seed, "version": __version__}
     whole = not path.is_file() or path.read_bytes()[-1:] in (b"", b"\n")
     with path.open("a") as file:
         file.write(("" if whole else "\n") + json.dumps(line) + "\n")
@@ -87,16 +90,20 @@ def trials_to_reach(best: np.ndarray, target: float) -> float:
     return float(np.argmax(best >= target)) + 1 if best[-1] >= target else np.inf
 
 
-def summarise(done: dict[Search, Ended], *, trials: int, knowledge: str) -> dict[str, Any]:
-    """Family by family what the searches of ``trials`` trials with ``knowledge`` say; infinite numbers as ``None``."""
+def summarise(done: dict[Search, Ended], *, trials: int, knowledge: Mapping[str, str]) -> dict[str, Any]:
+    """Family by family what the searches of ``trials`` trials say; infinite numbers as ``None``.
+
+    ``knowledge``: digests by family. Searches with another one do not count.
+    """
     pairs: dict[str, dict[str, list[tuple[Ended, Ended]]]] = {}
     for search, cold in done.items():
-        warm = done.get(Search(search.family, search.dataset, search.seed, "warm", trials, knowledge))
+        known = knowledge.get(search.family, "")
+        warm = done.get(Search(search.family, search.dataset, search.seed, "warm", trials, known))
         if search.method == "cold" and search.trials == trials and warm is not None and np.isfinite(cold.best[-1]):
             pairs.setdefault(search.family, {}).setdefault(search.dataset, []).append((cold, warm))
     return {
         "trials": trials,
-        "knowledge": knowledge,
+        "knowledge": {family: knowledge[family] for family in pairs},
         "families": {family: _of_family(datasets) for family, datasets in pairs.items()},
     }
 
