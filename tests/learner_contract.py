@@ -280,3 +280,15 @@ class LearnerContract(Contract):
         model = self.fit(family, task)
         turned = task.data.X[task.data.X.columns[::-1]]
         np.testing.assert_array_equal(model.predict_proba(turned), model.predict_proba(task.data.X))
+
+    def test_columns_without_a_value_in_the_training_rows(self, family):
+        X, y = mixed_frame()
+        train, valid = mixed().folds[0]
+        seen_later = np.isin(np.arange(len(X)), train, invert=True)
+        X["late"] = np.where(seen_later, 1.0 + np.arange(len(X)), np.nan)
+        X["late city"] = X["city"].where(seen_later)
+        task = Task.from_arrays(X, y, name="late", validation="holdout")
+        assert [list(rows) for rows in task.folds[0]] == [list(train), list(valid)]
+        model = self.fit(family, task)
+        assert np.isfinite(model.predict_proba(task.data.X)).all()
+        assert np.isfinite(model.predict_proba(task.data.X.iloc[train])).all()

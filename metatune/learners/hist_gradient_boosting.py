@@ -140,6 +140,8 @@ class HistGradientBoosting(ModelFamily[Dataset]):
         rounds = self.full_steps(values) if steps is None else steps
         encoder = NativeEncoder.fit(train)
         matrix = encoder.transform(train.X)
+        # scikit-learn fails on a column without any value; as a constant it is in no split, whatever comes later.
+        matrix[:, np.isnan(matrix).all(axis=0)] = 0.0
         kind = HistGradientBoostingRegressor if train.kind == "regression" else HistGradientBoostingClassifier
         estimator = kind(
             **{name: values[name] for name in _PARAMETERS},
