@@ -405,9 +405,9 @@ def test_exported_curves_are_rounded_once_and_nothing_else():
     curve = (1 / 3, math.nan, -math.inf, 0.0)
     ended = Trial(configuration={"x": 0.1}, status="complete", value=0.1, curve=curve, reported=((3, 1e-9 / 7),))
     rounded = export.rounded(ended)
-    assert rounded.curve == pytest.approx(ended.curve, rel=1e-6, nan_ok=True)
+    assert rounded.curve == pytest.approx(ended.curve, rel=2**-14, nan_ok=True)
     assert rounded.curve[0] != ended.curve[0]
-    assert rounded.reported[0] == (3, pytest.approx(1e-9 / 7, rel=1e-6))
+    assert rounded.reported[0] == (3, pytest.approx(1e-9 / 7, rel=2**-14))
     assert repr(export.rounded(rounded)) == repr(rounded)
     assert replace(rounded, curve=ended.curve, reported=ended.reported) == ended
 

@@ -42,7 +42,7 @@ installed) and trains every model itself. It can be stopped at any time and goes
   Networks had a holdout always at first: such a study stays until there are as many trials by 3 folds.
 - **Rows.** Larger datasets are sampled down, classes in proportion: {caps}. Classes with fewer than 10 members are
   left out. Photographs are scaled to 32 x 32 pixels.
-- **Curves.** Rounded to a millionth of their values, to take less room.
+- **Curves.** Rounded to four digits (one part in 16,384), to take less room.
 - **Order.** Rounds over all datasets, {rounds} configurations of each cheap and slow family after each: a base that
   was built in part has fewer configurations, not fewer datasets.
 - **Cost.** One thread per trial. A trial that takes too long is ended and recorded as failed, as is one that raises.

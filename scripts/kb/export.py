@@ -21,7 +21,7 @@ from metatune.task import TaskRecord
 from metatune.trial import Trial
 
 #: Curves are rounded to one part of so many.
-_CURVE_PRECISION = 2**20
+_CURVE_PRECISION = 2**14
 
 Record: TypeAlias = tuple[StudyRecord, Sequence[Trial]]
 
@@ -59,7 +59,7 @@ def export(store: HistoryStore, folder: Path, *, packages: Path) -> Snapshot:
 
 
 def rounded(trial: Trial) -> Trial:
-    """``trial`` with curves to a millionth of their values: what is beyond is noise, and half of the whole size."""
+    """``trial`` with curves to four digits: what is beyond is noise, and would be half of the whole size."""
     curve = tuple(map(_rounded, trial.curve))
     return replace(trial, curve=curve, reported=tuple((step, _rounded(value)) for step, value in trial.reported))
 
