@@ -49,7 +49,7 @@ class MetaSampler(BaseSampler):
     Failed trials push proposals away, running ones count as pending. A proposal depends on the trials of the study,
     the seed and the trial's number only (where time is short, also on how long they took), so a resumed study goes on
     as it would have. With several objectives there is no transfer: parameters are sampled by Optuna's ``TPESampler``,
-    and a warning says so once. Raises ``UsageError`` for a ``timeout`` or ``n_trials`` that is none.
+    and a warning says so once. Raises ``UsageError`` for a ``timeout`` that is none, or one with such ``n_trials``.
     """
 
     def __init__(

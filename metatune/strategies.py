@@ -76,7 +76,7 @@ def make_sampler(
 
     What each proposes depends on the trials of the study, ``seed`` and the trial's number only; with ``meta`` and a
     ``timeout`` that is short for ``n_trials`` more trials also on how long they took. Raises what ``check_strategy``
-    raises.
+    and ``MetaSampler`` raise.
     """
     check_strategy(strategy)
     if strategy == "meta":

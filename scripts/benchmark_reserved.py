@@ -10,9 +10,9 @@ any. Rows and folds are those of the knowledge base (``kb.worker.prepared``). Th
 are read in ``--packages``, where they are downloaded if missing.
 
 Each search that ended is a line of ``searches.jsonl`` in ``--runs``. The script can be killed at any time and goes on
-where it was; searches are made again with another knowledge of the family, and by another version. Seeds come one after
-the other, so that a run which is stopped has covered all datasets; each dataset has random numbers of its own. One
-thread per process.
+where it was; a warm search is made again with another knowledge of its family, every search by another version. Seeds
+come one after the other, so that a run which is stopped has covered all datasets; each dataset has random numbers of
+its own. One thread per process.
 
 What is reported, for each family:
 
@@ -33,6 +33,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context, parent_process
 from pathlib import Path
+from typing import Any
 
 from build_knowledge_base import ONE_THREAD, ROOT
 from kb.catalogue import Entry, read_catalogue, select
@@ -42,7 +43,7 @@ from kb.reserved import reserved
 from kb.searches import Ended, Search, append, read, summarise, table
 from kb.worker import prepared
 
-from metatune.errors import DataError, SearchError
+from metatune.errors import DataError, MetatuneError, SearchError
 from metatune.knowledge import Knowledge, starter_directory
 from metatune.learners import family_names
 from metatune.snapshot import Snapshot
@@ -63,7 +64,10 @@ def planned(entries: Sequence[Entry], knowledge: Mapping[str, str], *, seeds: in
 
 
 def digests(knowledge: Knowledge, families: Sequence[str]) -> dict[str, str]:
-    """What ``knowledge`` has of each of ``families``: all that a search of the family is guided by."""
+    """What ``knowledge`` has of each of ``families``: all that a search of the family is guided by.
+
+    Raises ``UnknownNameError`` for a family that it does not have.
+    """
     snapshot = knowledge.snapshot
     return {
         name: Snapshot((s for s in snapshot.studies if s.family == name), {name: snapshot.family(name).table}).digest
@@ -147,6 +151,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     os.environ.update(ONE_THREAD)
     os.environ.pop("METATUNE_KEY", None)
+    try:
+        print(table(_summary(options)))
+    except MetatuneError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _summary(options: argparse.Namespace) -> dict[str, Any]:
+    """Run what is left to be run, unless only a report is wanted; what all searches say, also in a file."""
     knowledge = Knowledge.load(options.knowledge)
     known = digests(knowledge, options.families)
     options.runs.mkdir(parents=True, exist_ok=True)
@@ -163,8 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     summary = summarise(done, trials=options.trials, knowledge=known)
     path = options.summary or options.runs / "summary.json"
     path.write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")
-    print(table(summary))
-    return 0
+    return summary
 
 
 def _in_pool(left: Sequence[Search], entries: dict[str, Entry], options: argparse.Namespace) -> Iterator[Ended]:

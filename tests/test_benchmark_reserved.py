@@ -1,5 +1,6 @@
 """The benchmark on reserved datasets: what it says of planted searches, and that it can be stopped and taken up."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -179,3 +180,16 @@ def test_only_reserved_datasets_that_the_knowledge_never_saw() -> None:
         patch.setattr(benchmark, "reserved", lambda _: frozenset({"iris"}))
         with pytest.raises(DataError, match="made from it"):
             benchmark.chosen(["iris"], starter)
+
+
+def test_a_family_that_is_not_in_the_knowledge_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benchmark.os, "environ", dict(os.environ))  # of which the script changes some
+    starter = Knowledge.starter()
+    few = starter.without([study.id for study in starter.snapshot.studies if study.family != "tfidf_linear"])
+    few.save(tmp_path / "few")
+    words = ["--runs", str(tmp_path / "runs"), "--report", "--knowledge", str(tmp_path / "few"), "--families", "knn"]
+    assert benchmark.main(words) == UnknownNameError.exit_code
+    assert "knn" in capsys.readouterr().err
+    assert benchmark.main([*words[:-1], "tfidf_linear"]) == 0

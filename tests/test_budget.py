@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from metatune.errors import UsageError
@@ -27,7 +28,7 @@ NAN = math.nan
         ([0.5] * 8, [0.1] * 20 + [90.0] * 2, True),  # the latest come last, also of those before
         ([0.1] * 10, [], False),  # nothing is left to be done
         ([2.5] * 10, [], False),  # ... nor after all seconds are gone
-        ([0.1] * 15, [], False),  # the budget was of fewer trials
+        ([2.5] * 15, [], False),  # the budget was of fewer trials
     ],
 )
 def test_short(took: list[float], before: list[float], short: bool) -> None:
@@ -37,8 +38,12 @@ def test_short(took: list[float], before: list[float], short: bool) -> None:
 def test_the_pace_is_that_of_the_latest_ten() -> None:
     budget = TimeBudget(100.0, n_trials=40)
     assert not budget.is_short([5.0] * 10 + [1.0] * 10)  # 20 left at 1 s, 40 seconds left; at 3 s they would not fit
-    assert budget.is_short([1.0] * 10 + [5.0] * 10)  # at 5 s they do not fit
+    assert TimeBudget(120.0, n_trials=40).is_short([1.0] * 10 + [5.0] * 10)  # 60 seconds left; at 3 s they would fit
     assert not budget.is_short([2.0] * 10, [90.0] * 5)  # what was before is out of the window
+
+
+def test_numbers_of_numpy_are_amounts() -> None:
+    assert not TimeBudget(np.float32(60), n_trials=np.int64(5)).is_short([1.0])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("seconds", ["600", 0, -1.0, NAN, True])

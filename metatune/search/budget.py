@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -22,8 +23,8 @@ class TimeBudget:
     n_trials: int | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.seconds, bool) or not isinstance(self.seconds, int | float) or not self.seconds > 0:
-            raise UsageError("not an amount", field="timeout", value=self.seconds, remedy="Give seconds above 0.")
+        if isinstance(self.seconds, bool) or not isinstance(self.seconds, Real) or not self.seconds > 0:
+            raise UsageError("not an amount", field="timeout", value=self.seconds, remedy="Give seconds, or None.")
         n = self.n_trials
         if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0):
             raise UsageError("not a number of trials", field="n_trials", value=n, remedy="Give 0 or more, or None.")
