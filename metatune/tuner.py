@@ -27,6 +27,7 @@ from metatune.provenance import provenance
 from metatune.recording import Recorder
 from metatune.result import Progress, TuneResult
 from metatune.resume import default_of, knowledge_of, notes_of, take_up, warm_start_of
+from metatune.search.budget import check_amount
 from metatune.search_loop import SearchLoop
 from metatune.space import SearchSpace
 from metatune.strategies import check_strategy, make_sampler
@@ -144,10 +145,8 @@ def _check_numbers(n_trials: int, seed: int, threads: int) -> None:
 
 def _check_amounts(**amounts: float | None) -> None:
     for field, value in amounts.items():
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is not None and not (number and value > 0):
-            unit = "megabytes" if field == "trial_memory" else "seconds"
-            raise UsageError("not an amount", field=field, value=value, remedy=f"Give {unit} above 0, or None.")
+        if value is not None:
+            check_amount(field, value, "megabytes" if field == "trial_memory" else "seconds")
 
 
 def _history(store: HistoryStore | Literal[False] | None) -> HistoryStore | None:

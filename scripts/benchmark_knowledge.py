@@ -38,7 +38,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
@@ -76,7 +76,6 @@ METHODS = {
 #: The goal: on so many tasks the first recommendation is not worse than the default by a standard error.
 SHARE = 0.9
 _SHUFFLES = 50
-_KINDS: tuple[Kind, ...] = ("multiclass", "binary", "regression")
 #: Of fewer sources than this, what the others say of one means nothing.
 _FEWEST = 10
 
@@ -224,11 +223,10 @@ def _metric(name: str | None) -> Metric | None:
     """The metric called ``name``, be it of a classification or of a regression. Raises ``UnknownNameError``."""
     if name is None:
         return None
-    known = {kind: metric_names(kind) for kind in _KINDS}
-    for kind in _KINDS:
-        if name in known[kind]:
-            return Metric.of(name, kind)
-    raise UnknownNameError.of("--metric", name, set().union(*known.values()))
+    known = {metric: kind for kind in get_args(Kind) for metric in metric_names(kind)}
+    if name not in known:
+        raise UnknownNameError.of("--metric", name, known)
+    return Metric.of(name, known[name])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

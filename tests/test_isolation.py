@@ -1,5 +1,6 @@
 """Trials in a process of their own: real faults fail one trial each, and neither the search nor its history."""
 
+import math
 import os
 import signal
 import subprocess
@@ -164,7 +165,17 @@ def test_no_room_for_a_trial():
     assert caught.value.field == "trial_memory"
 
 
-@pytest.mark.parametrize("bad", [{"trial_seconds": 0}, {"trial_memory": -5.0}, {"trial_seconds": "5"}], ids=str)
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"trial_seconds": 0},
+        {"trial_memory": -5.0},
+        {"trial_seconds": "5"},
+        {"trial_memory": True},
+        {"timeout": math.nan},
+    ],
+    ids=str,
+)
 def test_limits_that_are_none(bad):
     (field,) = bad
     with pytest.raises(UsageError, match=field):

@@ -268,13 +268,14 @@ class TestTrials:
             bowl_search(timeout=1e-9)
         assert caught.value.field == "timeout"
 
-    def test_timeout(self):
+    @pytest.mark.parametrize("seconds", [0.4, np.float32(0.4)])
+    def test_timeout(self, seconds):
         def slow(configuration):
             time.sleep(0.05)
             return 0.5
 
         start = time.perf_counter()
-        result = bowl_search(slow, n_trials=1000, timeout=0.4)
+        result = bowl_search(slow, n_trials=1000, timeout=seconds)
         assert 1 <= len(result.trials) <= 8
         assert time.perf_counter() - start < 5
 

@@ -12,6 +12,12 @@ from metatune.errors import UsageError
 _RECENT = 10
 
 
+def check_amount(field: str, value: object, unit: str = "seconds") -> None:
+    """Raise ``UsageError`` unless ``value`` is a real number above 0, of Python or numpy."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not float(value) > 0:
+        raise UsageError("not an amount", field=field, value=value, remedy=f"Give {unit} above 0, or None.")
+
+
 @dataclass(frozen=True)
 class TimeBudget:
     """``seconds`` for ``n_trials`` trials; ``None``: for as many as there is time for.
@@ -23,8 +29,7 @@ class TimeBudget:
     n_trials: int | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.seconds, bool) or not isinstance(self.seconds, Real) or not self.seconds > 0:
-            raise UsageError("not an amount", field="timeout", value=self.seconds, remedy="Give seconds, or None.")
+        check_amount("timeout", self.seconds)
         n = self.n_trials
         if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0):
             raise UsageError("not a number of trials", field="n_trials", value=n, remedy="Give 0 or more, or None.")
@@ -38,9 +43,9 @@ class TimeBudget:
         """
         if self.n_trials is None:
             return True
-        if len(took) >= self.n_trials:  # none is left, or the sampler is used for more than it was told of
+        left = self.n_trials - len(took)
+        if left <= 0:  # or the sampler is used for more than it was told of
             return False
         pace = np.array([*before, *took], dtype=float)
         pace = pace[np.isfinite(pace)][-_RECENT:]
-        left = self.n_trials - len(took)
         return bool(len(pace)) and left * float(pace.mean()) > self.seconds - float(np.nansum(took))
