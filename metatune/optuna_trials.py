@@ -5,9 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from metatune.collector import curve_of
@@ -15,6 +13,7 @@ from metatune.errors import UsageError
 from metatune.history.store import HistoryStore
 from metatune.metric import Direction
 from metatune.notebook import notebook_of, plain_configuration, task_of
+from metatune.parameter import plain_distribution, plain_value
 from metatune.space import SearchSpace
 from metatune.task import Task
 from metatune.trial import COLLECTED, Configuration, Status, Trial
@@ -89,20 +88,8 @@ class OptunaCollector:
         return self._task
 
 
-def plain_distribution(distribution: BaseDistribution) -> BaseDistribution:
-    """``distribution``, of which choices that a parameter cannot have are named by their text."""
-    if isinstance(distribution, CategoricalDistribution):
-        return CategoricalDistribution(tuple(_text(choice) for choice in distribution.choices))
-    return distribution
-
-
-def _text(value: Any) -> Any:
-    simple = value is None or isinstance(value, bool | int | str | np.generic)
-    return value if simple or (isinstance(value, float) and math.isfinite(value)) else repr(value)
-
-
 def _configuration(frozen: FrozenTrial) -> Configuration:
-    return plain_configuration({name: _text(value) for name, value in frozen.params.items()})
+    return plain_configuration({name: plain_value(value) for name, value in frozen.params.items()})
 
 
 def trial_of(frozen: FrozenTrial, key: str, *, objective: int = 0) -> Trial:

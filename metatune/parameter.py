@@ -158,6 +158,29 @@ def _check_choices(choices: Sequence[Any]) -> None:
             raise ValueError(f"the choice {choice!r} is there twice")
 
 
+def plain_distribution(distribution: BaseDistribution) -> BaseDistribution:
+    """``distribution``, of which choices that a parameter cannot have are named by their text (``plain_value``)."""
+    if isinstance(distribution, CategoricalDistribution):
+        return CategoricalDistribution(tuple(plain_value(choice) for choice in distribution.choices))
+    return distribution
+
+
+def plain_value(value: Any) -> Any:
+    """``value`` as a parameter may have it: a number of Python's own, a text, a boolean or ``None``, else its text."""
+    value = value.item() if isinstance(value, np.generic) else value
+    simple = value is None or isinstance(value, bool | int | str)
+    return value if simple or (isinstance(value, float) and math.isfinite(value)) else repr(value)
+
+
+def can_be_parameter(name: str, distribution: BaseDistribution) -> bool:
+    """Whether a space can have ``distribution``, made plain, as its parameter ``name``."""
+    try:
+        distribution_of(checked_name(name), plain_distribution(distribution))
+    except SpaceError:
+        return False
+    return True
+
+
 def describe(distribution: BaseDistribution) -> str:
     """The allowed values as a person writes them."""
     if isinstance(distribution, CategoricalDistribution):

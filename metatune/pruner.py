@@ -1,7 +1,8 @@
 """``MetaPruner``: learning curves of past tasks decide when a trial of an Optuna study is stopped."""
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import numpy as np
 from optuna.pruners import BasePruner
@@ -26,10 +27,11 @@ class MetaPruner(BasePruner):
 
     - Nothing is stopped before ``startup`` trials are complete, nor within the first ``warmup`` steps, nor at the
       last step.
-    - A trial that is not behind where the best complete trial was at this step goes on.
+    - A trial whose projection is not behind that of the best complete trial at this step goes on.
     - So does one among the best ``keep / r`` of all trials, at position ``r`` of the budget; history chooses ``keep``
       between .04 and .1.
-    - It keeps nothing: the decision follows from the trials in the study, so a resumed study decides as before.
+    - It keeps nothing but a cache: the decision follows from the trials in the study, so a resumed study decides as
+      before.
 
     A report that is NaN or infinite counts as worst. Failed trials do not count. ``budget`` is the number of steps of
     a full trial; by default the largest that a complete trial of the study reported. Raises ``UsageError`` for
@@ -46,6 +48,7 @@ class MetaPruner(BasePruner):
         self._startup = startup
         self._warmup = warmup
         self._budget = budget
+        self._lengths: dict[tuple[str, int, datetime | None], int] = {}
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Whether ``trial`` is to be stopped after its latest report. Decides once at each of ``curves.RUNGS``."""
@@ -56,7 +59,7 @@ class MetaPruner(BasePruner):
         complete = [t for t in trials if t.state == TrialState.COMPLETE and t.intermediate_values]
         if len(complete) < self._startup:
             return False
-        budget = max(t.last_step or 0 for t in complete) if self._budget is None else self._budget
+        budget = self._length(study, complete) if self._budget is None else self._budget
         rung = _rung_reached(trial.intermediate_values, step, budget)
         if rung is None:
             return False
@@ -71,6 +74,16 @@ class MetaPruner(BasePruner):
         own, leader, *others = self.model.project(rung, looks[:, 0], looks[:, 1])
         started = len(others) + len(stopped)
         return not self.model.is_promising(rung, own, np.array(others), started, leader=leader)
+
+    def _length(self, study: Study, complete: Sequence[FrozenTrial]) -> int:
+        """The last step that any of the ``complete`` trials, which never change, reported; each is looked at once."""
+        name, longest = study.study_name, 0
+        for trial in complete:
+            key = name, trial.number, trial.datetime_complete
+            if key not in self._lengths:
+                self._lengths[key] = trial.last_step or 0
+            longest = max(longest, self._lengths[key])
+        return longest
 
 
 def _rung_reached(values: Mapping[int, float], step: int, budget: int) -> int | None:

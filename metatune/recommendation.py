@@ -60,8 +60,8 @@ class RecommendedConfiguration:
 class Recommendation:
     """Configurations of ``family`` in the order in which to try them, and the ``tasks`` and ``trials`` behind them.
 
-    ``unlike`` is true when no known task is near this one; the default then comes first. ``relative_gain`` says that
-    gains are shares of the default's value.
+    ``unlike`` is true when no known task is near this one; the default, if there is one, then comes first.
+    ``relative_gain`` says that gains are shares of the default's value.
     """
 
     family: str

@@ -255,10 +255,13 @@ def _item(
 
 def _notes(prior: Prior, items: Sequence[RecommendedConfiguration]) -> tuple[str, ...]:
     notes = []
+    has_default = any(item.origin == "default" for item in items)
     if prior.empty:
-        notes.append("Nothing is known of this model family here: this is its default, not a recommendation.")
+        what = "this is its default, not a recommendation" if has_default else "these are spread over its space"
+        notes.append(f"Nothing is known of this model family here: {what}.")
     elif prior.is_unlike:
-        notes.append("No known task is like this one: the default comes first, take the others with care.")
+        what = "the default comes first, take the others with care" if has_default else "take these with care"
+        notes.append(f"No known task is like this one: {what}.")
     elif items and items[0].origin == "default":
         notes.append("Nothing known clearly promises to beat the default on a task like this: it comes first.")
     notes += [f"{c.parameter} reduced to {json.dumps(c.after)}: {c.reason}." for item in items for c in item.changes]

@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from metatune.metric import Metric
-from metatune.parameter import value_at
+from metatune.parameter import can_be_parameter, plain_distribution, plain_value, same_value, value_at
 from metatune.search.budget import TimeBudget
 from metatune.search.proposer import Observation, Proposal, Proposer
 from metatune.space import SearchSpace
 from metatune.surrogate.family import FamilySurrogate
 from metatune.task import TaskRecord
-from metatune.trial import Configuration
+from metatune.trial import Configuration, ParamValue
 
 #: Key of the trial's system attribute that tells where its configuration came from.
 ORIGIN = "metatune:origin"
@@ -40,7 +40,8 @@ class MetaSampler(BaseSampler):
     ``surrogate``: what is known of the model family (``Knowledge.surrogate``); without it the sampler is a
     Gaussian-process search. ``task`` describes the task by its meta-features. ``space``: the whole space with
     conditions; without it, the parameters that all trials so far had in common are proposed together and the others
-    sampled independently. ``default``: a configuration that is always among the first trials.
+    sampled independently. Trials outside of it, such as those from before a range was narrowed, do not count.
+    ``default``: a configuration that is always among the first trials.
     ``timeout`` and ``n_trials`` are what the one call of ``Study.optimize`` is given (with several workers, their
     number times its timeout, and the trials of all of them): while, at the pace of the latest trials, those that are
     left would take longer than what is left of the seconds, proposals go by the improvement per second that a trial is
@@ -105,7 +106,7 @@ class MetaSampler(BaseSampler):
         if self._space is not None:
             return dict(self._space.parameters)
         shared = self._intersection.calculate(study)
-        return {name: distribution for name, distribution in shared.items() if not distribution.single()}
+        return {n: d for n, d in shared.items() if not d.single() and can_be_parameter(n, d)}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -122,11 +123,16 @@ class MetaSampler(BaseSampler):
             for key, value in noted.items():
                 if value == value:  # NaN: no model was asked
                     study._storage.set_trial_system_attr(trial._trial_id, key, value)
-        return proposal.configuration
+        return {n: _choice(search_space[n], value) for n, value in proposal.configuration.items()}
 
     def propose(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> Proposal:
-        """The proposal for ``trial`` in ``search_space``, with its origin; changes nothing in the study."""
-        space = self._space if self._space is not None else SearchSpace(search_space)
+        """The proposal for ``trial`` in ``search_space``, with its origin; changes nothing in the study.
+
+        Choices that are no texts, numbers, booleans or ``None`` are named by their texts, as they are in the history.
+        """
+        space = self._space
+        if space is None:
+            space = SearchSpace({name: plain_distribution(d) for name, d in search_space.items()})
         proposer = self._proposers.get(space.digest)
         if proposer is None:
             proposer = self._proposers[space.digest] = Proposer(
@@ -161,10 +167,10 @@ class MetaSampler(BaseSampler):
         return self._budget.is_short(took, before)
 
     def _observation(self, study: Study, trial: FrozenTrial, space: SearchSpace, sign: float) -> Observation | None:
-        """What a trial that ended, and so never changes, tells, made once; ``None`` if it lacks a parameter."""
+        """What a trial that ended, and so never changes, tells, made once; ``None`` if it lies outside ``space``."""
         key = study.study_name, trial.number, trial.datetime_complete, space.digest
         if key not in self._observations:
-            self._observations[key] = _observation(trial, space, sign) if _whole(trial, space) else None
+            self._observations[key] = _observation(trial, space, sign)
         return self._observations[key]
 
     def sample_independent(
@@ -199,8 +205,9 @@ def evidence(trial: optuna.Trial) -> dict[str, Any]:
 
 def _declared(trial: FrozenTrial, space: SearchSpace) -> Configuration | None:
     """The configuration of a running trial: its parameters, or what was proposed for it; ``None``: not known yet."""
-    if trial.params and _whole(trial, space):
-        return space.active(trial.params)
+    values = space.active(_params(trial))
+    if trial.params and all(name in values for name in space if space.is_active(name, values)):
+        return values
     proposed = trial.system_attrs.get(_PROPOSED)
     return None if proposed is None else space.clip(proposed)[0]
 
@@ -212,17 +219,29 @@ def _seconds(trial: FrozenTrial) -> float:
     return trial.duration.total_seconds() if trial.duration else float("nan")
 
 
-def _whole(trial: FrozenTrial, space: SearchSpace) -> bool:
-    """Whether the trial has a value for every active parameter of ``space``, wherever in or out of its ranges."""
-    return all(name in trial.params for name in space if space.is_active(name, trial.params))
+def _params(trial: FrozenTrial) -> dict[str, ParamValue]:
+    return {name: plain_value(value) for name, value in trial.params.items()}
 
 
-def _observation(trial: FrozenTrial, space: SearchSpace, sign: float) -> Observation:
-    """A pruned trial counts with its last intermediate value, a failed one or a value that is not finite as failed."""
+def _choice(distribution: BaseDistribution, value: ParamValue) -> Any:
+    """What ``distribution`` calls the plain ``value``."""
+    if not isinstance(distribution, CategoricalDistribution):
+        return value
+    return next(choice for choice in distribution.choices if same_value(plain_value(choice), value))
+
+
+def _observation(trial: FrozenTrial, space: SearchSpace, sign: float) -> Observation | None:
+    """A pruned trial counts with its last intermediate value, a failed one or a value that is not finite as failed.
+
+    ``None`` for a trial outside ``space``, whose score says nothing about the nearest place inside it.
+    """
+    configuration = space.active(_params(trial))
+    if not space.contains(configuration):
+        return None
     value = trial.value if trial.state == TrialState.COMPLETE else None
     if trial.state == TrialState.PRUNED and trial.intermediate_values:
         value = trial.intermediate_values[max(trial.intermediate_values)]
     usable = value is not None and np.isfinite(value)
     # A crash says nothing about the seconds.
     seconds = _seconds(trial) if trial.state == TrialState.COMPLETE else float("nan")
-    return Observation(space.clip(trial.params)[0], sign * value if usable and value is not None else None, seconds)
+    return Observation(space.clip(configuration)[0], sign * value if usable and value is not None else None, seconds)

@@ -308,6 +308,30 @@ def test_joint_spaces_hold_all_ranges_and_choices_and_the_last_kind() -> None:
     )
 
 
+def test_a_condition_whose_parent_is_of_another_kind_now_is_none() -> None:
+    unit = {"low": 0.0, "high": 1.0}
+    old = SearchSpace({"booster": ["tree", "dart"], "rate": unit}, {"rate": Condition("booster", ("dart",))})
+    new = SearchSpace({"booster": {"type": "int", "low": 0, "high": 1}, "x": unit})
+    joint = joint_space([old, new])
+    assert set(joint) == {"booster", "rate", "x"}
+    assert not joint.conditions
+    assert joint_space([new, old]).conditions == old.conditions
+    for spaces in ((old, new), (new, old)):
+        records = [
+            study_of(
+                record(f"{i} {t}"),
+                lambda c: float(c["booster"] in ("dart", 1)),
+                space=space,
+                configurations=space.sample(12, t),
+            )
+            for i, space in enumerate(spaces)
+            for t in range(2)
+        ]
+        records = [(replace(study, created=float(i)), trials) for i, (study, trials) in enumerate(records)]
+        (table,) = tables_of(Snapshot.of(records))
+        assert table.space == joint_space(spaces)
+
+
 def changed(table: ReplayTable, **record: Any) -> ReplayTable:
     """``table`` with another ``record`` of its first task."""
     first = replace(table.tasks[0], record=replace(table.tasks[0].record, **record))

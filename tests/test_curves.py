@@ -130,3 +130,13 @@ def test_a_damaged_file_is_refused(change: dict[str, object]) -> None:
         CurveModel.from_json(json.dumps(json.loads(CurveModel().to_json()) | change))
     with pytest.raises(KnowledgeError):
         CurveModel.from_json("{}")
+
+
+def test_a_task_whose_curves_overflow_does_not_take_away_what_others_taught() -> None:
+    tasks = [crossing(40, seed=seed) for seed in range(8)]
+    wild = crossing(40, seed=9)
+    wild[:25, :30] = -1e300
+    wild[:, -1] = 1.0 + 1e-9 * np.random.default_rng(0).random(40)
+    taught, still = CurveModel.fit(tasks), CurveModel.fit([*tasks, wild])
+    assert np.abs(taught.weights - 0.5).max() > 0.3
+    assert still.weights == pytest.approx(taught.weights, abs=0.15)

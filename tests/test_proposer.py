@@ -314,3 +314,64 @@ def test_a_history_that_shares_no_parameter_is_not_used() -> None:
 def test_proposals_lie_in_any_space(space: SearchSpace, seed: int) -> None:
     rng = np.random.default_rng(seed)
     search(Proposer(record("any"), space, seed=seed), lambda c: float(rng.normal()), 8)
+
+
+@pytest.mark.parametrize("workers", [8, 16, 32])
+def test_workers_that_begin_together_begin_where_history_is_good(workers: int) -> None:
+    proposer, running = proposer_for(planted_surrogate()), []
+    origins = []
+    for number in range(workers):
+        proposal = proposer.propose([], running, number=number)
+        running.append(proposal.configuration)
+        origins.append(proposal.origin)
+    later = [c for c, origin in zip(running, origins, strict=True) if origin == "portfolio"][3:]
+    assert len({repr(c) for c in running}) == workers
+    assert np.mean([utility(c) for c in later]) > -0.4  # a random one: -1.4
+    # The guard holds here too: some look elsewhere.
+    assert origins.count("random") == workers // 8
+
+
+def test_an_opening_that_failed_by_chance_does_not_lose_the_history() -> None:
+    proposer = proposer_for(planted_surrogate())
+    first, second, third = (c for c, _ in proposer.opening)
+    observed = [Observation(first, None), Observation(second, None), Observation(third, utility(third))]
+    later: list[Configuration] = []
+    for number in range(3, 7):
+        later.append(proposer.propose(observed, later, number=number).configuration)
+    assert np.mean([utility(c) for c in later]) > -0.6
+
+
+def test_where_all_that_history_favours_fails_the_search_leaves_it() -> None:
+    def fails_when_good(c: Configuration) -> bool:
+        return c["kind"] == "good" and abs(float(c["x"]) - 0.3) < 0.25  # type: ignore[arg-type]
+
+    proposer, observed = proposer_for(planted_surrogate()), []
+    for number in range(10):
+        c = proposer.propose(observed, number=number).configuration
+        observed.append(Observation(c, None if fails_when_good(c) else utility(c)))
+    assert sum(o.score is not None for o in observed) >= 4
+
+
+def test_proposals_do_not_depend_on_what_was_asked_before() -> None:
+    """Also between equals: nothing is known of the choices that are new, so the last digit decides."""
+    known = surrogate_of(planted_snapshot(60, 30))
+    letters = list("abcdefghij")
+    space = SearchSpace({**SPACE.parameters, "new": letters, "other": letters}, SPACE.conditions)
+    live = Proposer(record("new"), space, surrogate=known).prior
+    configurations = space.sample(40, 0)
+    one_by_one = [live.told([c])[:, 0] for c in configurations]
+    at_once = Proposer(record("new"), space, surrogate=known).prior.told(configurations)
+    assert np.array_equal(at_once, np.transpose(one_by_one))
+
+
+def test_a_parameter_that_history_never_varied_is_searched_like_an_unknown_one() -> None:
+    optimum = {"a": 0.3, "b": 0.7, "c": 0.2, "d": 0.8, "e": 0.4, "f": 0.6}
+    wide = SearchSpace({name: {"low": 0.0, "high": 1.0} for name in optimum})
+    fixed = SearchSpace({**{name: wide[name] for name in "ab"}, **{n: {"low": 0.5, "high": 0.5} for n in "cdef"}})
+
+    def function(c: Configuration, x: float = 0.3, y: float = 0.0) -> float:
+        return -sum((4 if n == "a" else 1) * (float(c[n]) - at) ** 2 for n, at in optimum.items())  # type: ignore[arg-type]
+
+    known = surrogate_of(planted_snapshot(space=fixed, function=function))
+    found = [best_after(search(proposer_for(known, wide, seed=seed), function, 25), 25) for seed in range(4)]
+    assert np.mean(found) > -0.006

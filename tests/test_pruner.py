@@ -5,7 +5,7 @@ import optuna
 import pytest
 from curve_families import crossing, shuffled, steady
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, SuccessiveHalvingPruner
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from metatune.errors import UsageError
 from metatune.pruner import MetaPruner
@@ -193,3 +193,15 @@ def test_a_longer_budget_can_be_told() -> None:
 def test_numbers_out_of_range_are_refused(argument: dict[str, int]) -> None:
     with pytest.raises(UsageError):
         MetaPruner(**argument)  # type: ignore[arg-type]
+
+
+def test_a_complete_trial_is_looked_at_once_to_know_its_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    last_step = FrozenTrial.last_step
+    monkeypatch.setattr(
+        FrozenTrial, "last_step", property(lambda trial: (looked.append(trial.number), last_step.fget(trial))[1])
+    )
+    study = search(steady(12, steps=40), MetaPruner(startup=10))
+    complete = [trial.number for trial in study.get_trials(deepcopy=False)[:10]]
+    running = sum(len(trial.intermediate_values) for trial in study.trials)
+    assert sum(number in complete for number in looked) <= running + len(complete)

@@ -185,6 +185,13 @@ def test_a_task_unlike_all_known_gets_the_default_first() -> None:
         recommend(strange, FAMILY, knowledge=known, space=SPACE, default=DEFAULT, strict=True)
 
 
+def test_without_a_default_no_note_speaks_of_one(knowledge: Knowledge) -> None:
+    space = SearchSpace({"other": {"low": 0.0, "high": 1.0}})
+    found = recommend(custom(), FAMILY, knowledge=knowledge, space=space)
+    assert {item.origin for item in found.items} == {"spread"}
+    assert found.notes == ("Nothing is known of this model family here: these are spread over its space.",)
+
+
 def test_it_is_plain_data(knowledge: Knowledge) -> None:
     found = recommend(custom(), FAMILY, knowledge=knowledge, space=SPACE, default=DEFAULT)
     again = recommend(custom(), FAMILY, knowledge=knowledge, space=SPACE, default=DEFAULT)

@@ -4,16 +4,20 @@ import logging
 import math
 import pickle
 import time
+import warnings
 from datetime import datetime
 
+import numpy as np
 import optuna
 import pytest
-from planted import SPACE, planted_surrogate, record, utility
+from optuna.trial import create_trial
+from planted import SPACE, planted_snapshot, planted_surrogate, record, surrogate_of, utility
 
 from metatune.errors import UsageError
 from metatune.sampler import ORIGIN, MetaSampler
 from metatune.search.budget import TimeBudget
 from metatune.space import SearchSpace
+from metatune.trial import Configuration
 
 
 @pytest.fixture(autouse=True)
@@ -264,3 +268,65 @@ def test_without_a_timeout_no_budget_is_asked(monkeypatch: pytest.MonkeyPatch) -
 def test_a_wrong_time_budget_is_said_at_once(wrong: dict) -> None:
     with pytest.raises(UsageError, match=list(wrong)[-1]):
         MetaSampler(planted_surrogate(), **wrong)
+
+
+def _narrowed(configuration: Configuration) -> float:
+    """Best at x = .98; what lay beyond 1 is bad, and so is the border, if it is taken for that."""
+    x = float(configuration["x"])  # type: ignore[arg-type]
+    return -((x - 0.98) ** 2) if x <= 1.0 else -10.0 - x
+
+
+def _without_a_choice(configuration: Configuration) -> float:
+    """Best with the kind "good", the first choice that is left once "third" is dropped."""
+    distance = (float(configuration["x"]) - 0.4) ** 2  # type: ignore[arg-type]
+    return -distance - {"good": 0.0, "bad": 1.0, "third": 10.0}[str(configuration["kind"])]
+
+
+_UNIT = {"low": 0.0, "high": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("function", "before", "now"),
+    [
+        (_narrowed, {"x": {"low": 0.0, "high": 10.0}}, {"x": _UNIT}),
+        (_without_a_choice, {"kind": ["good", "bad", "third"], "x": _UNIT}, {"kind": ["good", "bad"], "x": _UNIT}),
+    ],
+)
+def test_trials_outside_of_the_space_say_nothing_about_its_border(function, before, now) -> None:
+    earlier, space = SearchSpace(before), SearchSpace(now)
+    study = optuna.create_study(direction="maximize", sampler=MetaSampler(space=space, seed=0))
+    for configuration in earlier.sample(20, 0):
+        study.add_trial(
+            create_trial(params=configuration, distributions=dict(earlier.parameters), value=function(configuration))
+        )
+    study.optimize(lambda trial: function(space.suggest(trial)), n_trials=12)
+    assert max(trial.value for trial in study.trials[20:]) > -0.01
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [[(64,), (64, 64)], [np.int64(16), np.int64(32)], [int, float], [math.nan, 1.0], [1, 1.0, 2], ["a", "a", "b"]],
+    ids=str,
+)
+def test_whatever_choices_optuna_allows_are_sampled(choices: list[object]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna's own: such choices cannot be kept in a database
+        study = optuna.create_study(sampler=MetaSampler(seed=0))
+        study.optimize(
+            lambda t: float(t.suggest_categorical("a", choices) is choices[0]) + t.suggest_float("x", 0, 1), 12
+        )
+    assert {id(trial.params["a"]) for trial in study.trials} <= {id(choice) for choice in choices}
+    assert study.best_value < 0.1
+
+
+def test_a_choice_that_is_no_parameter_is_learnt_by_its_text() -> None:
+    """The history, whoever wrote it, has the same text."""
+    layers = [(64,), (64, 64), (64, 64, 64)]
+    space = SearchSpace({"layers": [repr(choice) for choice in layers], "x": _UNIT})
+    best = repr(layers[1])
+    known = surrogate_of(planted_snapshot(space=space, function=lambda c, x, y: float(c["layers"] == best) - c["x"]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        study = optuna.create_study(direction="maximize", sampler=MetaSampler(known, seed=0))
+        study.optimize(lambda t: len(t.suggest_categorical("layers", layers)) - t.suggest_float("x", 0, 1), n_trials=4)
+    assert [trial.params["layers"] for trial in study.trials[1:]].count(layers[1]) >= 2

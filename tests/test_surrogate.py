@@ -1,6 +1,7 @@
 """What the surrogates learn from several tasks, and what they refuse to learn."""
 
 import math
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -379,3 +380,24 @@ def test_tasks_are_the_same_whatever_the_order_of_the_rows() -> None:
         back = np.argsort(order[theirs.rows])
         np.testing.assert_array_equal(theirs.X[back], mine.X)
         np.testing.assert_array_equal(theirs.score[back], mine.score)
+
+
+def test_a_meta_feature_that_is_not_finite_is_not_known() -> None:
+    rng = np.random.default_rng(0)
+    known, new = rng.normal(size=(20, 6)), rng.normal(size=6)
+    expected = distances(known, np.where(np.arange(6) == 2, np.nan, new))
+    for wrong in (math.inf, -math.inf):
+        assert distances(known, np.where(np.arange(6) == 2, wrong, new)) == pytest.approx(expected)
+    known[3, 4], unknown = math.inf, known.copy()
+    unknown[3, 4] = math.nan
+    assert distances(known, new) == pytest.approx(distances(unknown, new))
+
+
+def test_whether_anything_is_alike_is_found_in_little_memory() -> None:
+    known = np.random.default_rng(0).normal(size=(2000, 10))
+    tracemalloc.start()
+    try:
+        assert unlike_anything(known, np.full(10, 50.0), [str(i) for i in range(len(known))])
+        assert tracemalloc.get_traced_memory()[1] < 40e6  # a matrix of all with all has 32 MB, and several were made
+    finally:
+        tracemalloc.stop()

@@ -65,3 +65,14 @@ def test_huge_and_nearly_equal_scores_are_survived() -> None:
     z = standardised(np.array([-0.5, -0.4, -1e300]))
     assert z[1] > z[0] > z[2]
     assert (standardised(np.full(3, 0.1)) == 0.0).all()
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1e200, 0.0), (1e-200, 0.0), (-1e299, 0.0), (0.25, 1e12), (1e-6, -1e3)])
+def test_scores_of_any_scale_and_offset_are_told_apart(scale: float, offset: float) -> None:
+    score = np.array([0.0, 1.0, 2.0, 4.0, np.nan])
+    expected = standardised(score if scale > 0 else -score)
+    assert standardised(score * scale + offset) == pytest.approx(expected, rel=1e-3)
+
+
+def test_scores_that_differ_by_rounding_are_equal() -> None:
+    assert standardised(0.1 + 0.2 * np.array([1.0, 1.0, 1.0 + 2e-16])) == pytest.approx([0.0] * 3)

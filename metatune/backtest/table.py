@@ -25,10 +25,10 @@ from metatune.encoding import ConfigurationEncoder, Scale, UnitEncoder
 from metatune.errors import DataError, UsageError
 from metatune.learners import family_names, get_family
 from metatune.metric import Metric
-from metatune.parameter import same_value
+from metatune.parameter import in_distribution, same_value
 from metatune.search.candidates import Identity, identity, unique
 from metatune.snapshot import Snapshot
-from metatune.space import SearchSpace
+from metatune.space import Condition, SearchSpace
 from metatune.surrogate.tasks import TaskTrials, tasks_of
 from metatune.task import TaskRecord
 from metatune.trial import Configuration, ParamValue
@@ -251,7 +251,8 @@ def tables_of(snapshot: Snapshot) -> list[ReplayTable]:
 
 def _family_table(name: str, view: FamilyTable, tasks: Sequence[TaskTrials]) -> ReplayTable:
     rows = np.concatenate([task.rows for task in tasks])
-    space = joint_space([view.studies[i].space for i in dict.fromkeys(view.study[rows].tolist())])
+    studies = [view.studies[i] for i in np.unique(view.study[rows])]
+    space = joint_space([s.space for s in sorted(studies, key=lambda study: (study.created, study.id))])
     default = space.clip(get_family(name).default())[0] if name in family_names() else None
     chosen = FamilyTable(name, view.studies, view.table.take(rows))
     configurations = [space.clip(trial.configuration, default)[0] for _, trial in chosen.trials()]
@@ -269,7 +270,8 @@ def _family_table(name: str, view: FamilyTable, tasks: Sequence[TaskTrials]) -> 
 def joint_space(spaces: Sequence[SearchSpace]) -> SearchSpace:
     """The space that holds all of ``spaces``: joint ranges and choices.
 
-    Of kinds and conditions that differ, the last space that has the parameter decides.
+    Of kinds and conditions that differ, the last space that has the parameter decides; a condition on values that its
+    parent has no more is none.
     """
     if all(space == spaces[0] for space in spaces):
         return spaces[0]
@@ -283,7 +285,11 @@ def joint_space(spaces: Sequence[SearchSpace]) -> SearchSpace:
                 parameters[name] = distribution
                 if name in space.conditions:
                     conditions[name] = space.conditions[name]
-    return SearchSpace(parameters, conditions)
+    return SearchSpace(parameters, {name: c for name, c in conditions.items() if _is_possible(c, parameters)})
+
+
+def _is_possible(condition: Condition, parameters: Mapping[str, BaseDistribution]) -> bool:
+    return all(in_distribution(parameters[condition.parent], value) for value in condition.values)
 
 
 def _joint(one: Any, other: Any) -> BaseDistribution:

@@ -25,7 +25,8 @@ from metatune.importers.intake import Settings, take_in
 from metatune.importers.names import Names
 from metatune.importers.report import ImportReport
 from metatune.metric import Direction, Metric
-from metatune.optuna_trials import ENDED, key_of, plain_distribution, trial_of
+from metatune.optuna_trials import ENDED, key_of, trial_of
+from metatune.parameter import plain_distribution
 from metatune.redaction import redacted
 from metatune.space import SearchSpace
 from metatune.task import Task

@@ -188,7 +188,7 @@ class Mixture:
         uses = np.array([c.hypothesis.mean != "absent" for c in given])
         cold = self._cold.evidence - AGAINST["absent"] if not uses.all() else -math.inf
         without = np.append(evidence[~uses], cold)
-        # Both sides count alike before any observation, however many hypotheses they have.
+        # A mean on each side: neither gains by having more hypotheses.
         self.odds = _log_mean(evidence[uses]) - _log_mean(without + AGAINST["absent"])
         best = float(evidence.max())
         order = np.argsort(-evidence, kind="stable")[:_KEPT]

@@ -76,7 +76,9 @@ class Prior:
     @cached_property
     def _design(self) -> Design | None:
         design = None if self._surrogate is None else self._surrogate.design
-        return None if design is None else design.of_tasks(self._chosen)
+        if design is None or len(self._chosen) == len(design.scores):
+            return design  # what it has solved serves all
+        return design.of_tasks(self._chosen)
 
     @cached_property
     def _asks_meta(self) -> bool:
@@ -140,11 +142,14 @@ class Prior:
         return np.asarray(self._surrogate.design.predict(X)[task])
 
     def told(self, configurations: Sequence[Configuration]) -> np.ndarray:
-        """``predict`` for configurations that are asked about again and again: each is predicted once."""
+        """``predict`` for configurations that are asked about again and again: each is predicted once, and alone.
+
+        In company the last digits would depend on it, and with them whatever is decided between equals.
+        """
         keys = [identity(c) for c in configurations]
-        new = {key: c for key, c in zip(keys, configurations, strict=True) if key not in self._told}
-        if new:
-            self._told.update(zip(new, self.predict([*new.values()]).T, strict=True))
+        for key, configuration in zip(keys, configurations, strict=True):
+            if key not in self._told:
+                self._told[key] = self.predict([configuration])[:, 0]
         return np.array([self._told[key] for key in keys]).reshape(len(keys), -1).T
 
     def portfolio(self, size: int) -> list[dict[str, ParamValue]]:

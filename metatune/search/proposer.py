@@ -6,9 +6,11 @@ from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
+from scipy.special import log_ndtr
 
 from metatune.encoding import UnitEncoder
 from metatune.search.candidates import Identity, favoured_and_random, identity, neighbours, spread, unique
+from metatune.search.feasibility import Feasibility
 from metatune.search.mixture import Mixture
 from metatune.search.prior import Prior
 from metatune.space import SearchSpace
@@ -21,6 +23,8 @@ from metatune.trial import Configuration, ParamValue
 _Cost: TypeAlias = Callable[[Sequence[Configuration]], np.ndarray]
 #: Configurations that open a search.
 PORTFOLIO = 3
+#: The same for workers that begin together: beyond it, a cover of the tasks has nothing left to add.
+_LONG = 16
 #: Points spread over the space that open a search without history, after the default.
 _COLD_START = 4
 #: With so many configurations tried or running, an opening move that is still missing is not worth a trial.
@@ -136,9 +140,32 @@ class Proposer:
         if ahead < len(missing):
             return Proposal(*missing[ahead])
         if sum(o.score is not None for o in observed) < 2:
-            return Proposal(self._random(taken, number), "random")
+            left = taken.union(identity(c) for c, _ in missing)
+            return self._by_history_alone(observed, left, number, ahead - len(missing))
         cost = self._log_seconds(observed) if per_second else _nothing
         return self._by_model(observed, running, taken, number, ahead, cost)
+
+    def _by_history_alone(
+        self, observed: Sequence[Observation], taken: set[Identity], number: int, ahead: int
+    ) -> Proposal:
+        """What earlier tasks promise, while fewer than two trials worked here; random for its share, or in silence."""
+        alone = self.prior.empty or number % _SHARE == _SHARE - 1
+        left = [] if alone else [c for c in self._promising(observed) if identity(c) not in taken]
+        if ahead < len(left):
+            return Proposal(left[ahead], "portfolio")
+        return Proposal(self._random(taken, number), "random")
+
+    def _promising(self, observed: Sequence[Observation]) -> list[dict[str, ParamValue]]:
+        """The pool, what earlier tasks promise most first; where trials failed, as far as it is likely not to fail."""
+        promised = log_ndtr(self.prior.base @ self.prior.predicted)
+        ended_well = np.array([o.score is not None for o in observed], dtype=bool)
+        if ended_well.all():  # workers that begin together get a long portfolio: it differs more than the best do
+            first = self.prior.portfolio(_LONG)
+        else:
+            tried = self._units.encode([o.configuration for o in observed])
+            feasibility = Feasibility(tried, ended_well, self._units.owners, np.arange(len(tried)))
+            first, promised = [], promised + feasibility.log_factor(self._pool_points)
+        return unique([*first, *(self.prior.pool[i] for i in np.argsort(-promised, kind="stable"))])
 
     def _by_model(
         self,

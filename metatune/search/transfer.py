@@ -8,8 +8,10 @@ _CAP = 25
 _AT_ONCE = 64
 #: A bad score counts at most so many times as far below the median as the best is above it.
 _DEPTH = 4.0
-#: Beyond this, sums of squares overflow.
-_HUGE = 1e100
+#: Beyond this, differences overflow.
+_HUGE = 1e300
+#: Scores that differ by less, as a share of their size, differ by rounding.
+_ROUNDING = 8 * float(np.finfo(np.float64).eps)
 #: How far below the worst score a failure is placed, in standard deviations.
 _FAILURE = 0.5
 
@@ -51,16 +53,18 @@ def standardised(score: np.ndarray) -> np.ndarray:
     Lows are cut, since one diverged run would otherwise hide all differences among the good ones. Failures come
     below the worst.
     """
-    ok = ~np.isnan(score)
+    z, ok = np.zeros(len(score)), ~np.isnan(score)
     if not ok.any():
-        return np.zeros(len(score))
-    score = np.clip(score, -_HUGE, _HUGE)
-    median, best = float(np.median(score[ok])), float(score[ok].max())
-    spread = max(best - median, 1.4826 * float(np.median(np.abs(score[ok] - median))))
-    if spread == 0 and (score[ok] < median).any():  # most scores are equal: what is next below them gives the scale
-        spread = median - float(score[ok][score[ok] < median].max())
-    cut = np.where(ok, score, np.inf) if spread == 0 else np.maximum(score, median - _DEPTH * spread)
-    mean, deviation = float(cut[ok].mean()), float(cut[ok].std())
-    varies = deviation > 1e-12 * float(np.abs(cut[ok]).max())
-    z = (cut - mean) / deviation if varies else np.where(ok, 0.0, np.nan)
-    return np.asarray(np.where(ok, z, z[ok].min() - _FAILURE))
+        return z
+    good = np.clip(score[ok], -_HUGE, _HUGE)
+    median, best = float(np.median(good)), float(good.max())
+    spread = max(best - median, 1.4826 * float(np.median(np.abs(good - median))))
+    if spread == 0 and (good < median).any():  # most scores are equal: what is next below them gives the scale
+        spread = median - float(good[good < median].max())
+    cut = good if spread == 0 else np.maximum(good, median - _DEPTH * spread)
+    width = float(np.ptp(cut))
+    if width > _ROUNDING * float(np.abs(cut).max()):
+        share = (cut - cut.min()) / width  # first, since squares of very large or small numbers are none
+        z[ok] = (share - share.mean()) / share.std()
+    z[~ok] = z[ok].min() - _FAILURE
+    return z

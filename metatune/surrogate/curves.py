@@ -4,7 +4,8 @@ A trial is judged by the *projection* of its curve: its value, and a part of wha
 steps so far. How large a part, at which position in the budget, is learnt from past curves by ridge regression. At
 position ``r`` in (0, 1], a trial goes on if its projection is among the best ``keep / r`` of all trials so far, which
 makes every position cost the same, as in successive halving (Jamieson and Talwalkar, 2016); or if it is not behind
-where the best complete trial was then, so that where winners start slowly they are not measured against early leaders.
+the projection that the best complete trial had then, so that where winners start slowly they are not measured against
+early leaders.
 ``keep`` is the smallest share with which replayed searches on past tasks, projected by other tasks, lose next to
 nothing.
 """
@@ -38,6 +39,8 @@ _MAX_CURVES = 200
 _SEARCH = 100
 _REPLAYS = 4
 _FOLDS = 5
+#: A value farther from the final ones than so many of their spreads could overflow.
+_FAR = 1e6
 
 
 def _no_history() -> np.ndarray:
@@ -176,7 +179,7 @@ def _normal_equations(looks: np.ndarray, final: np.ndarray) -> tuple[np.ndarray,
     middle, high = np.quantile(final, [0.5, 0.95])
     spread = high - middle or np.ptp(final)
     left, right = [], []
-    for value, earlier in looks.transpose(1, 2, 0):
+    for value, earlier in np.clip(looks, middle - _FAR * spread, middle + _FAR * spread).transpose(1, 2, 0):
         x = np.column_stack([value, value - earlier]) / spread
         x, y = np.clip(x - np.median(x, axis=0), -3.0, 3.0), np.clip((final - value) / spread, -3.0, 3.0)
         x, y = x - x.mean(axis=0), y - y.mean()

@@ -148,7 +148,9 @@ def lengths_in(space: SearchSpace, encoder: ConfigurationEncoder, length: np.nda
     found = []
     for name, distribution in space.parameters.items():
         here, scale = typical.get(name, PRIOR_LENGTH), encoder.scales.get(name)
-        if scale is not None and not isinstance(distribution, CategoricalDistribution):
+        if scale is not None and not scale.width:  # never varied, so nothing is known
+            here = PRIOR_LENGTH
+        elif scale is not None and not isinstance(distribution, CategoricalDistribution):
             low, high = float(distribution.low), float(distribution.high)  # type: ignore[attr-defined]
             own = Scale(low, high, bool(distribution.log))  # type: ignore[attr-defined]
             here *= scale.width / own.width if own.width and own.log == scale.log else 1.0

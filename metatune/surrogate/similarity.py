@@ -6,6 +6,8 @@ import numpy as np
 
 #: Two tasks share too little to be compared when fewer than this share of the features is known in both.
 _MIN_SHARED = 0.3
+#: Known tasks that are compared with all others at a time: all at once would fill memory.
+_AT_ONCE = 256
 
 
 def feature_matrix(metafeatures: Sequence[Mapping[str, float]], names: Sequence[str]) -> np.ndarray:
@@ -25,9 +27,12 @@ def distances(known: np.ndarray, new: np.ndarray) -> np.ndarray:
 
 
 def _between(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Distances of scaled ``rows`` (n, features) to scaled ``others`` (m, features), shape (n, m)."""
+    """Distances of scaled ``rows`` (n, features) to scaled ``others`` (m, features), shape (n, m).
+
+    What is not finite is not known.
+    """
     a, b = np.isfinite(rows).astype(np.float64), np.isfinite(others).astype(np.float64)
-    A, B = np.nan_to_num(rows), np.nan_to_num(others)
+    A, B = np.where(a > 0, rows, 0.0), np.where(b > 0, others, 0.0)
     # Sums over the features that both know: a^2 - 2ab + b^2, each masked by the other's knowledge.
     squares = (A**2) @ b.T - 2.0 * A @ B.T + a @ (B**2).T
     shared = a @ b.T
@@ -61,8 +66,11 @@ def unlike_anything(known: np.ndarray, new: np.ndarray, groups: Sequence[str]) -
     if len(np.unique(sources)) < 5:
         return False
     scaled = _scaled(known, known)
-    among = _between(scaled, scaled)
-    among[sources[:, None] == sources[None, :]] = np.inf
-    own = among.min(axis=1)
+    own = np.empty(len(known))
+    for start in range(0, len(known), _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        among = _between(scaled[some], scaled)
+        among[sources[some, None] == sources] = np.inf
+        own[some] = among.min(axis=1)
     usual = own[np.isfinite(own)]
     return bool(len(usual)) and nearest > 1.5 * float(np.quantile(usual, 0.95))
