@@ -101,8 +101,17 @@ class Knowledge:
             table = snapshot.family(family)
             known = reuse._learnt(family) if reuse is not None and family in reuse.families else None
             same = known is not None and _trained_on(known.table) == _trained_on(table)
-            surrogates[family] = known if known is not None and same else FamilySurrogate.fit(table, borrowed=borrowed)
+            surrogates[family] = (
+                replace(known, borrowed=borrowed)
+                if known is not None and same
+                else FamilySurrogate.fit(table, borrowed=borrowed)
+            )
         return cls(snapshot, surrogates=surrogates, directory=None)
+
+    @property
+    def borrowed(self) -> frozenset[str]:
+        """The ids of the studies that are not the team's own, such as those of the starter."""
+        return frozenset().union(*(self._learnt(family).borrowed for family in self.families))
 
     def without(self, studies: Collection[str]) -> "Knowledge":
         """The same without the studies with these ids; families that had one are trained again."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from metatune.collector import curve_of
@@ -17,6 +18,7 @@ from metatune.parameter import plain_distribution, plain_value
 from metatune.space import SearchSpace
 from metatune.task import Task
 from metatune.trial import COLLECTED, Configuration, Status, Trial
+from metatune.wording import plural
 
 #: How the states in which a trial has ended are called here.
 ENDED: Mapping[TrialState, Status] = {
@@ -30,8 +32,9 @@ class OptunaCollector:
     """A callback for ``study.optimize(..., callbacks=[OptunaCollector(task, family)])``.
 
     ``task``: a ``Task`` whose metric is what the objective returns, or the name of one: its metric then is called
-    ``metric``, and its direction is the study's. Of a study with several objectives the one numbered ``objective`` is
-    remembered as the value, the others as metrics ``objective_<number>``. ``family`` and ``store``: as for ``collect``.
+    ``metric``, and its direction is the study's. Of a study with several objectives say which one that is: it, numbered
+    ``objective``, is remembered as the value, the others as metrics ``objective_<number>``. ``family`` and ``store``:
+    as for ``collect``.
     ``space`` of the study; unless given, it is put together from the distributions of its trials.
 
     Optuna calls no callback for a trial whose exception ends ``optimize`` (one that ``catch`` does not name). Raises
@@ -44,7 +47,7 @@ class OptunaCollector:
         family: str,
         *,
         metric: str = "value",
-        objective: int = 0,
+        objective: int | None = None,
         space: SearchSpace | None = None,
         store: HistoryStore | None = None,
     ) -> None:
@@ -57,25 +60,26 @@ class OptunaCollector:
         """Remember the trial ``frozen``, which ended; one without parameters tells nothing."""
         if frozen.state not in ENDED or not frozen.params:
             return
-        task = self._checked(study)
+        number = self._number(study)
+        task = self._checked(study, number)
         configuration = _configuration(frozen)
         self._seen |= {name: plain_distribution(frozen.distributions[name]) for name in configuration}
         space = self._space or SearchSpace(self._seen)
         record = self._notebook.study(task, self._family, configuration, space=space, name=study.study_name)
         key = key_of(frozen, study.study_name, task=task.fingerprint, family=self._family)
-        trial = trial_of(frozen, key, objective=self._objective)
+        trial = trial_of(frozen, key, objective=number)
         self._notebook.add(record, lambda number: trial)
 
-    def _checked(self, study: optuna.Study) -> Task:
-        directions = [str(direction.name).lower() for direction in study.directions]
-        if not 0 <= self._objective < len(directions):
-            raise UsageError(
-                f"the study has {len(directions)} objectives",
-                field="objective",
-                value=self._objective,
-                remedy=f"Give a number from 0 to {len(directions) - 1}.",
-            )
-        direction: Direction = "maximize" if directions[self._objective] == "maximize" else "minimize"
+    def _number(self, study: optuna.Study) -> int:
+        n = len(study.directions)
+        number = 0 if self._objective is None and n == 1 else self._objective
+        if number is None or not 0 <= number < n:
+            remedy = f"Give the number of the one that the task's metric is, from 0 to {n - 1}."
+            raise UsageError(f"the study has {plural(n, 'objective')}", field="objective", value=number, remedy=remedy)
+        return number
+
+    def _checked(self, study: optuna.Study, objective: int) -> Task:
+        direction: Direction = "maximize" if study.directions[objective] == StudyDirection.MAXIMIZE else "minimize"
         if isinstance(self._task, str):
             return task_of(self._task, self._metric, direction)
         if self._task.metric.direction != direction:

@@ -14,6 +14,7 @@ from metatune.learners.choice import check_family, default_for
 from metatune.metafeatures import describe
 from metatune.recommendation import Recommendation, RecommendedConfiguration, SimilarTask
 from metatune.search.candidates import identity
+from metatune.search.gains import gain_of
 from metatune.search.prior import Prior, percentile
 from metatune.space import Change, SearchSpace
 from metatune.splits import TEST, plan_splits
@@ -21,7 +22,7 @@ from metatune.surrogate.family import FamilySurrogate
 from metatune.task import Task, TaskRecord
 from metatune.trial import Configuration, ParamValue
 
-#: So many similar tasks are shown as evidence and asked for the expected gain.
+#: So many similar tasks are shown as evidence.
 _SIMILAR = 5
 _LOW, _HIGH = 0.1, 0.9
 #: A configuration comes before the default where the experts' mean advantage is so large, in copula units, and so many
@@ -139,8 +140,9 @@ def _learner(family: str | ModelFamily[Any], space: SearchSpace | None) -> Model
 def chosen(prior: Prior, n: int, default: Configuration | None) -> list[tuple[Configuration, str]]:
     """Configurations and where they come from, in the order in which to try them.
 
-    The default comes first unless the best of the first ``_JUDGED`` of the portfolio is clearly better: it is the safe
-    choice. The others follow by what is expected of them; what is worse than the default is left out.
+    The default comes first unless the best of the first ``_JUDGED`` of the portfolio is clearly better, and did harm to
+    few tasks like this one: it is the safe choice. The others follow by what is expected of them; what is worse than
+    the default is left out.
     """
     if prior.empty:
         return [(default, "default")] if default is not None else [(c, "spread") for c in prior.pool[:n]]
@@ -154,7 +156,8 @@ def chosen(prior: Prior, n: int, default: Configuration | None) -> list[tuple[Co
     order = np.argsort(-expected, kind="stable")
     if default is not None:
         best = int(np.argmax(expected[:judged]))
-        sure = not prior.is_unlike and _clear(scores[:, best] - scores[:, 0], prior.verdict)
+        sure = not prior.is_unlike and best > 0 and _clear(scores[:, best] - scores[:, 0], prior.verdict)
+        sure = sure and gain_of(prior, listed[best][0], default).worth > 0
         if not prior.is_unlike:  # else what is known does not apply here
             order = order[~(expected[order] < expected[0])]
         first = best if sure else 0
@@ -209,21 +212,12 @@ class _Evidence:
         return percentile(float(low)), percentile(float(weights @ z)), percentile(float(high))
 
     def gain(self, configuration: Configuration) -> tuple[float, float, float] | None:
-        """Low, median and high improvement over the default on similar tasks with the same metric."""
-        if self._surrogate is None or self._default is None:
+        """Low, median and high improvement over the default on tasks with the same metric, like ones before others."""
+        same = np.array([task.record.metric.name == self._metric.name for task in self._prior.tasks], dtype=bool)
+        if self._default is None or not same.any():
             return None
-        gains = []
-        for i in self._near:
-            task = self._surrogate.tasks[i]
-            if task.record.metric.name == self._metric.name:
-                z = self._prior.by_task([configuration, self._default], i)
-                new, usual = np.nanquantile(task.score, [percentile(float(v)) for v in z])
-                scale = abs(usual) if self._metric.gains_are_relative else 1.0
-                gains.append(float(new - usual) / (scale or 1.0))
-        if not gains:
-            return None
-        low, middle, high = np.quantile(gains, [_LOW, 0.5, _HIGH])
-        return float(low), float(middle), float(high)
+        gain = gain_of(self._prior, configuration, self._default)
+        return gain.quantile(_LOW, same), gain.quantile(0.5, same), gain.quantile(_HIGH, same)
 
 
 def _item(

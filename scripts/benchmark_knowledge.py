@@ -49,10 +49,11 @@ from kb.proposed import FIRST
 from scipy.stats import wilcoxon
 
 from metatune.backtest.fold import Fold
+from metatune.backtest.history_tables import tables_of
 from metatune.backtest.replay import run_all
 from metatune.backtest.run import Protocol, Run
 from metatune.backtest.summary import summarise
-from metatune.backtest.table import ReplayTable, tables_of
+from metatune.backtest.table import ReplayTable
 from metatune.errors import DataError, MetatuneError, UnknownNameError
 from metatune.knowledge import Knowledge
 from metatune.metric import Kind, Metric, metric_names

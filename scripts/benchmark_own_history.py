@@ -14,7 +14,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 
 from metatune.backtest.fold import Fold, Problem
-from metatune.backtest.table import tables_of
+from metatune.backtest.history_tables import tables_of
 from metatune.knowledge import Knowledge
 from metatune.search.portfolio import greedy_portfolio
 from metatune.search.prior import task_weights

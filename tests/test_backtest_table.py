@@ -13,7 +13,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from planted import FAMILY, record, study_of, utility
 from planted import SPACE as PLANTED
 
-from metatune.backtest.table import ReplayTable, joint_space, read_table, read_tables, tables_of
+from metatune.backtest.history_tables import joint_space, tables_of
+from metatune.backtest.table import ReplayTable, read_table, read_tables
 from metatune.errors import DataError, SpaceError, UnknownNameError, UsageError
 from metatune.learners import get_family
 from metatune.snapshot import Snapshot

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,8 @@ def knowledge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 class _Known:
     """Knowledge of which only the snapshot is asked for."""
+
+    borrowed: frozenset[str] = frozenset()
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
@@ -160,6 +163,25 @@ def test_knowledge_is_replayed_family_by_family(knowledge: Path, monkeypatch: py
     found = document(run("--family", FAMILY, "--methods", "random,default", *SHORT, "--json"))
     assert set(found["tables"]) == {FAMILY}
     assert [len(table.tasks) for table in tables] == [3]
+
+
+def test_of_knowledge_with_tasks_of_one_s_own_these_are_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lent = planted_snapshot(6, 16, prefix="lent")
+    own = planted_snapshot(2, 16, prefix="own", seed=1)
+    other = [(replace(study, family="other"), trials) for study, trials in planted_snapshot(2, 16).records()]
+    borrowed = Knowledge.build(Snapshot.of([*lent.records(), *other]))
+    Knowledge.build(Snapshot.of([*lent.records(), *other, *own.records()]), reuse=borrowed).save(tmp_path / "known")
+    monkeypatch.setenv("METATUNE_KNOWLEDGE", str(tmp_path / "known"))
+
+    def searched(*words: str) -> set[str]:
+        runs = tmp_path / f"runs{len(words)}"
+        document(run("--methods", "random", *SHORT, "--tasks", "9", "--runs", runs, "--json", *words))
+        return {json.loads(line)["task"] for file in runs.rglob("*.jsonl") for line in file.read_text().splitlines()}
+
+    assert searched() == {"own0", "own1"}
+    assert searched("--borrowed") == {"own0", "own1", *(f"lent{i}" for i in range(6)), "task0", "task1"}
 
 
 def test_a_family_that_is_not_known_is_wrong_usage(knowledge: Path) -> None:

@@ -412,6 +412,14 @@ class TestOptuna:
         assert [t.metrics["objective_0"] for t in found] == [t.values[0] for t in study.trials]
         assert store.studies()[0].task.metric.direction == "maximize"
 
+    def test_of_several_objectives_none_is_taken_by_itself(self):
+        store, study = MemoryStore(), self.study(directions=["minimize", "maximize"])
+        collector = metatune.OptunaCollector("t", "f", metric="accuracy", store=store)
+        with pytest.raises(UsageError, match="2 objectives") as caught:
+            study.optimize(lambda t: (t.suggest_int("x", 1, 9), 0.5), n_trials=1, callbacks=[collector])
+        assert caught.value.field == "objective"
+        assert not store.studies()
+
     def test_a_direction_that_contradicts_the_task(self):
         study = self.study(direction="minimize")
         with pytest.raises(UsageError, match="minimize"):

@@ -148,11 +148,12 @@ def test_families_that_did_not_change_are_reused(knowledge: Knowledge) -> None:
         family="other",  # type: ignore[arg-type]
     )
     grown = Knowledge.build(knowledge.snapshot.merge(Snapshot.of([study])), reuse=knowledge)
-    assert grown.surrogate(FAMILY) is knowledge.surrogate(FAMILY)
+    assert grown.surrogate(FAMILY).design is knowledge.surrogate(FAMILY).design
+    assert grown.borrowed == {study.id for study in knowledge.snapshot.studies}
     assert grown.surrogate("other") is not None
     more = study_of(record("more"), utility, configurations=SPACE.sample(12, 7))
     regrown = Knowledge.build(knowledge.snapshot.merge(Snapshot.of([more])), reuse=knowledge)
-    assert regrown.surrogate(FAMILY) is not knowledge.surrogate(FAMILY)
+    assert regrown.surrogate(FAMILY).design is not knowledge.surrogate(FAMILY).design
 
 
 def test_changed_meta_features_are_learnt_anew(knowledge: Knowledge) -> None:

@@ -117,8 +117,9 @@ class Fold:
 
     @cached_property
     def playable(self) -> list[int]:
-        """The tasks on which a search can be judged: their pools hold two different scores."""
-        return [i for i in range(len(self.table.tasks)) if np.ptp(self._finite(i)) > 0]
+        """Those of the searched tasks on which a search can be judged: their pools hold two different scores."""
+        searched = range(len(self.table.tasks)) if self.table.searched is None else self.table.searched
+        return [i for i in searched if np.ptp(self._finite(i)) > 0]
 
     def _finite(self, task: int) -> np.ndarray:
         score = self.table.tasks[task].score[self._pool(task)]

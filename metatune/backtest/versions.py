@@ -15,9 +15,10 @@ from typing import TypeAlias
 import numpy as np
 
 from metatune.backtest.fold import Fold
+from metatune.backtest.history_tables import tables_of
 from metatune.backtest.replay import replay
 from metatune.backtest.summary import HARM
-from metatune.backtest.table import ReplayTable, tables_of
+from metatune.backtest.table import ReplayTable
 from metatune.errors import SearchError
 from metatune.snapshot import Snapshot
 from metatune.study import StudyRecord

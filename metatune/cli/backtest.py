@@ -81,6 +81,9 @@ def backtest(
     tasks: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Search on so many tasks of each table, evenly spread.")
     ] = None,
+    borrowed: Annotated[
+        bool, typer.Option("--borrowed", help="Of knowledge that has tasks of your own, search on the others too.")
+    ] = False,
     stress: Annotated[Stress, typer.Option(help="Spoil the history to see what a search does with it.")] = Stress.none,
     history: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Let each search know so many other tasks only.")
@@ -113,7 +116,7 @@ def backtest(
     if html is not None:  # before hours of searches rather than after them
         html.parent.mkdir(parents=True, exist_ok=True)
     chosen, unavailable = _methods(methods)
-    tables = _read(folders, family) if folders else _of_knowledge(knowledge, family)
+    tables = _read(folders, family) if folders else _of_knowledge(knowledge, family, borrowed=borrowed)
     with ReplayProgress(console()) as progress:
         done = run_all(
             tables,
@@ -167,21 +170,27 @@ def _read(folders: Sequence[Path], family: Sequence[str] | None) -> "list[Replay
     return [read for folder in folders for read in read_tables(folder)]
 
 
-def _of_knowledge(directory: str | None, family: Sequence[str] | None) -> "list[ReplayTable]":
-    """The tables of the knowledge. Raises ``UnknownNameError`` and ``NoHistoryError``."""
-    from metatune.backtest.table import MIN_COMPLETED, tables_of
+def _of_knowledge(directory: str | None, family: Sequence[str] | None, *, borrowed: bool) -> "list[ReplayTable]":
+    """The tables of the knowledge, to search on own tasks if it has any, unless on ``borrowed`` ones too.
 
-    snapshot = options.open_knowledge(directory).snapshot
+    Raises ``UnknownNameError`` and ``NoHistoryError``.
+    """
+    from metatune.backtest.history_tables import MIN_COMPLETED, tables_of
+
+    known = options.open_knowledge(directory)
+    snapshot = known.snapshot
     for name in family or ():
         if name not in snapshot.families:
             raise UnknownNameError.of("--family", name, snapshot.families)
-    tables = [found for found in tables_of(snapshot) if not family or found.name in family]
+    others = frozenset() if borrowed else known.borrowed
+    tables = [found for found in tables_of(snapshot, borrowed=others) if not family or found.name in family]
     if not tables:
         raise NoHistoryError(
-            f"no family has two tasks with {MIN_COMPLETED} completed trials",
+            f"no family has two tasks with {MIN_COMPLETED} completed trials"
+            + (", one of them yours" if others else ""),
             field="--knowledge",
             value=directory,
-            remedy="Run more searches and `metatune train`, or give --table or --knowledge starter.",
+            remedy="Run more searches and `metatune train`, or give --borrowed, --table or --knowledge starter.",
         )
     return tables
 

@@ -12,6 +12,7 @@ from metatune.space import SearchSpace
 from metatune.surrogate.design import Design
 from metatune.surrogate.family import FamilySurrogate
 from metatune.surrogate.similarity import distances, feature_matrix, unlike_anything
+from metatune.surrogate.tasks import TaskTrials
 from metatune.task import TaskRecord
 from metatune.trial import Configuration, ParamValue
 
@@ -45,6 +46,17 @@ class Prior:
     def empty(self) -> bool:
         """Whether there is no history to speak of."""
         return self._surrogate is None
+
+    @cached_property
+    def tasks(self) -> tuple[TaskTrials, ...]:
+        """The known tasks that are experts, in the order of the first rows of ``predicted``."""
+        return () if self._surrogate is None else tuple(self._surrogate.tasks[i] for i in self._chosen)
+
+    @property
+    def features(self) -> tuple[np.ndarray, np.ndarray]:
+        """The meta-features of this task, by name: those of ``tasks`` (tasks, features), its own (features,)."""
+        known, own = self._features
+        return known[self._chosen], own
 
     @cached_property
     def task_distances(self) -> np.ndarray:
@@ -133,13 +145,6 @@ class Prior:
         if self._asks_meta and self._surrogate.meta is not None:
             return np.vstack([rows, self._surrogate.meta.predict(X, self._record.metafeatures)])
         return rows
-
-    def by_task(self, configurations: Sequence[Configuration], task: int) -> np.ndarray:
-        """The scores of ``configurations`` on one known task, by its position, in copula units."""
-        if self._surrogate is None or self._surrogate.design is None:
-            return np.full(len(configurations), np.nan)
-        X = self._surrogate.encoder.encode(configurations, self.space)
-        return np.asarray(self._surrogate.design.predict(X)[task])
 
     def told(self, configurations: Sequence[Configuration]) -> np.ndarray:
         """``predict`` for configurations that are asked about again and again: each is predicted once, and alone.

@@ -17,6 +17,14 @@ META_SETTINGS = {
     "feature_fraction": 0.7,
     "extra_trees": True,
 }
+#: A random forest on the meta-features of some ten to some thousand tasks, one row each.
+FOREST_SETTINGS: Mapping[str, float | str] = {
+    "boosting": "rf",
+    "bagging_fraction": 0.632,
+    "bagging_freq": 1,
+    "feature_fraction_bynode": 0.3,
+    "num_leaves": 64,
+}
 
 
 class GBDT:
@@ -33,7 +41,7 @@ class GBDT:
         *,
         categorical: Sequence[int] = (),
         weight: np.ndarray | None = None,
-        settings: Mapping[str, float],
+        settings: Mapping[str, float | str],
         rounds: int,
         min_leaf: int,
     ) -> "GBDT":
@@ -67,6 +75,10 @@ class GBDT:
         if not len(X):
             return np.empty(0)
         return np.asarray(self._booster.predict(X, num_threads=1), dtype=np.float64)
+
+    def leaves(self, X: np.ndarray) -> np.ndarray:
+        """The leaf of each tree in which the rows of ``X`` (m, d) end, shape (m, trees)."""
+        return np.asarray(self._booster.predict(X, pred_leaf=True, num_threads=1)).reshape(len(X), -1)
 
     def to_text(self) -> str:
         """LightGBM's own text format."""
