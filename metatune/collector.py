@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from metatune.study import StudyRecord
 from metatune.task import Task
 from metatune.trial import COLLECTED, Configuration, Status, Trial
 
+_LOG = logging.getLogger("metatune")
 #: A curve longer than this is recorded by its reported steps only.
 _LONGEST_CURVE = 100_000
 
@@ -111,6 +113,8 @@ class Collector:
             self._record,
             lambda number: ended(self._trial, error, number=number, started=self._started, seconds=seconds),
         )
+        if error is None and not _is_score(self._trial.value):  # else nobody notices before the history is read
+            _LOG.warning("A trial of %s is remembered as failed: %s.", self._family, _no_score(self._trial.value))
         return False
 
     def __call__(self, function: Callable[..., float]) -> Callable[..., float]:
@@ -177,11 +181,10 @@ def ended(
     """``trial`` as it is remembered after its block was left, with ``error`` or without one."""
     assert trial is not None
     value = trial.value
-    finite = value is not None and math.isfinite(value)
+    finite = _is_score(value)
     status, said = _outcome(error)
     if status == "complete" and not finite:
-        status = "failed"
-        said = "nothing was reported: call trial.report(score) in the block" if value is None else f"score {value}"
+        status, said = "failed", _no_score(value)
     return Trial(
         configuration=trial.configuration,
         status=status,
@@ -195,6 +198,14 @@ def ended(
         error=said,
         started=started,
     )
+
+
+def _is_score(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _no_score(value: float | None) -> str:
+    return "nothing was reported: call trial.report(score) in the block" if value is None else f"score {value}"
 
 
 def _outcome(error: BaseException | None) -> tuple[Status, str | None]:

@@ -19,7 +19,7 @@ from metatune.search.prior import Prior, percentile
 from metatune.space import Change, SearchSpace
 from metatune.splits import TEST, plan_splits
 from metatune.surrogate.family import FamilySurrogate
-from metatune.task import Task, TaskRecord
+from metatune.task import Task, TaskRecord, check_task
 from metatune.trial import Configuration, ParamValue
 
 #: So many similar tasks are shown as evidence.
@@ -56,8 +56,7 @@ def recommend(
     Raises ``UsageError`` for a bad ``n`` or family, ``KnowledgeError`` for damaged knowledge, and, with ``strict``,
     ``NoHistoryError`` when there is no history of the family or the task is unlike all of it.
     """
-    if not isinstance(task, Task):
-        raise UsageError("not a task", field="task", value=task, remedy="Make one: Task.from_dataframe, from_file ...")
+    check_task(task)
     if knowledge is not None and not isinstance(knowledge, Knowledge):
         raise UsageError("not a knowledge", field="knowledge", value=knowledge, remedy="Give Knowledge.load(folder).")
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
@@ -126,7 +125,7 @@ def recommend_for(
         trials=0 if prior.empty or surrogate is None else sum(len(t.X) for t in surrogate.tasks),
         unlike=prior.is_unlike,
         relative_gain=record.metric.gains_are_relative,
-        notes=_notes(prior, items),
+        notes=_notes(prior, items, n),
     )
 
 
@@ -247,7 +246,7 @@ def _item(
     )
 
 
-def _notes(prior: Prior, items: Sequence[RecommendedConfiguration]) -> tuple[str, ...]:
+def _notes(prior: Prior, items: Sequence[RecommendedConfiguration], n: int) -> tuple[str, ...]:
     notes = []
     has_default = any(item.origin == "default" for item in items)
     if prior.empty:
@@ -258,5 +257,7 @@ def _notes(prior: Prior, items: Sequence[RecommendedConfiguration]) -> tuple[str
         notes.append(f"No known task is like this one: {what}.")
     elif items and items[0].origin == "default":
         notes.append("Nothing known clearly promises to beat the default on a task like this: it comes first.")
+    if len(items) < n and not prior.empty:
+        notes.append(f"Only {len(items)} of {n}: what else is known promises less than the default.")
     notes += [f"{c.parameter} reduced to {json.dumps(c.after)}: {c.reason}." for item in items for c in item.changes]
     return tuple(dict.fromkeys(notes))

@@ -276,3 +276,9 @@ def _finite_or_nan(metafeatures: Mapping[str, float]) -> dict[str, float]:
                 remedy="Encode it as a number.",
             )
     return {feature: float(value) for feature, value in metafeatures.items()}
+
+
+def check_task(task: object) -> None:
+    """Raise ``UsageError`` for what is not a ``Task``, such as a table or a path that one can be made of."""
+    if not isinstance(task, Task):
+        raise UsageError("not a task", field="task", value=task, remedy="Make one: Task.from_dataframe, from_file ...")

@@ -32,7 +32,7 @@ from metatune.search_loop import SearchLoop
 from metatune.space import SearchSpace
 from metatune.strategies import check_strategy, make_sampler
 from metatune.study import StudyRecord
-from metatune.task import Task
+from metatune.task import Task, check_task
 from metatune.trial import Configuration, Trial
 from metatune.trial_process import Limits, end_unguarded
 from metatune.wording import plural
@@ -97,6 +97,7 @@ def tune(
     """
     end_unguarded()
     began = time.perf_counter()
+    check_task(task)
     check_strategy(strategy)
     _check_numbers(n_trials, seed, threads)
     _check_amounts(timeout=timeout, trial_seconds=trial_seconds, trial_memory=trial_memory)

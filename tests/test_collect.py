@@ -111,15 +111,17 @@ class TestOutcomes:
         found = self.one(work, optuna.TrialPruned)
         assert (found.status, found.value) == ("pruned", 0.4)
 
-    def test_no_report(self):
+    def test_no_report(self, caplog):
         found = self.one(lambda trial: None)
         assert found.status == "failed"
         assert "trial.report" in found.error
+        assert "trial.report" in caplog.text
 
     @pytest.mark.parametrize("score", [math.nan, math.inf])
-    def test_a_score_that_is_not_finite(self, score):
+    def test_a_score_that_is_not_finite(self, score, caplog):
         found = self.one(lambda trial: trial.report(score))
         assert (found.status, found.error) == ("failed", f"score {score}")
+        assert f"score {score}" in caplog.text
 
     def test_what_is_no_score_is_refused_where_it_is_reported(self):
         found = self.one(lambda trial: trial.report("good"), UsageError)

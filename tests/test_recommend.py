@@ -192,6 +192,14 @@ def test_without_a_default_no_note_speaks_of_one(knowledge: Knowledge) -> None:
     assert found.notes == ("Nothing is known of this model family here: these are spread over its space.",)
 
 
+def test_fewer_than_were_asked_for_are_explained(knowledge: Knowledge) -> None:
+    best = {"x": 0.3, "y": 0.01, "kind": "good", "extra": 7}
+    found = recommend(custom(), FAMILY, 40, knowledge=knowledge, space=SPACE, default=best)
+    assert len(found.items) < 40
+    assert f"Only {len(found.items)} of 40: what else is known promises less than the default." in found.notes
+    assert not any("Only" in note for note in recommend(custom(), FAMILY, 1, knowledge=knowledge, space=SPACE).notes)
+
+
 def test_it_is_plain_data(knowledge: Knowledge) -> None:
     found = recommend(custom(), FAMILY, knowledge=knowledge, space=SPACE, default=DEFAULT)
     again = recommend(custom(), FAMILY, knowledge=knowledge, space=SPACE, default=DEFAULT)

@@ -541,6 +541,13 @@ class TestOtherData:
     def test_the_default_family_for_a_table(self):
         assert tune(iris(), n_trials=1, knowledge=False, store=False, refit=False).family == "lightgbm"
 
+    @pytest.mark.parametrize("given", ["iris.csv", None, np.ones((3, 3))], ids=str)
+    def test_data_that_are_no_task_yet(self, given):
+        for verb in (tune, recommend):
+            with pytest.raises(UsageError, match="from_dataframe") as caught:
+                verb(given)
+            assert caught.value.field == "task"
+
     @pytest.mark.parametrize(
         ("task", "family", "fitting"), [(subjects, "svm", "tfidf_linear"), (iris, "tfidf_linear", "svm")]
     )

@@ -73,9 +73,9 @@ def _rounded(value: float) -> float:
 
 
 def comparable(records: Sequence[Record], known: Mapping[str, Entry]) -> list[Record]:
-    """Those of ``records`` whose trials are of the present data, one validation for each dataset and family.
+    """Those of ``records`` whose trials are of the present data, judged and trained alike for each dataset and family.
 
-    A study of a former validation stays until the one that replaces it has as many trials. What is left out is printed.
+    A study that was made otherwise stays until the one that replaces it has as many trials. What is left out is printed.
     """
     sizes = {study.id: len(trials) for study, trials in records}
     kept = []
@@ -85,9 +85,9 @@ def comparable(records: Sequence[Record], known: Mapping[str, Entry]) -> list[Re
         if study.id not in (present, former):
             reason = "of other data than the catalogue has now"
         elif study.id == former != present and sizes.get(present, 0) >= len(trials):
-            reason = "replaced by the same with the present validation"
+            reason = "replaced by the same as it is judged and trained now"
         elif study.id == present != former and sizes.get(former or "", 0) > len(trials):
-            reason = "not as many trials yet as with the former validation"
+            reason = "not as many trials yet as there were, judged or trained otherwise"
         else:
             kept.append((study, trials))
             continue

@@ -22,6 +22,8 @@ SLOW = frozenset({"keras_mlp", "keras_cnn", "keras_text", "keras_series"})
 HOLDOUT_CELLS = 50_000
 #: How scores come about (``kb.worker.prepared``, ``metatune.task.Task``); to be changed where that changes.
 JUDGED = f"3 folds below 2000 rows and {HOLDOUT_CELLS} cells, else holdout"
+#: How a family trains on a kind of data, where that is otherwise than when its first trials were made.
+TRAINED = {("lightgbm", "regression"): "standardised target"}
 
 
 @dataclass(frozen=True)
@@ -54,20 +56,23 @@ def identity(entry: Entry) -> str:
 def study_id(entry: Entry, family: str, space: str, row_cap: int) -> str:
     """The study that holds the design of ``family`` on ``entry``: always the same, so that a resumed build finds it.
 
-    ``space`` is the digest of the space. Another space, seed of the design, row cap, identity or validation makes other
-    trials, hence another study.
+    ``space`` is the digest of the space. Another space, seed of the design, row cap, identity, validation or way of
+    training makes other trials, hence another study.
     """
-    former = former_id(entry, family, space, row_cap)
+    trained = TRAINED.get((family, entry.kind))
+    others = () if trained is None else (trained,)
     locked = locked_as(entry)
-    if former is None or locked is None:
-        return _id(entry, family, space, row_cap, identity(entry), JUDGED)
-    return _id(entry, family, space, row_cap, JUDGED) if family in SLOW and locked.folds > 1 else former
+    if locked is None:
+        return _id(entry, family, space, row_cap, identity(entry), JUDGED, *others)
+    if family in SLOW and locked.folds > 1:
+        others = (JUDGED, *others)
+    return _id(entry, family, space, row_cap, *others)
 
 
 def former_id(entry: Entry, family: str, space: str, row_cap: int) -> str | None:
     """The study of the same data before there were identities; ``None`` where there cannot be one.
 
-    It is that of ``study_id``, unless slow families were judged on a holdout then and are on folds now.
+    It is that of ``study_id``, unless the family was judged or trained otherwise then.
     """
     return None if locked_as(entry) is None else _id(entry, family, space, row_cap)
 
