@@ -75,7 +75,8 @@ def _rounded(value: float) -> float:
 def comparable(records: Sequence[Record], known: Mapping[str, Entry]) -> list[Record]:
     """Those of ``records`` whose trials are of the present data, judged and trained alike for each dataset and family.
 
-    A study that was made otherwise stays until the one that replaces it has as many trials. What is left out is printed.
+    A study that was made otherwise stays until the one that replaces it has as many trials. What is left out is
+    printed.
     """
     sizes = {study.id: len(trials) for study, trials in records}
     kept = []
