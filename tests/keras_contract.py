@@ -102,7 +102,7 @@ class KerasContract(Contract):
 
     def network(self, configuration: Configuration, data: Data[Any]) -> str:
         recipe = get_family(self.name).recipe()
-        encoder, outputs = recipe.encoder(configuration, data), Outputs.of(data)
+        encoder, outputs = recipe.encoder(configuration, data), Outputs(data.kind, data.n_classes)
         x = encoder.encode(data.X)
         network = build_network(self.name, configuration, x, encoder=encoder, outputs=outputs, seed=0)
         layers = [[type(layer).__name__, layer.get_config() | {"name": ""}] for layer in network.layers]

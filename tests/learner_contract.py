@@ -265,10 +265,28 @@ class Contract:
         np.testing.assert_allclose(pd.read_csv(out).to_numpy(), model.predict_proba(X), rtol=1e-5, atol=1e-8)
 
 
+def nearly_linear(mean: float, deviation: float) -> Task:
+    """A regression whose target follows two columns, with about the given mean and standard deviation."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 2))
+    s = X @ [0.8, 0.6] + rng.normal(scale=0.1, size=len(X))
+    return Task.from_arrays(X, mean + deviation * s, kind="regression", name="nearly linear", validation="holdout")
+
+
 class LearnerContract(Contract):
     """What a family for tables owes besides."""
 
     tasks = TABLES
+
+    @pytest.mark.parametrize(("mean", "deviation"), [(1e6, 1e-3), (0.0, 1e-9), (0.0, 1e9)])
+    def test_target_in_any_unit(self, family, tmp_path, mean, deviation):
+        task = nearly_linear(mean, deviation)
+        model, judged = self.fit(family, task), task.data.take(task.folds[0][1])
+        assert scores(model, judged, task.metric)["rmse"] < 0.5 * np.std(judged.y)
+        assert max(model.curve, default=0.0) < 2 * deviation
+        assert model.predict(task.data.X).dtype == np.float64
+        model.save(tmp_path)
+        np.testing.assert_array_equal(load_model(tmp_path).predict(task.data.X), model.predict(task.data.X))
 
     def test_learns_from_categories(self, family):
         task = mixed()

@@ -86,7 +86,7 @@ def test_learning_rate_schedules():
 def test_a_step_is_that_of_the_keras_optimizer(name):
     """One full batch against ``optimizer.apply`` of Keras, with its own decoupled decay for AdamW."""
     data, c = table(n=20), DEFAULT | {"optimizer": name, "weight_decay": 0.1, "momentum": 0.9, "learning_rate": 0.01}
-    recipe, outputs = FAMILY.recipe(), Outputs.of(data)
+    recipe, outputs = FAMILY.recipe(), Outputs(data.kind, data.n_classes)
     encoder = recipe.encoder(c, data)
     x = encoder.encode(data.X)
     network = build_network("keras_mlp", c, x, encoder=encoder, outputs=outputs, seed=0)
@@ -250,13 +250,6 @@ def test_levels_few_many_unseen_and_missing():
     encoded = preprocessor.encode(strange)
     np.testing.assert_array_equal(encoded[:, :3], [[0, 0, 0], [0, 0, 1]])
     np.testing.assert_array_equal(encoded[:, 3 + MAX_LEVELS :], [[1, 0], [0, 0]])
-
-
-@pytest.mark.parametrize("target", [[1e308, -1e308, 5e307], [1e9, 1e9 + 1, 1e9 + 2], [0.1, 0.1, 0.1], [0, 0, 0]])
-def test_regression_targets_of_any_size_come_back(target):
-    y = np.array(target, dtype=float)
-    outputs = Outputs.of(Dataset(pd.DataFrame(index=range(3)), y, "regression"))
-    np.testing.assert_allclose(outputs.decode(outputs.encode(y)[:, None]), y, rtol=1e-5)
 
 
 def test_saved_files_and_what_is_loaded(tmp_path):

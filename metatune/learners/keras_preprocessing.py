@@ -1,13 +1,14 @@
 """What goes into a network and comes out: ``DensePreprocessor`` for features, ``Outputs`` for the target."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from metatune.dataset import Data, DataKind, Dataset
+from metatune.dataset import DataKind, Dataset
+from metatune.learners.target_scale import TargetScale
 
 #: Of a column with more levels, these many most frequent ones get a column each; the others share one.
 MAX_LEVELS = 24
@@ -123,24 +124,20 @@ class DensePreprocessor:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the network's last layer stands for; ``shift`` and ``scale`` are those of a regression target."""
+    """What the network's last layer stands for; ``target_scale`` is that of a regression target."""
 
     kind: DataKind
     n_classes: int
-    shift: float = 0.0
-    scale: float = 1.0
+    target_scale: TargetScale = field(default_factory=TargetScale)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
 
     @classmethod
-    def of(cls, data: Data[Any]) -> "Outputs":
-        """For the target of ``data``."""
-        if data.kind != "regression":
-            return cls(data.kind, data.n_classes)
-        # Divided first, so that the moments of huge targets do not overflow.
-        unit = float(np.abs(data.y).max(initial=0.0)) or 1.0
-        y = data.y / unit
-        deviation = float(y.std())
-        # Rounding alone gives a constant target a deviation too.
-        return cls("regression", 0, float(y.mean()) * unit, (deviation if deviation > 1e-12 else 1.0) * unit)
+    def from_dict(cls, raw: Mapping[str, Any]) -> "Outputs":
+        """The inverse of ``to_dict``."""
+        return cls(**{**raw, "target_scale": TargetScale(**raw["target_scale"])})
 
     @property
     def width(self) -> int:
@@ -153,16 +150,14 @@ class Outputs:
         return {"binary": "sigmoid", "multiclass": "softmax", "regression": "linear"}[self.kind]
 
     def encode(self, y: np.ndarray) -> np.ndarray:
-        """The target as the loss takes it."""
-        if self.kind == "regression":
-            return (y / self.scale - self.shift / self.scale).astype(np.float32)
+        """The target, standardised for regression, as the loss takes it."""
         return y.astype(np.int32 if self.kind == "multiclass" else np.float32)
 
     def decode(self, raw: np.ndarray) -> np.ndarray:
         """Network outputs, shape (n, width) -> values, shape (n,), or probabilities, shape (n, k)."""
         values: np.ndarray = raw.astype(np.float64)
         if self.kind == "regression":
-            return np.asarray(values[:, 0] * self.scale + self.shift)
+            return self.target_scale.undo(values[:, 0])
         if self.kind == "binary":
             return np.column_stack([1 - values[:, 0], values[:, 0]])
         return np.asarray(values / values.sum(axis=1, keepdims=True))

@@ -3,7 +3,6 @@
 import json
 import math
 import warnings
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from metatune.learners.keras_preprocessing import Outputs
 from metatune.learners.keras_trainer import Fit, borrowed_trainer, chunks
 from metatune.learners.saving import write_manifest
 from metatune.learners.scoring import metric_value
+from metatune.learners.target_scale import standardised
 from metatune.metric import Metric
 from metatune.trial import Configuration
 
@@ -64,7 +64,7 @@ class NetworkModel(FittedModel[Any]):
             warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
             self.network.save(path)
         state = {
-            "outputs": asdict(self.outputs),
+            "outputs": self.outputs.to_dict(),
             "encoder": self.encoder.to_dict(),
             "curve": [value if math.isfinite(value) else None for value in self.curve],
             "best_step": self.best_step,
@@ -83,7 +83,7 @@ class NetworkModel(FittedModel[Any]):
             recipe,
             network,
             recipe.read_encoder(state["encoder"]),
-            Outputs(**state["outputs"]),
+            Outputs.from_dict(state["outputs"]),
             curve=tuple(math.nan if value is None else value for value in state["curve"]),
             best_step=state["best_step"],
         )
@@ -103,7 +103,8 @@ def train_network(
 ) -> NetworkModel:
     """The body of ``ModelFamily.fit`` in the Keras families."""
     set_threads(threads)
-    encoder, outputs, seed = recipe.encoder(c, train), Outputs.of(train), seed % 2**28
+    train, scale = standardised(train)
+    encoder, outputs, seed = recipe.encoder(c, train), Outputs(train.kind, train.n_classes, scale), seed % 2**28
     x, y = encoder.encode(train.X), outputs.encode(train.y)
     with alone:
         # Not free_memory: collecting all garbage takes a quarter of a second, each time, once TensorFlow is loaded.

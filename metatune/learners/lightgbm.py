@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from metatune.dataset import DataKind, Dataset
 from metatune.learners.base import FittedModel, ModelFamily, Report, at_most
 from metatune.learners.preprocessing import NativeEncoder
 from metatune.learners.saving import read_manifest, write_manifest
+from metatune.learners.target_scale import TargetScale, standardised
 from metatune.metric import Metric
 from metatune.space import Change, SearchSpace
 from metatune.trial import Configuration, ParamValue
@@ -32,10 +33,19 @@ _FLOATS = ("learning_rate", "subsample", "colsample_bytree", "reg_alpha", "reg_l
 class LightGBMModel(FittedModel[pd.DataFrame]):
     """A booster cut at its best round, with the encoder of its columns."""
 
-    def __init__(self, encoder: NativeEncoder, booster: lgb.Booster, *, n_classes: int, threads: int = 1) -> None:
+    def __init__(
+        self,
+        encoder: NativeEncoder,
+        booster: lgb.Booster,
+        *,
+        n_classes: int,
+        target_scale: TargetScale,
+        threads: int = 1,
+    ) -> None:
         self.encoder = encoder
         self.booster = booster
         self.n_classes = n_classes
+        self.target_scale = target_scale
         self.threads = threads
 
     def _raw(self, X: pd.DataFrame) -> np.ndarray:
@@ -46,7 +56,7 @@ class LightGBMModel(FittedModel[pd.DataFrame]):
     def predict(self, X: pd.DataFrame) -> np.ndarray:
         """Class codes or values, shape (n,)."""
         if not self.n_classes:
-            return np.asarray(self._raw(X), dtype=np.float64)
+            return self.target_scale.undo(np.asarray(self._raw(X), dtype=np.float64))
         return np.asarray(np.argmax(self.predict_proba(X), axis=1), dtype=np.int64)
 
     def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
@@ -57,7 +67,11 @@ class LightGBMModel(FittedModel[pd.DataFrame]):
     def save(self, directory: Path) -> Path:
         """Write ``model.txt`` (LightGBM's own text) and ``model.json``."""
         self.booster.save_model(directory / _FILE, num_iteration=self.best_step or -1)
-        state = {"encoder": self.encoder.to_state(), "n_classes": self.n_classes}
+        state = {
+            "encoder": self.encoder.to_state(),
+            "n_classes": self.n_classes,
+            "target": asdict(self.target_scale),
+        }
         write_manifest(directory, family=LightGBM.name, files=[_FILE], state=state)
         return directory / _FILE
 
@@ -67,7 +81,8 @@ class LightGBM(ModelFamily[Dataset]):
 
     With validation rows, boosting stops ``PATIENCE`` rounds after the best one and keeps that. The best round and the
     curve are by the task's metric where LightGBM can compute it per round (see ``_native``), equal values by
-    LightGBM's own loss. For any other metric the loss alone decides, and there is no curve.
+    LightGBM's own loss. For any other metric the loss alone decides, and there is no curve. The target of a regression
+    is standardised, so that ``reg_alpha``, which is compared with sums of residuals, means the same in any unit.
     """
 
     name: ClassVar[str] = "lightgbm"
@@ -130,7 +145,8 @@ class LightGBM(ModelFamily[Dataset]):
         """Boost; with ``valid``, stop early on it."""
         values, _ = self.clamp(configuration, train.n_rows, train.n_columns)
         encoder = NativeEncoder.fit(train)
-        native = _native(metric, train, valid)
+        train, scale = standardised(train)
+        native = _native(metric, train, valid, scale)
         rounds = self.full_steps(values) if steps is None else steps
         metrics = [native.name] if native.name == native.loss else [native.name, native.loss]
         params = _params(values, train) | {"metric": metrics, "seed": seed, "num_threads": threads}
@@ -139,11 +155,11 @@ class LightGBM(ModelFamily[Dataset]):
         )
         if valid is None:
             booster = lgb.train(params, data, num_boost_round=rounds)
-            return LightGBMModel(encoder, booster, n_classes=train.n_classes, threads=threads)
+            return LightGBMModel(encoder, booster, n_classes=train.n_classes, target_scale=scale, threads=threads)
         curve = _Curve(native, metric, report, every=max(1, rounds // _REPORTS))
-        judge = data.create_valid(encoder.transform(valid.X), valid.y)
+        judge = data.create_valid(encoder.transform(valid.X), scale.apply(valid.y))
         booster = lgb.train(params, data, num_boost_round=rounds, valid_sets=[judge], callbacks=[curve])
-        model = LightGBMModel(encoder, booster, n_classes=train.n_classes, threads=threads)
+        model = LightGBMModel(encoder, booster, n_classes=train.n_classes, target_scale=scale, threads=threads)
         model.best_step = curve.best_step
         model.curve = tuple(curve.values)
         return model
@@ -152,35 +168,39 @@ class LightGBM(ModelFamily[Dataset]):
         """The booster in ``directory``."""
         state = read_manifest(directory).state
         booster = lgb.Booster(model_str=(directory / _FILE).read_text(encoding="utf-8"))
-        encoder = NativeEncoder.from_state(state["encoder"])
-        return LightGBMModel(encoder, booster, n_classes=int(state["n_classes"]))
+        encoder, scale = NativeEncoder.from_state(state["encoder"]), TargetScale(**state["target"])
+        return LightGBMModel(encoder, booster, n_classes=int(state["n_classes"]), target_scale=scale)
 
 
 @dataclass(frozen=True)
 class _Native:
-    """A metric of LightGBM; ``to_score`` turns its value into that of the task's scorer, ``None`` if it cannot."""
+    """A metric of LightGBM; ``to_score`` turns its value into that of the task's scorer, ``None`` if it cannot.
+
+    LightGBM gives values of the standardised target, the scorer has the target's own unit.
+    """
 
     loss: str
     name: str
     to_score: Callable[[float], float] | None = None
 
 
-def _native(metric: Metric, train: Dataset, valid: Dataset | None) -> _Native:
+def _native(metric: Metric, train: Dataset, valid: Dataset | None, scale: TargetScale) -> _Native:
     """LightGBM's metric for the task's, or its loss for the kind of task."""
     loss = {"binary": "binary_logloss", "multiclass": "multi_logloss", "regression": "l2"}[train.kind]
     error = {"binary": "binary_error", "multiclass": "multi_error", "regression": ""}[train.kind]
     variance = float(np.var(valid.y)) if valid is not None and train.kind == "regression" else 0.0
+    unit = scale.std
     known: dict[str, tuple[str, Callable[[float], float]]] = {
         "neg_log_loss": (loss, lambda v: -v),
         "accuracy": (error, lambda v: 1.0 - v),
-        "neg_root_mean_squared_error": ("rmse", lambda v: -v),
-        "neg_mean_squared_error": ("l2", lambda v: -v),
-        "neg_mean_absolute_error": ("l1", lambda v: -v),
+        "neg_root_mean_squared_error": ("rmse", lambda v: -v * unit),
+        "neg_mean_squared_error": ("l2", lambda v: -v * unit * unit),
+        "neg_mean_absolute_error": ("l1", lambda v: -v * unit),
     }
     if train.kind == "binary":
         known["roc_auc"] = ("auc", lambda v: v)
     if variance > 0:
-        known["r2"] = ("l2", lambda v: 1.0 - v / variance)
+        known["r2"] = ("l2", lambda v: 1.0 - v * unit * unit / variance)
     name, to_score = known.get(metric.scorer or "", (loss, None))
     return _Native(loss, name, to_score)
 

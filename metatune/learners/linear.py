@@ -12,7 +12,8 @@ from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
 from metatune.dataset import DataKind, Dataset
 from metatune.learners.base import FittedModel, ModelFamily, Report
 from metatune.learners.preprocessing import MatrixEncoder
-from metatune.learners.sklearn_model import SCALINGS, SklearnModel, TargetScale, load_sklearn_model, make_scaler
+from metatune.learners.sklearn_model import SCALINGS, SklearnModel, load_sklearn_model, make_scaler
+from metatune.learners.target_scale import standardised
 from metatune.metric import Metric
 from metatune.space import Condition, SearchSpace
 from metatune.trial import Configuration, ParamValue
@@ -65,18 +66,17 @@ class Linear(ModelFamily[Dataset]):
         threads: int = 1,
     ) -> FittedModel[Any]:
         """Train with a bounded number of iterations; there is no curve."""
+        train, scale = standardised(train)
         encoder = MatrixEncoder.fit(train)
         matrix = encoder.transform(train.X)
         scaler = make_scaler(configuration["scaling"], train.n_rows)
         if scaler is not None:
             matrix = scaler.fit_transform(matrix)
-        scale = TargetScale.of(train.y) if train.kind == "regression" else TargetScale()
-        target = scale.apply(train.y) if train.kind == "regression" else train.y
         estimator = _estimator(configuration, train, seed)
         with warnings.catch_warnings():
             # The bound on the iterations is part of the family, not an accident to warn of.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            estimator.fit(matrix, target)
+            estimator.fit(matrix, train.y)
         return SklearnModel(self.name, encoder, scaler, estimator, n_classes=train.n_classes, target_scale=scale)
 
     def load(self, directory: Path) -> FittedModel[Any]:

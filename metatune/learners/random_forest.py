@@ -11,6 +11,7 @@ from metatune.dataset import DataKind, Dataset
 from metatune.learners.base import FittedModel, ModelFamily, Report, at_most
 from metatune.learners.preprocessing import MatrixEncoder
 from metatune.learners.sklearn_model import SklearnModel, load_sklearn_model
+from metatune.learners.target_scale import standardised
 from metatune.metric import Metric
 from metatune.space import Change, Condition, SearchSpace
 from metatune.trial import Configuration, ParamValue
@@ -20,8 +21,8 @@ class RandomForest(ModelFamily[Dataset]):
     """``RandomForestClassifier`` and ``RandomForestRegressor`` (Breiman, 2001).
 
     ``max_features="default"`` is scikit-learn's own choice, which differs between the two (square root of the
-    columns, all columns); ``"share"`` takes the share ``max_features_share`` of them. ``class_weight`` has no effect
-    on regression.
+    columns, all columns); ``"share"`` takes the share ``max_features_share`` of them. The target of a regression is
+    standardised. ``class_weight`` has no effect on regression.
     """
 
     name: ClassVar[str] = "random_forest"
@@ -89,6 +90,7 @@ class RandomForest(ModelFamily[Dataset]):
         if values["bootstrap"]:
             share: Any = values["max_samples"]
             options["max_samples"] = max(1, round(share * train.n_rows))
+        train, scale = standardised(train)
         encoder = MatrixEncoder.fit(train)
         matrix = encoder.transform(train.X)
         if train.kind == "regression":
@@ -97,7 +99,7 @@ class RandomForest(ModelFamily[Dataset]):
             weight = values["class_weight"]
             forest = self.classifier(**options, class_weight=weight, random_state=seed, n_jobs=threads)
         forest.fit(matrix, train.y)
-        return SklearnModel(self.name, encoder, None, forest, n_classes=train.n_classes)
+        return SklearnModel(self.name, encoder, None, forest, n_classes=train.n_classes, target_scale=scale)
 
     def load(self, directory: Path) -> FittedModel[Any]:
         """The forest in ``directory``."""

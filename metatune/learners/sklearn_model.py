@@ -1,7 +1,7 @@
 """What the families of scikit-learn share: the fitted model, its scaling, its row cap and its file."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from metatune.errors import KnowledgeError
 from metatune.learners.base import D, FittedModel
 from metatune.learners.preprocessing import MatrixEncoder
 from metatune.learners.saving import read_manifest, write_manifest
+from metatune.learners.target_scale import TargetScale
 
 #: Choices of the parameter ``scaling`` that the families sensitive to scale share; the first is the default.
 SCALINGS = ("standard", "minmax", "quantile", "none")
@@ -35,27 +36,6 @@ _TRUSTED = (
     "sklearn.tree._tree.Tree",
     "sklearn.utils.validation.check_array",
 )
-
-
-@dataclass(frozen=True)
-class TargetScale:
-    """Mean and standard deviation of a regression target; ``(0, 1)`` leaves it as it is."""
-
-    mean: float = 0.0
-    std: float = 1.0
-
-    @classmethod
-    def of(cls, y: np.ndarray) -> "TargetScale":
-        """The scale of ``y``; a constant target keeps the standard deviation 1."""
-        return cls(float(np.mean(y)), float(np.std(y)) or 1.0)
-
-    def apply(self, y: np.ndarray) -> np.ndarray:
-        """``y`` with mean 0 and standard deviation 1."""
-        return (y - self.mean) / self.std
-
-    def undo(self, z: np.ndarray) -> np.ndarray:
-        """The inverse of ``apply``."""
-        return z * self.std + self.mean
 
 
 class Encoder(Protocol):
@@ -115,7 +95,7 @@ class SklearnModel(FittedModel[Any]):
         state = {
             "encoder": self.encoder.to_state(),
             "n_classes": self.n_classes,
-            "target": [self.target_scale.mean, self.target_scale.std],
+            "target": asdict(self.target_scale),
         }
         write_manifest(directory, family=self.family, files=[_FILE], state=state)
         return directory / _FILE
@@ -137,7 +117,7 @@ def load_sklearn_model(
         parts["estimator"],
         n_classes=int(state["n_classes"]),
         probabilities=parts["probabilities"],
-        target_scale=TargetScale(*state["target"]),
+        target_scale=TargetScale(**state["target"]),
     )
 
 

@@ -15,13 +15,13 @@ from metatune.learners.preprocessing import MatrixEncoder
 from metatune.learners.sklearn_model import (
     SCALINGS,
     SklearnModel,
-    TargetScale,
     calibrated,
     capped,
     load_sklearn_model,
     make_scaler,
     no_lone_rows,
 )
+from metatune.learners.target_scale import standardised
 from metatune.metric import Metric
 from metatune.space import Condition, SearchSpace
 from metatune.trial import Configuration, ParamValue
@@ -79,7 +79,7 @@ class SVM(ModelFamily[Dataset]):
         threads: int = 1,
     ) -> FittedModel[Any]:
         """Train on at most ``ROW_CAP`` rows; there is no curve."""
-        train = no_lone_rows(capped(train, ROW_CAP, seed))
+        train, scale = standardised(no_lone_rows(capped(train, ROW_CAP, seed)))
         encoder = MatrixEncoder.fit(train)
         matrix = encoder.transform(train.X)
         scaler = make_scaler(configuration["scaling"], train.n_rows)
@@ -90,8 +90,7 @@ class SVM(ModelFamily[Dataset]):
             # The bound on the iterations is part of the family, not an accident to warn of.
             warnings.simplefilter("ignore", ConvergenceWarning)
             if train.kind == "regression":
-                scale = TargetScale.of(train.y)
-                machine = SVR(**options).fit(matrix, scale.apply(train.y))
+                machine = SVR(**options).fit(matrix, train.y)
                 return SklearnModel(self.name, encoder, scaler, machine, n_classes=0, target_scale=scale)
             machine = SVC(**options, class_weight=configuration["class_weight"], random_state=seed)
             sigmoid = calibrated(machine, seed).fit(matrix, train.y)

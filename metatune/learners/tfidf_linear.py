@@ -19,12 +19,12 @@ from metatune.examples import Texts
 from metatune.learners.base import FittedModel, ModelFamily, Report, at_most
 from metatune.learners.sklearn_model import (
     SklearnModel,
-    TargetScale,
     calibrated,
     capped,
     load_sklearn_model,
     no_lone_rows,
 )
+from metatune.learners.target_scale import standardised
 from metatune.metric import Metric
 from metatune.space import Change, Condition, SearchSpace
 from metatune.trial import Configuration, ParamValue
@@ -164,14 +164,14 @@ class TfidfLinear(ModelFamily[Texts]):
         """Train on texts within the caps with a bounded number of iterations; there is no curve."""
         mean_length = sum(map(len, train.X)) / train.n_rows
         train = no_lone_rows(capped(train, min(ROW_CAP, int(CHARACTER_CAP / mean_length) + 1), seed))
+        train, scale = standardised(train)
         values: Mapping[str, Any] = self.clamp(configuration, train.n_rows, train.n_columns)[0]
         encoder, matrix = TextEncoder.fit(train.X, values)
         with warnings.catch_warnings():
             # The bound on the iterations is part of the family, not an accident to warn of.
             warnings.simplefilter("ignore", ConvergenceWarning)
             if train.kind == "regression":
-                scale = TargetScale.of(train.y)
-                estimator = _regressor(values, seed).fit(matrix, scale.apply(train.y))
+                estimator = _regressor(values, seed).fit(matrix, train.y)
                 return SklearnModel(self.name, encoder, None, estimator, n_classes=0, target_scale=scale)
             if values["model"] == "logistic":
                 estimator = LogisticRegression(
