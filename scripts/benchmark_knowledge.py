@@ -6,11 +6,11 @@
                                                  [--workers 2] [--runs DIR] [--halves]
 
 For every dataset, all that came from its source (its group: subsets of one parent, two studies of one survey) is taken
-out of the knowledge, and what the rest recommends is looked up among the trials of that dataset. Nothing is trained
-anew, and no score is guessed: what was not tried on the dataset cannot be recommended here. Nor is what the engine
-proposed for the dataset, which it chose by knowing it. So this says how well the history ranks; it says nothing about
-configurations in between (``benchmark_reserved.py`` trains those). Families with
-fewer than 10 sources are left out. One thread per process.
+out of the knowledge (for the meta-surrogate, with a twentieth of all sources), and what the rest recommends is looked
+up among the trials of that dataset. Nothing is trained anew, and no score is guessed: what was not tried on the dataset
+cannot be recommended here. Nor is what the engine proposed for the dataset, which it chose by knowing it. So this says
+how well the history ranks; it says nothing about configurations in between (``benchmark_reserved.py`` trains those).
+Families with fewer than 10 sources are left out. One thread per process.
 
 ``regret``: the first configurations of the portfolio against the default and random order. Regret is 0 for the best
 configuration tried on the dataset and 1 for its worst. ``--metric`` asks for another metric than each dataset was
