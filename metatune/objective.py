@@ -12,7 +12,7 @@ import optuna
 
 from metatune.errors import SearchError, UnknownNameError, UsageError
 from metatune.learners import family_names, get_family
-from metatune.learners.base import FittedModel, ModelFamily, Report
+from metatune.learners.base import ModelFamily, Report, TaskModel
 from metatune.learners.choice import check_family, default_for
 from metatune.learners.evaluate import refit, run_trial
 from metatune.space import Change, SearchSpace
@@ -153,7 +153,7 @@ class FamilyJudge:
         """``trained`` on the smallest fold."""
         return self.trained(configuration, self.task.train_rows)
 
-    def refit(self, best: Trial) -> FittedModel[Any]:
+    def refit(self, best: Trial) -> TaskModel:
         """The final model, trained on all but the test rows, for as many steps as early stopping kept in ``best``.
 
         Raises whatever training raises.

@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 import pandas as pd
 
-from metatune.learners.base import FittedModel
+from metatune.learners.base import TaskModel
 from metatune.metric import Metric
 from metatune.task import TaskRecord
 from metatune.trial import STATUSES, Trial
@@ -45,8 +45,9 @@ class TuneResult:
     ``best_value`` is the metric in its own unit on the validation rows; it, ``best_trial`` and
     ``best_configuration`` are ``None`` only for a search that was interrupted before its first complete trial.
     ``trials`` are all ended trials by number, those before a resume included. ``model`` is the best
-    configuration refitted on all rows but the test split, ``test_scores`` its scores there, ``test_score`` the one by
-    the task's metric; all empty after an interruption, for an own objective, or without refit.
+    configuration refitted on all rows but the test split, which predicts the labels that the target had;
+    ``test_scores`` its scores there, ``test_score`` the one by the task's metric; all empty after an interruption, for
+    an own objective, or without refit.
     ``seconds`` is wall time of this call of tune. ``warnings`` are texts for the user; ``unsaved`` are trials that
     wait in the local spool because the history did not take them yet (``metatune sync``).
     """
@@ -57,7 +58,7 @@ class TuneResult:
     trials: tuple[Trial, ...]
     best_trial: Trial | None
     study: optuna.Study
-    model: FittedModel[Any] | None = None
+    model: TaskModel | None = None
     test_scores: Mapping[str, float] = field(default_factory=dict)
     seconds: float = math.nan
     interrupted: bool = False

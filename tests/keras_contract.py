@@ -83,7 +83,7 @@ class KerasContract(Contract):
             directory.mkdir()
             model.save(directory)
             loaded = load_model(directory)
-            assert (loaded.curve, loaded.best_step) == (model.curve, model.best_step)
+            assert (loaded.fitted.curve, loaded.fitted.best_step) == (model.curve, model.best_step)
             np.testing.assert_array_equal(loaded.predict_proba(task.data.X), model.predict_proba(task.data.X))
 
     def test_every_parameter_of_the_network_has_an_effect(self, family):
@@ -163,7 +163,7 @@ class KerasContract(Contract):
         """As many as asked for, whatever the budget of a search."""
         monkeypatch.setattr(self.module, "MAX_EPOCHS", 1)
         few, more = (refit(small, family, family.default(), best_step=steps) for steps in (1, 3))
-        assert (more.curve, more.best_step) == ((), None)
+        assert (more.fitted.curve, more.fitted.best_step) == ((), None)
         assert not np.array_equal(few.predict_proba(small.data.X), more.predict_proba(small.data.X))
 
     def test_divergence_is_told(self, family):

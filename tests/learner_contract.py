@@ -249,6 +249,17 @@ class Contract:
             assert not PICKLES & {path.suffix for path in directory.rglob("*")}
             np.testing.assert_array_equal(load_model(directory).predict(task.data.X), model.predict(task.data.X))
 
+    def test_labels_of_the_task_come_back(self, family, tmp_path):
+        task = self.tasks.odd()
+        fitted = self.fit(family, task)
+        model = fitted.labelled(["yes", "no"])
+        model.save(tmp_path)
+        expected = np.where(fitted.predict(task.data.X) == 0, "yes", "no").tolist()
+        for known in (model, load_model(tmp_path)):
+            assert known.classes_.tolist() == ["yes", "no"]
+            assert known.predict(task.data.X).tolist() == expected
+            np.testing.assert_array_equal(known.predict_proba(task.data.X), fitted.predict_proba(task.data.X))
+
     def test_saved_model_predicts_the_same_in_another_process(self, family, tmp_path):
         task = self.tasks.odd()
         X, model = task.data.X, self.fit(family, task)

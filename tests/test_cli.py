@@ -493,6 +493,15 @@ def test_names_can_neither_style_nor_steer_the_terminal(here: Path, data: Path) 
 # --- data that are not tables
 
 
+def test_a_saved_model_predicts_the_labels_of_the_file(here: Path) -> None:
+    frame = pd.DataFrame({"size": np.arange(60) % 30, "label": np.where(np.arange(60) % 30 < 15, "yes", "no")})
+    frame.to_csv("yesno.csv", index=False)
+    document(run("tune", "yesno.csv", "-t", "label", "-f", "knn", "--trials", "1", "--save", "m", "--json"))
+    model = load_model("m")
+    assert model.classes_.tolist() == ["no", "yes"]
+    assert model.predict(pd.DataFrame({"size": [2, 28, 27]})).tolist() == ["yes", "no", "no"]
+
+
 def test_a_column_of_texts_from_recommend_to_the_saved_model(here: Path) -> None:
     task = subjects(120)
     labels = np.array(["kitchen", "football", "space"])[task.data.y]

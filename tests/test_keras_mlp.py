@@ -166,7 +166,7 @@ def test_report_gets_every_epoch():
 
 def test_refit_trains_for_the_given_epochs():
     model = refit(iris(), FAMILY, DEFAULT, best_step=25)
-    assert (model.curve, model.best_step) == ((), None)
+    assert (model.fitted.curve, model.fitted.best_step) == ((), None)
     assert np.mean(model.predict(iris().data.X) == iris().data.y) > 0.8
 
 

@@ -465,7 +465,7 @@ class TestResult:
         space = SearchSpace({"n_estimators": {"type": "int", "low": 300, "high": 300}})
         result = tune(breast_cancer(), "lightgbm", n_trials=1, strategy="random", space=space, store=False)
         step, curve = result.best_trial.best_step, result.best_trial.curve
-        assert result.model.booster.current_iteration() == step < len(curve)
+        assert result.model.fitted.booster.current_iteration() == step < len(curve)
         assert curve[step - 1] == max(curve)
 
     def test_the_model_stops_at_the_best_step_without_a_curve(self):
@@ -474,7 +474,7 @@ class TestResult:
         task = Task.from_arrays(task.data.X, task.data.y, metric="f1", validation="holdout")
         result = tune(task, "lightgbm", n_trials=1, strategy="random", space=space, store=False)
         assert result.best_trial.curve == ()
-        assert result.model.booster.current_iteration() == result.best_trial.best_step < 300
+        assert result.model.fitted.booster.current_iteration() == result.best_trial.best_step < 300
 
     def test_without_refit(self):
         result = iris_search(refit=False)

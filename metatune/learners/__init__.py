@@ -10,7 +10,7 @@ from metatune.learners.saving import check_files, read_manifest
 
 if TYPE_CHECKING:
     from metatune.dataset import Modality
-    from metatune.learners.base import FittedModel, ModelFamily
+    from metatune.learners.base import ModelFamily, TaskModel
 
 __all__ = ["default_family", "family_names", "get_family", "load_model"]
 
@@ -71,8 +71,10 @@ def get_family(name: str) -> "ModelFamily[Any]":
     return family
 
 
-def load_model(path: str | Path) -> "FittedModel[Any]":
-    """The model saved in the folder ``path``, of whatever family; nothing in it can run code.
+def load_model(path: str | Path) -> "TaskModel":
+    """The model that ``TuneResult.save`` or ``metatune tune --save`` wrote into the folder ``path``, of any family.
+
+    Its ``predict`` gives the labels that the target had. Nothing in the folder can run code.
 
     Raises ``KnowledgeError`` when the folder is missing, damaged, altered or of another version.
     """
@@ -80,7 +82,7 @@ def load_model(path: str | Path) -> "FittedModel[Any]":
     manifest = read_manifest(directory)
     check_files(directory, manifest)
     try:
-        return get_family(manifest.family).load(directory)
+        return get_family(manifest.family).load(directory).labelled(manifest.classes)
     except (MissingDependencyError, KnowledgeError):
         raise
     # The readers of the hosts raise whatever they like on a file that they did not write.

@@ -1,13 +1,15 @@
-"""The contract of a model family that metatune can train itself."""
+"""The contract of a model family that metatune can train itself; ``TaskModel``, what a user gets of one."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
 from metatune.dataset import XT, Data, DataKind, Modality
+from metatune.learners.saving import Label, name_classes
 from metatune.metric import Metric
 from metatune.space import Change, SearchSpace
 from metatune.trial import Configuration, ParamValue
@@ -43,6 +45,51 @@ class FittedModel(ABC, Generic[XT]):
 
         Ends with ``saving.write_manifest``, by which ``learners.load_model`` finds the family again.
         """
+
+    def labelled(self, classes: Iterable[object]) -> "TaskModel":
+        """This model with the labels of its task, in the order of the codes; none for regression."""
+        return TaskModel(self, classes)
+
+
+class TaskModel:
+    """A trained model that answers in the terms of its task: the labels that its target had, or values.
+
+    ``fitted`` is the family's own model, which knows class codes only. ``classes_`` are the labels in the order of
+    the columns of ``predict_proba``, shape (k,), empty for regression. Labels that are neither texts, booleans nor
+    finite numbers (dates, intervals) are given as texts.
+    """
+
+    def __init__(self, fitted: FittedModel[Any], classes: Iterable[object]) -> None:
+        self.fitted = fitted
+        self.classes_ = _label_array([_label(value) for value in classes])
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Labels, or values (``float64``) for regression, for the raw examples ``X``; shape (n,)."""
+        predicted = self.fitted.predict(X)
+        return self.classes_[predicted] if len(self.classes_) else predicted
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Class probabilities, shape (n, k), rows summing to 1. Only for classification."""
+        return self.fitted.predict_proba(X)
+
+    def save(self, directory: Path) -> Path:
+        """Write the model into the existing folder ``directory`` for ``learners.load_model``; the main file's path."""
+        path = self.fitted.save(directory)
+        name_classes(directory, self.classes_.tolist())
+        return path
+
+
+def _label(value: object) -> Label:
+    plain: object = value.item() if isinstance(value, np.generic) else value
+    if isinstance(plain, float) and not math.isfinite(plain):
+        return str(plain)
+    return plain if isinstance(plain, Label) else str(plain)
+
+
+def _label_array(classes: Sequence[Label]) -> np.ndarray:
+    # Of texts, or of several types at once, NumPy would cut or convert some.
+    alike = len({type(label) for label in classes}) == 1 and not isinstance(classes[0], str)
+    return np.array(classes, dtype=None if alike else object)
 
 
 class ModelFamily(ABC, Generic[D]):

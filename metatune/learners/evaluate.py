@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 
 from metatune.errors import MissingDependencyError, SearchError
-from metatune.learners.base import FittedModel, ModelFamily, Report
+from metatune.learners.base import FittedModel, ModelFamily, Report, TaskModel
 from metatune.learners.choice import check_family
 from metatune.learners.scoring import scores
 from metatune.task import Task
@@ -85,17 +85,20 @@ def refit(
     best_step: int | None,
     seed: int = 0,
     threads: int = 1,
-) -> FittedModel[Any]:
+) -> TaskModel:
     """The final model: trained on all rows that trials may see, for ``best_step`` steps where given."""
     data = check_family(task, family).take(task.search_rows)
-    return family.fit(configuration, data, valid=None, metric=task.metric, seed=seed, steps=best_step, threads=threads)
+    fitted = family.fit(
+        configuration, data, valid=None, metric=task.metric, seed=seed, steps=best_step, threads=threads
+    )
+    return fitted.labelled(data.classes)
 
 
-def test_scores(task: Task, model: FittedModel[Any]) -> dict[str, float]:
+def test_scores(task: Task, model: TaskModel) -> dict[str, float]:
     """The scores of ``model`` on the test split, empty when the task has none."""
     if task.data is None or not len(task.test):
         return {}
-    return scores(model, task.data.take(task.test), task.metric)
+    return scores(model.fitted, task.data.take(task.test), task.metric)
 
 
 # pytest would collect the function as a test wherever it is imported.

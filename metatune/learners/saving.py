@@ -3,11 +3,14 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from metatune.errors import KnowledgeError
+
+#: What a class is called, of a type that JSON keeps.
+Label: TypeAlias = str | bool | int | float
 
 MANIFEST = "model.json"
 _FORMAT = 1
@@ -15,24 +18,33 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Manifest:
-    """What ``model.json`` says: the family, the SHA-256 of each file, and the family's own state in plain JSON."""
+    """What ``model.json`` says: the family, the SHA-256 of each file, and the family's own state in plain JSON.
+
+    ``classes`` are the labels in the order of the class codes; empty for regression.
+    """
 
     family: str
     files: Mapping[str, str]
     state: Mapping[str, Any]
+    classes: tuple[Label, ...] = ()
 
 
 def write_manifest(
     directory: Path, *, family: str, files: Sequence[str], state: Mapping[str, Any] | None = None
 ) -> None:
     """Write ``model.json`` into ``directory``; ``files`` are names of files that are there already."""
-    manifest = {
-        "format": _FORMAT,
-        "family": family,
-        "files": {name: _digest(directory / name) for name in files},
-        "state": dict(state or {}),
-    }
-    (directory / MANIFEST).write_text(json.dumps(manifest, allow_nan=False), encoding="utf-8")
+    digests = {name: _digest(directory / name) for name in files}
+    _write(directory, Manifest(family, digests, dict(state or {})))
+
+
+def name_classes(directory: Path, classes: Sequence[Label]) -> None:
+    """Add the labels to the manifest in ``directory``: a family, which writes it, knows class codes only."""
+    _write(directory, replace(read_manifest(directory), classes=tuple(classes)))
+
+
+def _write(directory: Path, manifest: Manifest) -> None:
+    content = json.dumps({"format": _FORMAT, **asdict(manifest)}, allow_nan=False)
+    (directory / MANIFEST).write_text(content, encoding="utf-8")
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -42,7 +54,10 @@ def read_manifest(directory: Path) -> Manifest:
         raw = json.loads(path.read_text(encoding="utf-8"))
         if raw["format"] != _FORMAT:
             raise _damaged("saved in another format", path, raw["format"])
-        return Manifest(str(raw["family"]), dict(raw["files"]), dict(raw["state"]))
+        classes = tuple(raw["classes"])
+        if not all(isinstance(label, Label) for label in classes):
+            raise _damaged("classes that are neither texts nor numbers", path, classes)
+        return Manifest(str(raw["family"]), dict(raw["files"]), dict(raw["state"]), classes)
     except OSError as error:
         raise _damaged(f"cannot be read ({error.strerror})", path, str(directory)) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
