@@ -242,6 +242,10 @@ def test_history_lists_tasks_studies_and_best_trials(here: Path, learnt: Path, s
     assert newest["data"] == {"table": 2}
     (family,) = document(run("history", "families", *where, "--json"))["families"]
     assert family == {"family": "knn", "tasks": 2, "studies": 2, "trials": 10, "complete": 10}
+    shown = CliRunner().invoke(app, ["history", "trials", *where], env={"COLUMNS": "60"}).stdout
+    assert max(map(len, shown.splitlines()[2:])) <= 60
+    assert not any(line.endswith(" ") for line in shown.splitlines())
+    assert "\n    configuration: n_neighbors=" in shown
     shown = run("history", *where).stdout
     assert "wine" in shown
     assert "2 tasks, 2 studies, 10 trials" in shown

@@ -144,9 +144,11 @@ def test_numbers_are_whole_on_a_narrow_terminal(folder: Path, monkeypatch: pytes
     monkeypatch.setenv("COLUMNS", "80")
     shown = run("--table", folder, "--methods", ",".join(names), *SHORT).stdout
     assert max(map(len, shown.splitlines())) <= 80
-    rows = [line.replace(" %", "%").split() for line in shown.splitlines() if line.startswith(" metatune ")]
-    assert [len(row) for row in rows] == [10, 7, 7]
-    assert rows[0] == ["metatune", *["0.2500"] * 6, "2.00", "0%", "40.0"]
+    rows = [line.replace(" %", "%").split() for line in shown.splitlines() if line.startswith("metatune ")]
+    assert [len(row) for row in rows] == [8, 7, 7]
+    assert rows[0] == ["metatune", *["0.2500"] * 6, "40.0"]
+    assert "metatune-features-shuffled  0.2500  0.2500" in shown
+    assert "    rank at 10: 2.00  harm at 10: 0 %\n" in shown
 
 
 def test_a_line_of_the_runs_that_is_none_is_named(folder: Path, tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand
 
 from metatune.cli import options
 from metatune.cli.boundary import Answer, command, console
-from metatune.cli.display import headline, table
+from metatune.cli.display import headline
+from metatune.cli.listing import Listing
 from metatune.cli.progress import Bar
 from metatune.errors import DataError, NoHistoryError, UnknownNameError, UsageError
 from metatune.wording import legible, number, percent, plural
@@ -252,7 +252,7 @@ def _shown(document: dict[str, Any], html: Path | None) -> RenderableType:
     return Group(*lines)
 
 
-def _table(methods: dict[str, Any]) -> Table:
+def _table(methods: dict[str, Any]) -> Listing:
     """One row per method: regret, and rank, harm and seconds."""
     known = [e for e in _SHOWN if any(e in entry["regret"] for entry in methods.values())]
     main = "10" if "10" in known else known[-1] if known else "1"
@@ -268,7 +268,7 @@ def _table(methods: dict[str, Any]) -> Table:
     return shown
 
 
-def _relative(methods: dict[str, Any]) -> Table:
+def _relative(methods: dict[str, Any]) -> Listing:
     """One row per method: regret relative to the search without history."""
     known = [e for e in _SHOWN if any(e in entry["relative"] for entry in methods.values())]
     shown = _empty(*known)
@@ -277,7 +277,7 @@ def _relative(methods: dict[str, Any]) -> Table:
     return shown
 
 
-def _ranks(methods: dict[str, Any]) -> Table:
+def _ranks(methods: dict[str, Any]) -> Listing:
     """One row per method: ranks and harm."""
     compared = [e for e in _COMPARED if any(e in entry["harm"] for entry in methods.values())]
     shown = _empty(*(f"rank\nat {e}" for e in compared), *(f"harm\nat {e}" for e in compared))
@@ -290,10 +290,6 @@ def _ranks(methods: dict[str, Any]) -> Table:
     return shown
 
 
-def _empty(*columns: str) -> Table:
-    """A table of methods with ``columns`` of numbers, which are never cut: where it is narrow, names are folded."""
-    shown = table("method", *columns, right=columns)
-    shown.padding = (0, 1, 0, 0)  # so that 80 columns are enough for all but the longest names
-    for column in shown.columns[1:]:
-        column.no_wrap = True
-    return shown
+def _empty(*columns: str) -> Listing:
+    """A table of methods with ``columns`` of numbers."""
+    return Listing("method", *columns, right=columns)

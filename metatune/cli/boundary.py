@@ -83,7 +83,7 @@ def command(function: Callable[..., Answer]) -> Callable[..., None]:
                 print(json.dumps(plain(failure.document), allow_nan=False))
             raise typer.Exit(failure.exit_code) from None
         screen = console(stderr=as_json)
-        screen.print(answer.shown)
+        _print(screen, answer.shown)
         if answer.typed is not None:
             screen.print(answer.typed, soft_wrap=True)
         if as_json:
@@ -93,6 +93,13 @@ def command(function: Callable[..., Answer]) -> Callable[..., None]:
     # typer keeps the line breaks of all paragraphs but the first.
     run.__doc__ = "\n\n".join(" ".join(paragraph.split()) for paragraph in (function.__doc__ or "").split("\n\n"))
     return run
+
+
+def _print(screen: Console, shown: RenderableType) -> None:
+    """Print ``shown`` without the spaces by which rich fills its columns: they are in the way of who copies a line."""
+    with screen.capture() as lines:
+        screen.print(shown)
+    print(*(line.rstrip(" ") for line in lines.get().splitlines()), sep="\n", file=screen.file)
 
 
 def _answer(function: Callable[..., Answer], options: Mapping[str, Any]) -> Answer:

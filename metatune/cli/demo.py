@@ -13,7 +13,8 @@ from rich.text import Text
 
 from metatune.cli import options
 from metatune.cli.boundary import INTERRUPTED, Answer, command, console
-from metatune.cli.display import headline, mlflow_ui, table
+from metatune.cli.display import headline, mlflow_ui
+from metatune.cli.listing import Listing
 from metatune.cli.progress import SearchProgress
 from metatune.cli.train import learnt
 from metatune.comparison import best_so_far, trials_until
@@ -166,7 +167,7 @@ def _comparison(found: Results) -> RenderableType:
     metric = first.task.metric
     better = "lower" if metric.direction == "minimize" else "higher"
     numbers = ("trials", "time", metric.name, "on test rows", "trials to match cold")
-    rows = table("family", "search", *numbers, right=numbers)
+    rows = Listing("family", "search", *numbers, right=numbers)
     for family, results in found.items():
         for kind, result in results.items():
             until = trials_until(result, results["cold"].best_value)

@@ -1,12 +1,10 @@
 """How values look on the screen."""
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
 from metatune.redaction import redacted
@@ -18,14 +16,6 @@ _SQLITE = "sqlite:///"
 def headline(text: str) -> Text:
     """What stands above a table."""
     return Text(legible(text, limit=200), style="bold")
-
-
-def table(*columns: str, right: Iterable[str] = ()) -> Table:
-    """An empty table; the columns named in ``right`` hold numbers."""
-    made = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    return made
 
 
 def settings(configuration: Mapping[str, object]) -> Text:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from metatune.cli import options
 from metatune.cli.boundary import Answer, command, console
-from metatune.cli.display import table
+from metatune.cli.listing import Listing
 from metatune.redaction import redacted
 from metatune.wording import legible, plural
 
@@ -120,7 +120,7 @@ def _summary(todo: "Plan") -> str:
 
 
 def _listed(todo: "Plan") -> RenderableType:
-    shown = table("study", "task", "family", "trials", right=["trials"])
+    shown = Listing("study", "task", "family", "trials", right=["trials"])
     for found in todo.found:
         record = found.record
         shown.add_row(

@@ -14,7 +14,8 @@ from typer.core import TyperCommand
 
 from metatune.cli import options
 from metatune.cli.boundary import Answer, command
-from metatune.cli.display import headline, settings, table
+from metatune.cli.display import headline, settings
+from metatune.cli.listing import Listing
 from metatune.redaction import redacted
 from metatune.wording import legible, number, plural
 
@@ -239,19 +240,19 @@ _COLUMNS: dict[What, list[tuple[str, bool, _Cell]]] = {
         ("kind", False, lambda row: row["kind"]),
         ("rows", True, lambda row: str(row["rows"])),
         ("columns", True, lambda row: str(row["columns"])),
-        ("families", False, lambda row: ", ".join(row["families"])),
         ("studies", True, lambda row: str(row["studies"])),
         ("trials", True, lambda row: str(row["trials"])),
+        ("families", False, lambda row: ", ".join(row["families"])),
     ],
     What.studies: [
         ("id", False, lambda row: legible(row["id"], limit=40)),
-        ("created", False, lambda row: time.strftime("%Y-%m-%d %H:%M", time.localtime(row["created"]))),
         ("task", False, lambda row: legible(row["task"], limit=60)),
         ("family", False, lambda row: row["family"]),
-        ("strategy", False, lambda row: row["strategy"]),
         ("trials", True, lambda row: str(row["trials"])),
         ("best", True, lambda row: number(row["best"])),
         ("metric", False, lambda row: row["metric"]),
+        ("strategy", False, lambda row: row["strategy"]),
+        ("created", False, lambda row: time.strftime("%Y-%m-%d %H:%M", time.localtime(row["created"]))),
     ],
     What.trials: [
         ("study", False, lambda row: legible(row["study"][:12])),
@@ -272,7 +273,7 @@ _COLUMNS: dict[What, list[tuple[str, bool, _Cell]]] = {
 
 def _table(what: What, rows: Iterable[Row]) -> RenderableType:
     columns = _COLUMNS[what]
-    shown = table(*(name for name, _, _ in columns), right=[n for n, r, _ in columns if r])
+    shown = Listing(*(name for name, _, _ in columns), right=[n for n, r, _ in columns if r], wraps=["families"])
     for row in rows:
         shown.add_row(*(cell(row) for _, _, cell in columns))
     return shown

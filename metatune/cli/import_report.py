@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from metatune.cli.display import headline, table
+from metatune.cli.display import headline
+from metatune.cli.listing import Listing
 from metatune.wording import legible, number, plural
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def _studies(report: "ImportReport") -> list[RenderableType]:
     known, merged = report.known > 0, report.merged > 0
     columns = ["task", "family", "study", "new", *(["known"] if known else []), *(["merged"] if merged else []),
                "best", "metric"]  # fmt: skip
-    made = table(*columns, right=("new", "known", "merged", "best"))
+    made = Listing(*columns, right=("new", "known", "merged", "best"))
     for study in report.studies[:_MOST]:
         made.add_row(
             *(legible(text, limit=40) for text in (study.task, study.family, study.name)),
@@ -59,7 +60,7 @@ def _studies(report: "ImportReport") -> list[RenderableType]:
 
 
 def _left_out(report: "ImportReport") -> list[RenderableType]:
-    made = table("left out", "why", right=("left out",))
+    made = Listing("left out", "why", right=("left out",), wraps=("why",))
     for reason, count in sorted(report.skipped.items(), key=lambda pair: -pair[1]):
         made.add_row(f"{count:,}", legible(reason, limit=200))
     for metric, count in sorted(report.refused.items(), key=lambda pair: -pair[1]):
@@ -72,7 +73,7 @@ def _parameters(report: "ImportReport") -> list[RenderableType]:
     for family, aliases in report.aliases.items():
         for name, ours in aliases.items():
             other[family, ours].append(name)
-    made = table("family", "parameter", "values", "was called")
+    made = Listing("family", "parameter", "values", "was called", wraps=("values", "was called"))
     for family, types in report.types.items():
         for i, (name, kind) in enumerate(types.items()):
             if i == _MOST:

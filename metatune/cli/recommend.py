@@ -8,7 +8,8 @@ from rich.text import Text
 
 from metatune.cli import options
 from metatune.cli.boundary import Answer, command
-from metatune.cli.display import headline, settings, table
+from metatune.cli.display import headline, settings
+from metatune.cli.listing import Listing
 from metatune.wording import legible, number, plural
 
 if TYPE_CHECKING:
@@ -58,14 +59,7 @@ def recommend(
 
 
 def _shown(task: str, found: "Recommendation", repairs: list[str]) -> RenderableType:
-    rows = table(
-        "",
-        "from",
-        "better than",
-        f"gain in {found.metric}",
-        "configuration",
-        right=["better than"],
-    )
+    rows = Listing("", "from", "better than", f"gain in {found.metric}", "configuration", right=["better than"])
     for i, item in enumerate(found.items, start=1):
         gain = item.gain_text(relative=found.relative_gain)
         rows.add_row(str(i), item.origin, item.share_text, gain, settings(item.configuration))
@@ -75,8 +69,7 @@ def _shown(task: str, found: "Recommendation", repairs: list[str]) -> Renderable
         lines.append(Text(f"{meaning}in brackets the 10th to the 90th percentile.", style="dim"))
         lines.append(Text(f"Evidence: {plural(found.trials, 'trial')} on {plural(found.tasks, 'task')}.", style="dim"))
     if found.similar:
-        similar = table("task", "distance", "trials", "best", "metric",
-                        right=["distance", "trials", "best"])  # fmt: skip
+        similar = Listing("task", "distance", "trials", "best", "metric", right=["distance", "trials", "best"])
         for one in found.similar:
             similar.add_row(
                 legible(one.name, limit=60), f"{one.distance:.2f}", str(one.trials), number(one.best), one.metric

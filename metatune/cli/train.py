@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from metatune.cli import options
 from metatune.cli.boundary import Answer, command, console
-from metatune.cli.display import headline, table
+from metatune.cli.display import headline
+from metatune.cli.listing import Listing
 from metatune.redaction import redacted
 from metatune.wording import number, plural
 
@@ -80,10 +80,10 @@ def learnt(knowledge: "Knowledge") -> list[dict[str, Any]]:
     return rows
 
 
-def learnt_table(rows: list[dict[str, Any]]) -> Table:
+def learnt_table(rows: list[dict[str, Any]]) -> Listing:
     """The rows of ``learnt``."""
     numbers = ("tasks", "trials", "with", "without")
-    shown = table("family", *numbers, "meta-features", right=numbers)
+    shown = Listing("family", *numbers, "meta-features", right=numbers, wraps=["meta-features"])
     for row in rows:
         used = {True: "used", False: "not used", None: "too few trials to learn from"}[row.get("use_features")]
         shown.add_row(
