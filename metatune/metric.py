@@ -46,6 +46,11 @@ _UNFIT: dict[Kind, frozenset[str]] = {
 }
 _MULTICLASS_NAME = {"roc_auc": "roc_auc_ovr", "f1": "f1_macro", "precision": "precision_macro",
                     "recall": "recall_macro", "jaccard": "jaccard_macro"}  # fmt: skip
+#: Scores by names that mean nothing else. A list, since asking scikit-learn for all of its scorers takes seconds.
+_CERTAIN_SCORES = frozenset(
+    {"accuracy", "average_precision", "balanced_accuracy", "explained_variance", "matthews_corrcoef", "r2", *_SCORES,
+     *_MULTICLASS_NAME, *_MULTICLASS_NAME.values(), *_LOSSES.values()}
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,24 @@ class Metric:
     def gains_are_relative(self) -> bool:
         """Whether people read an improvement as a share of the value: losses have no natural scale, scores have."""
         return self.direction == "minimize"
+
+    @classmethod
+    def own(cls, name: str, direction: Direction) -> "Metric":
+        """A metric that the user measures himself.
+
+        Raises ``UsageError`` for a name that everybody knows with the other direction: such trials would later be
+        taken for the contrary of what they are.
+        """
+        known: Direction | None = "minimize" if name in _LOSSES else "maximize" if name in _CERTAIN_SCORES else None
+        metric = cls(name, direction)
+        if known not in (None, direction):
+            raise UsageError(
+                f"{name!r} is better when it is {'lower' if known == 'minimize' else 'higher'}",
+                field="direction",
+                value=direction,
+                remedy=f"Use direction={known!r}, or another name, such as 'my_{name}', if this is another metric.",
+            )
+        return metric
 
     @classmethod
     def of(cls, name: str | None, kind: Kind) -> "Metric":

@@ -251,14 +251,15 @@ class Task:
     ) -> "Task":
         """A task without data, known by its name: the user's own objective gives ``metric``.
 
-        ``metafeatures``: any numbers that tell tasks of this sort apart, NaN for unknown.
+        ``metafeatures``: any numbers that tell tasks of this sort apart, NaN for unknown. Raises ``UsageError`` for a
+        well-known ``metric`` with the wrong ``direction``.
         """
         if not isinstance(name, str) or not name:
             raise UsageError("a custom task needs a name", field="name", value=name, remedy="Give a non-empty text.")
         return cls(
             name=name,
             kind="custom",
-            metric=Metric(metric, direction),
+            metric=Metric.own(metric, direction),
             fingerprint=fingerprint_of_name(name),
             metafeatures=_finite_or_nan(metafeatures or {}),
             group=group or "",

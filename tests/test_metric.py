@@ -123,3 +123,10 @@ def test_metrics_are_values():
     metric = Metric.of("rmse", "regression")
     assert pickle.loads(pickle.dumps(metric)) == metric
     assert len({metric, Metric.of("rmse", "regression")}) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_own_metric_may_have_every_name_with_the_direction_that_it_has(kind):
+    for name in metric_names(kind):
+        direction = Metric.of(name, kind).direction
+        assert Metric.own(name, direction).direction == direction

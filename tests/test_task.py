@@ -14,6 +14,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from strategies import seeds
 
 from metatune.dataset import dataset_from_frame
+from metatune.errors import UsageError
 from metatune.fingerprint import KEY_VARIABLE
 from metatune.metric import Metric
 from metatune.splits import plan_splits, split
@@ -151,6 +152,20 @@ def test_custom_tasks_have_no_data():
     assert task.fingerprint == Task.custom("compile flags", metric="m", direction="maximize").fingerprint
     assert task.fingerprint != Task.custom("compile flag", metric="m", direction="maximize").fingerprint
     assert task.record().metafeatures["size"] == 3.0
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction"),
+    [("auc", "minimize"), ("accuracy", "minimize"), ("f1_macro", "minimize"), ("neg_log_loss", "minimize"),
+     ("rmse", "maximize"), ("log_loss", "maximize")],
+)  # fmt: skip
+def test_a_well_known_metric_has_its_own_direction(metric, direction):
+    right = "maximize" if direction == "minimize" else "minimize"
+    with pytest.raises(UsageError, match=f"direction='{right}', or another name") as caught:
+        Task.custom("x", metric=metric, direction=direction)
+    assert (caught.value.field, caught.value.value) == ("direction", direction)
+    assert Task.custom("x", metric=metric, direction=right).metric.direction == right
+    assert Task.custom("x", metric=f"my_{metric}", direction=direction).metric.direction == direction
 
 
 def test_tasks_survive_pickling():
