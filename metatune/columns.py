@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
+from metatune.appearance import NOTICES, POINTS, appearance, words
 from metatune.errors import DataError
 from metatune.repair import Inspector, shortened
 
@@ -16,9 +17,6 @@ LARGEST = float(np.finfo(np.float32).max)
 #: From so many levels on, or from 1,000 rows on with more levels than half the rows, a category is useless.
 MAX_LEVELS = 10_000
 KEPT_LEVELS = 100
-#: A column is taken for text where more than this share of its values are different, most of so many words.
-TEXT_SHARE = 0.9
-TEXT_WORDS = 5
 #: Tables with more columns than this and than ten times their rows are too wide.
 MAX_COLUMNS = 1_000
 #: A sparse table with more cells is not made dense (400 MB).
@@ -39,6 +37,7 @@ _PROBLEMS = {
     "huge": _Problem(f"numbers beyond {LARGEST:.1e}, which overflow", "Rescale them", "treat these as missing"),
     "empty": _Problem("nothing but missing values", "Leave such columns out", "drop them"),
     "constant": _Problem("only one value", "Leave such columns out", "drop them"),
+    "many decimals": _Problem("numbers with decimal commas, which are texts", POINTS, "drop them"),
     "ids": _Problem(
         "different texts in more than half of the rows",
         "Leave such columns out, learn from one alone (Task.from_texts; of a file text='COLUMN')",
@@ -134,9 +133,9 @@ def normal_columns(X: pd.DataFrame, names: list[str], inspector: Inspector) -> p
             value = next(iter(found[kind].values()))
             field = f"X[{shortened(list(found[kind]))}]"
             inspector.found(problem, field=field, value=value, remedy=remedy, action=action)
-    for name, words in found.get("text", {}).items():
-        alone = f"Task.from_texts, or of a file text={name!r} (--text on the command line), learns from it as such"
-        inspector.noticed(field=f"X[{name!r}]", value=words, notice=f"it looks like text; {alone}")
+    for kind, notice in NOTICES.items():
+        for name, value in found.get(kind, {}).items():
+            inspector.noticed(field=f"X[{name!r}]", value=value, notice=notice.format(name=name))
     if not kept:
         raise DataError("no usable column is left", field="X", value=X.shape, remedy="Add columns that vary.")
     return _not_too_wide(pd.DataFrame(kept, copy=False), inspector)
@@ -233,13 +232,13 @@ def _category(column: "pd.Series[Any]", problems: dict[str, object]) -> "pd.Seri
     if len(levels) == 1 and codes.min() >= 0:
         problems["constant"] = levels[0]
         return None
-    if len(levels) > TEXT_SHARE * len(column):
-        words = int(np.median([len(text.split()) for text in texts]))
-        if words >= TEXT_WORDS:
-            problems["text"] = f"{len(levels):,} different values of about {words} words"
+    looks = appearance(levels, len(column))
     if len(column) >= 1_000 and len(levels) > len(column) / 2:
-        problems["ids"] = f"{len(levels):,} levels in {len(column):,} rows"
+        problems["many decimals" if looks == "decimals" else "ids"] = f"{len(levels):,} levels in {len(column):,} rows"
         return None
+    if looks is not None:
+        example = f"{words(levels)} words" if looks == "text" else repr(levels[0])
+        problems[looks] = f"{len(levels):,} different values in {len(column):,} rows, such as {example}"
     place = {level: i for i, level in enumerate(levels)}
     codes = np.array([*(place[text] for text in texts), -1])[codes]
     if len(levels) > MAX_LEVELS:

@@ -47,6 +47,7 @@ def read_content(
     text: str | None = None,
     modality: Modality | None = None,
     separator: str | None = None,
+    decimal: str = ".",
 ) -> Content:
     """The examples in the file ``path``, as ``Task.from_file`` describes.
 
@@ -65,7 +66,7 @@ def read_content(
         X, labels = _arrays(path, "X", target or "y")
         return Content(X, labels, target or "y", modality or _modality_of(X))
     _check_choice(text, modality)
-    frame = read_table(path, inspector, separator=separator)
+    frame = read_table(path, inspector, separator=separator, decimal=decimal)
     if target is None:
         raise UsageError(
             "which column is to be predicted?",
@@ -132,11 +133,12 @@ def _modality_of(X: np.ndarray) -> Modality:
     return "image" if X.ndim > 3 else "table"
 
 
-def read_table(path: Path, inspector: Inspector, *, separator: str | None = None) -> pd.DataFrame:
+def read_table(path: Path, inspector: Inspector, *, separator: str | None = None, decimal: str = ".") -> pd.DataFrame:
     """The table in the Parquet (``.parquet``, ``.pq``) or else CSV file ``path`` (UTF-8, names in the first line).
 
-    Without ``separator``, a comma (a tab in ``.tsv``). Raises ``DataError`` for a file that is missing, empty,
-    binary, broken, or separated otherwise; the last can be repaired. Names that are there twice stay so.
+    Without ``separator``, a comma (a tab in ``.tsv``). ``decimal`` stands before the decimals of a number.
+    Raises ``DataError`` for a file that is missing, empty, binary, broken, or separated otherwise; the last can be
+    repaired. Names that are there twice stay so.
     """
     _check_file(path)
     with path.open("rb") as file:
@@ -146,16 +148,18 @@ def read_table(path: Path, inspector: Inspector, *, separator: str | None = None
     if path.suffix.lower() in PARQUET:
         return _parsed(lambda: _parquet(path), path)
     _check_text(head, path)
+    if decimal not in (".", ","):
+        raise UsageError("not a decimal point or comma", field="decimal", value=decimal, remedy="Use '.' or ','.")
     used = separator or ("\t" if path.suffix.lower() == ".tsv" else ",")
     if separator is None:
         used = _sniffed(head, used, path, inspector)
     elif len(separator) != 1:
         raise UsageError("not one character", field="separator", value=separator, remedy="Use for example ';'.")
-    return _parsed(lambda: _csv(path, used), path)
+    return _parsed(lambda: _csv(path, used, decimal), path)
 
 
-def _csv(path: Path, separator: str) -> pd.DataFrame:
-    frame = pd.read_csv(path, sep=separator, na_values=MISSING, low_memory=False)
+def _csv(path: Path, separator: str, decimal: str) -> pd.DataFrame:
+    frame = pd.read_csv(path, sep=separator, decimal=decimal, na_values=MISSING, low_memory=False)
     # pandas makes `y` and `y.1` of `y,y`, which would hide a repeated target among the features.
     header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]
     repeated = {name for name, count in Counter(header).items() if count > 1 and name}
@@ -207,7 +211,7 @@ def _sniffed(head: bytes, usual: str, path: Path, inspector: Inspector) -> str:
         f"the values are separated by {word}s, not by {'tabs' if usual == chr(9) else 'commas'}",
         field="file",
         value=line[:80],
-        remedy=f"Pass separator={other!r} (--separator {other!r} on the command line)",
+        remedy=f"Pass separator={other!r}",
         action=f"read it as {word}-separated",
     )
     return other

@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 import pandas as pd
 
+from metatune.appearance import POINTS, are_decimals
 from metatune.columns import LARGEST, is_numeric, to_float
 from metatune.errors import DataError, UnknownNameError, UsageError
 from metatune.repair import Inspector, shortened
@@ -40,6 +41,13 @@ def read_target(
     rows = _present(y, name, inspector)
     y = y.iloc[rows].reset_index(drop=True)
     numbers = to_float(y).to_numpy() if is_numeric(y) else None
+    if numbers is None and kind in (None, "regression") and are_decimals(pd.unique(y)):
+        raise DataError(
+            "numbers with decimal commas, which are texts",
+            field=f"target {name!r}",
+            value=y.iloc[0],
+            remedy=f"{POINTS}; kind='classification' if they are the names of classes.",
+        )
     if numbers is not None:
         usable = np.abs(numbers) <= LARGEST
         if not usable.all():

@@ -212,6 +212,7 @@ class Task:
         text: str | None = None,
         modality: Modality | None = None,
         separator: str | None = None,
+        decimal: str = ".",
         name: str | None = None,
         repair: bool = False,
         **options: Any,
@@ -222,11 +223,14 @@ class Task:
         alone. With ``modality="series"`` the other columns are the steps of one time series a row.
         ``.npz``: to predict the array ``target`` (``"y"`` unless given) from the array ``X``: texts, a table (2 axes)
         or images (4 axes); where the axes leave a doubt, ``modality`` says which (``"image"``, ``"series"``).
-        ``separator``: of a CSV file, a comma unless given. ``options``: as for ``from_dataframe``.
+        ``separator``: of a CSV file, a comma unless given; ``decimal``: ``","`` for decimal commas in it. ``options``:
+        as for ``from_dataframe``.
         """
         path = Path(path)
         inspector = Inspector(repair=repair)
-        content = read_content(path, inspector, target=target, text=text, modality=modality, separator=separator)
+        content = read_content(
+            path, inspector, target=target, text=text, modality=modality, separator=separator, decimal=decimal
+        )
         makers = {
             "table": cls.from_arrays,
             "image": cls.from_images,

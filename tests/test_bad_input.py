@@ -553,8 +553,70 @@ def test_a_column_of_sentences_looks_like_text(tmp_path):
     frame["stars"] = np.arange(60) % 2
     frame.to_csv(tmp_path / "reviews.csv", index=False)
     task = Task.from_file(tmp_path / "reviews.csv", "stars")
-    (notice,) = map(str, task.repairs)
+    notice, other = map(str, task.repairs)
     assert "'review'" in notice
-    assert "looks like text" in notice
+    assert "looks like text, but was kept as a category" in notice
     assert "text='review' (--text on the command line)" in notice
+    assert "'who'" in other
+    assert "a different value in nearly every row" in other
     assert Task.from_file(tmp_path / "reviews.csv", "stars", text="review").repairs == ()
+
+
+def commas(values) -> list[str]:
+    return [f"{value:.2f}".replace(".", ",") for value in values]
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        ([f"K{i:04d}" for i in range(N)], "a different value in nearly every row"),
+        ([f"{1 + i % 28:02d}.{1 + i % 12:02d}.2024" for i in range(N)], "it looks like dates: each different date"),
+        ([f"2024-01-{1 + i % 28:02d} 12:30" for i in range(N)], "it looks like dates: each different date"),
+        (commas(i / 7 for i in range(N)), "with decimal commas, but was kept as a category of texts"),
+    ],
+)
+def test_columns_of_texts_that_help_no_model_are_told(texts, said):
+    task = Task.from_dataframe(good().assign(strange=texts), "label")
+    (notice,) = map(str, task.repairs)
+    assert notice.startswith("X['strange']: ")
+    assert said in notice
+    assert "strange" in task.data.categorical
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.arange(N),
+        np.linspace(0, 1, N),
+        [f"city {i % 40}" for i in range(N)],
+        [("1.10.2", "1.2.30", "2.0.12")[i % 3] for i in range(N)],
+        [("1,2,3", "2,3,1", "3,1,2")[i % 3] for i in range(N)],
+    ],
+)
+def test_useful_columns_are_not_told(values):
+    assert Task.from_dataframe(good().assign(fine=values), "label").repairs == ()
+
+
+def test_names_of_a_few_rows_are_no_surprise():
+    assert Task.from_dataframe(good()[:19].assign(who=[f"Ann {i}" for i in range(19)]), "label").repairs == ()
+
+
+@pytest.mark.parametrize("kind", [None, "regression"])
+def test_a_target_with_decimal_commas(tmp_path, kind):
+    frame = good().assign(label=commas(np.arange(N) / 7))
+    assert "decimal=','" in failure(frame, kind=kind).remedy
+    frame.to_csv(tmp_path / "a.csv", sep=";", index=False)
+    task = Task.from_file(tmp_path / "a.csv", "label", separator=";", decimal=",", kind=kind)
+    np.testing.assert_allclose(task.data.y, np.arange(N) / 7, atol=0.01)
+    assert file_failure(tmp_path / "a.csv", decimal="'").field == "decimal"
+
+
+def test_classes_with_commas_can_be_meant():
+    labels = [("1,5", "2,5", "3,5")[i % 3] for i in range(N)]
+    assert Task.from_dataframe(good().assign(label=labels), "label", kind="classification").kind == "multiclass"
+
+
+def test_many_different_decimal_commas_are_not_taken_for_names():
+    frame = pd.concat([good()] * 20, ignore_index=True)
+    frame["price"] = commas(np.arange(len(frame)) / 7)
+    assert "decimal=','" in failure(frame).remedy

@@ -158,7 +158,7 @@ def as_options(remedy: str) -> str:
     """``remedy`` with arguments of ``Task`` and ``tune`` as they are typed: ``repair=True`` becomes ``--repair``."""
     remedy = remedy.replace("repair=True", "--repair")
     return re.sub(
-        r"\b(kind|metric|seed|separator|test_size|modality|text|target)=('[^']*'|[\w.]*\w)",
+        r"\b(kind|metric|seed|separator|decimal|test_size|modality|text|target)=('[^']*'|[\w.]*\w)",
         lambda match: f"--{match[1].replace('_', '-')} {match[2]}",
         remedy,
     )

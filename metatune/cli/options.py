@@ -47,6 +47,9 @@ Separator: TypeAlias = Annotated[
     str | None,
     typer.Option(help="Separates the columns of a CSV file; a comma unless given.", rich_help_panel=_DATA),
 ]
+Decimal: TypeAlias = Annotated[
+    str, typer.Option(help="Stands before the decimals of a number in a CSV file.", rich_help_panel=_DATA)
+]
 Kind: TypeAlias = Annotated[
     str | None,
     typer.Option(

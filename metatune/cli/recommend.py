@@ -31,6 +31,7 @@ def recommend(
     text: options.TextColumn = None,
     modality: options.Modality = None,
     separator: options.Separator = None,
+    decimal: options.Decimal = ".",
     repair: options.Repair = False,
     knowledge: options.KnowledgeDirectory = None,
     seed: options.Seed = 0,
@@ -49,6 +50,7 @@ def recommend(
         text=text,
         modality=modality,
         separator=separator,
+        decimal=decimal,
         repair=repair,
         seed=seed,
     )

@@ -38,6 +38,7 @@ def tune(
     text: options.TextColumn = None,
     modality: options.Modality = None,
     separator: options.Separator = None,
+    decimal: options.Decimal = ".",
     repair: options.Repair = False,
     trials: Annotated[int, typer.Option(help="Trials in all, those before a --resume included.")] = 25,
     timeout: Annotated[
@@ -93,7 +94,7 @@ def tune(
     configurations = [] if warm_start is None else read_configurations(warm_start)
     task = options.read_task(
         data, target, metric=metric, kind=kind, name=name, text=text, modality=modality,
-        separator=separator, repair=repair,
+        separator=separator, decimal=decimal, repair=repair,
         validation=validation, test_size=test_size, seed=seed,
     )  # fmt: skip
     family = family or default_for(task)
