@@ -1,6 +1,7 @@
 """Folders of recorded trials and snapshots as tables to replay."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from backtest_tables import SPACE, small_table, trials_of, write_folder
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from planted import FAMILY, record, study_of, utility
 from planted import SPACE as PLANTED
+from typer.testing import CliRunner
 
 from metatune.backtest.history_tables import joint_space, tables_of
 from metatune.backtest.table import ReplayTable, read_table, read_tables
+from metatune.cli.main import app
 from metatune.errors import DataError, SpaceError, UnknownNameError, UsageError
 from metatune.learners import get_family
 from metatune.snapshot import Snapshot
@@ -237,6 +240,43 @@ def test_a_parameter_that_is_not_described_is_named(tmp_path: Path, spec: Any) -
     with pytest.raises(DataError) as caught:
         read_table(write_folder(tmp_path / "t", space=described(x=spec)))
     assert caught.value.field == "params['x']"
+
+
+@pytest.mark.parametrize(("key", "said"), [("low", "'lower'"), ("high", "upper"), ("Log", "'log'")])
+def test_what_no_parameter_has_is_refused(tmp_path: Path, key: str, said: str) -> None:
+    with pytest.raises(UnknownNameError, match=said) as caught:
+        read_table(write_folder(tmp_path / "t", space=described(x={"type": "float", key: 0.5})))
+    assert (caught.value.field, caught.value.value) == ("params['x']", key)
+
+
+def test_a_list_of_parameters_is_refused_with_the_right_form(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "t", space=SPACE | {"params": [{"name": "x", "type": "float"}]})
+    with pytest.raises(DataError, match=r"by name, such as \{\"params\": \{"):
+        read_table(folder)
+
+
+def test_the_example_of_the_guide_is_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (Path(__file__).parents[1] / "docs" / "tables.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    (line,) = re.findall(r"```console\nmetatune (.*?)\n```", guide)
+    monkeypatch.chdir(tmp_path)
+    exec(example, {})
+    table = read_table("my-table")
+    assert (len(table.tasks), len(table.configurations)) == (4, 60)
+    assert table.space.conditions == {"gamma": Condition("kernel", ("rbf",))}
+    assert table.default == {"rate": 0.1, "kernel": "rbf", "gamma": 0.5}
+    assert {task.record.metric.direction for task in table.tasks} == {"minimize"}
+    result = CliRunner().invoke(app, [*line.split(), "--evaluations", "5", "--workers", "1"])
+    assert result.exit_code == 0
+    assert "my-table: mean regret over 4 tasks" in result.stdout
+
+
+def test_keys_of_the_guide_are_those_that_are_read(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[1] / "docs" / "tables.md").read_text()
+    keys = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`[^|]*`) \|", guide.split("Other keys")[1], re.MULTILINE)))
+    spec = {"type": "float", "lower": 0.0, "upper": 1.0} | dict.fromkeys(("default", "name", "n_values"))
+    read_table(write_folder(tmp_path / "t", space=described(x=spec | {"log": False, "choices": [], "ordinal": False})))
+    assert set(keys) == {*spec, "log", "choices", "ordinal"}
 
 
 def test_meta_features_are_numbers(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 ``trials.parquet`` has ``task_id``, a column ``hp__<name>`` per parameter (missing: inactive), ``y``, and where known
 ``direction``, ``cost`` (seconds) and ``search_space_id``. ``tasks.parquet`` has ``task_id``, meta-features ``mf__*`` or
-``q__*``, and where known ``group``. ``space.json`` has ``params``, ``direction`` and ``metric``.
+``q__*``, and where known ``group``. ``space.json`` has ``params``, ``direction`` and ``metric``. For users:
+``docs/tables.md``.
 """
 
 import json
@@ -26,6 +27,8 @@ from metatune.trial import ParamValue
 _FLOATS = ("float", "uniform_float")
 _INTEGERS = ("int", "integer", "uniform_int")
 _KINDS = (*_FLOATS, *_INTEGERS, "categorical")
+#: What may be said of a parameter; the last two are in public tables and not used.
+_KEYS = ("type", "lower", "upper", "log", "choices", "ordinal", "default", "name", "n_values")
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,13 +74,18 @@ def read_parquet(path: Path, required: Sequence[str]) -> pd.DataFrame:
 
 
 def read_description(path: Path) -> dict[str, Any]:
-    """The content of ``space.json``. Raises ``DataError``."""
+    """The content of ``space.json``. Raises ``DataError``, ``UnknownNameError`` for what no parameter has."""
     try:
         described = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:
         raise _unreadable(path, error) from error
     if not isinstance(described, dict) or not isinstance(described.get("params"), dict):
-        raise DataError("no 'params' in it", field=path.name, value=str(path), remedy="Describe the parameters there.")
+        raise DataError(
+            "no mapping 'params' in it",
+            field=path.name,
+            value=str(path),
+            remedy='Describe the parameters by name, such as {"params": {"rate": {"lower": 0.001, "upper": 1.0}}}.',
+        )
     for name, spec in described["params"].items():
         if not isinstance(spec, dict) or not isinstance(spec.get("choices", []), list):
             raise DataError(
@@ -86,6 +94,9 @@ def read_description(path: Path) -> dict[str, Any]:
                 value=spec,
                 remedy="Give its type, its lower and upper bound or its list of choices.",
             )
+        for key in spec:
+            if key not in _KEYS:
+                raise UnknownNameError.of(f"params[{name!r}]", key, _KEYS)
     return described
 
 

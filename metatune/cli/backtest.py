@@ -69,7 +69,9 @@ def backtest(
     folders: Annotated[
         list[Path] | None,
         typer.Option(
-            "--table", metavar="DIR ...", help="Trials in the benchmark layout instead; DIR/* is all of them."
+            "--table",
+            metavar="DIR ...",
+            help="Folders of recorded trials instead, see docs/tables.md; DIR/* is all of them.",
         ),
     ] = None,
     family: Annotated[
