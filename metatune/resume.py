@@ -12,10 +12,11 @@ from metatune.history.store import HistoryStore
 from metatune.metric import Metric
 from metatune.space import SearchSpace
 from metatune.study import StudyRecord
-from metatune.task import Task
+from metatune.task import Task, TaskRecord
 from metatune.trial import Configuration, Trial
+from metatune.wording import plural
 
-_DEFAULT, _WARM_START, _SPLITS, _KNOWLEDGE = "default", "warm_start", "splits", "knowledge"
+_DEFAULT, _WARM_START, _SPLITS, _SEED, _KNOWLEDGE = "default", "warm_start", "splits", "splits_seed", "knowledge"
 
 
 def notes_of(
@@ -26,6 +27,7 @@ def notes_of(
         _DEFAULT: json.dumps(None if default is None else dict(default)),
         _WARM_START: json.dumps([dict(configuration) for configuration in warm_start]),
         _SPLITS: _digest(task),
+        _SEED: str(task.seed),
         _KNOWLEDGE: knowledge,
     }
 
@@ -69,11 +71,10 @@ def take_up(
             remedy="Give the store in which the study is.",
         )
     record = store.study(study_id)
+    _check_data(task, record)
     now_and_before: Mapping[str, tuple[object, object]] = {
         "family": (family, record.family),
-        "task": (task.fingerprint, record.task.fingerprint),
         "metric": (_text(task.metric), _text(record.task.metric)),
-        "splits of the task": (_digest(task), record.notes.get(_SPLITS, _digest(task))),
         "space": (record.space if space is None else space, record.space),
         "warm_start": ([_plain(c, record.space) for c in warm_start] or warm_start_of(record), warm_start_of(record)),
     }
@@ -86,6 +87,38 @@ def take_up(
                 remedy="Take it up with the arguments that it began with, or begin a new search.",
             )
     return record, store.trials(record.id)
+
+
+def _check_data(task: Task, record: StudyRecord) -> None:
+    """Raise ``UsageError`` for a task with other data or other splits than the study has, and say why they differ."""
+    if task.fingerprint != record.task.fingerprint:
+        raise UsageError(
+            f"the data are others than study {record.id} began with, {_data(record.task)}",
+            field="task",
+            value=_data(task.record({})),
+            remedy="Give the data that it began with, or begin a new search.",
+        )
+    if _digest(task) == record.notes.get(_SPLITS, _digest(task)):
+        return
+    seed = record.notes.get(_SEED, str(task.seed))
+    if seed != str(task.seed):
+        raise UsageError(
+            f"study {record.id} began with seed {seed}, which splits the data otherwise than seed {task.seed}",
+            field="seed",
+            value=task.seed,
+            remedy=f"Use seed={seed} for the task, or begin a new search.",
+        )
+    raise UsageError(
+        f"study {record.id} began with other splits of the data",
+        field="splits of the task",
+        value=f"{plural(len(task.folds), 'fold')}, {plural(len(task.test), 'test row')}",
+        remedy="Give the validation and the test size that it began with, or begin a new search.",
+    )
+
+
+def _data(task: TaskRecord) -> str:
+    size = f", {task.n_rows:,} rows, {task.n_columns:,} columns" if task.n_rows else ""
+    return f"{task.name!r}{size}"
 
 
 def _plain(configuration: Configuration, space: SearchSpace) -> dict[str, Any]:

@@ -240,10 +240,14 @@ class TestRefused:
         store, task = MemoryStore(), iris()
         tune(task, "lightgbm", n_trials=1, strategy="random", store=store, refit=False)
         self.refused(store, "family", family="linear")
-        self.refused(store, "task", task=breast_cancer())
+        self.refused(store, "task: the data are others than study .* began with, .* 150 rows", task=breast_cancer())
         self.refused(store, "space", space=SearchSpace({"num_leaves": {"type": "int", "low": 4, "high": 9}}))
         self.refused(store, "metric", task=replace(task, metric=Metric.of("log_loss", "multiclass")))
-        self.refused(store, "splits", task=replace(task, folds=task.folds[::-1] + task.folds))
+        other = replace(task, folds=task.folds[::-1] + task.folds)
+        self.refused(
+            store, r"splits of the task: .* other splits of the data \(got '2 folds, 30 test rows'\)", task=other
+        )
+        self.refused(store, "seed: .* began with seed 0, .* than seed 7 .* Use seed=0", task=replace(other, seed=7))
         (study,) = store.studies()
         assert len(store.trials(study.id)) == 1
 
