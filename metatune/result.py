@@ -20,6 +20,9 @@ from metatune.trial import STATUSES, Trial
 from metatune.wording import duration, legible, number, plural, settings_text, told
 
 _COLUMNS = ("number", "value", "best", "status", "origin", "seconds", "error")
+#: What Optuna's study keeps of how the search went: whether it is in a history, how many trials ended in earlier calls,
+#: and, where the time was up before, how many were wanted.
+RECORDED, EARLIER, TIME_UP = "metatune:recorded", "metatune:earlier", "metatune:time_up"
 _PACKAGES = ("metatune", "optuna", "scikit-learn", "lightgbm", "keras")
 
 
@@ -78,22 +81,38 @@ class TuneResult:
             rows.append(("configuration", settings_text(best.configuration)))
         if self.test_score is not None:
             rows.append(("test score", f"{number(self.test_score)}, on rows that no trial saw"))
-        counts = Counter(trial.status for trial in self.trials)
-        others = [f"{counts[status]} {status}" for status in STATUSES if status != "complete" and counts[status]]
-        took = [f"in {duration(self.seconds)}"] if math.isfinite(self.seconds) else []
-        rows.append(("trials", ", ".join([" ".join([str(len(self.trials)), *took]), *others])))
+        rows.append(("trials", self.trials_text))
         rows.append(("study", self.study_id))
         rows += [("note", legible(warning)) for warning in self.warnings]
         if self.unsaved:
             rows.append(("note", f"{plural(len(self.unsaved), 'trial')} not in the history yet"))
         rows.append(("next", self._next()))
-        state = ", interrupted" if self.interrupted else ""
-        return told(f"{legible(self.family)} on {legible(self.task.name, limit=80)}{state}", rows)
+        return told(f"{legible(self.family)} on {legible(self.task.name, limit=80)}: {self.state}", rows)
+
+    @property
+    def state(self) -> str:
+        """How the search ended, in words."""
+        return "interrupted" if self.interrupted else "the time was up" if TIME_UP in self.study.user_attrs else "done"
+
+    @property
+    def trials_text(self) -> str:
+        """How many trials ended in which time, and how many of them were not complete, in words."""
+        counts = Counter(trial.status for trial in self.trials)
+        others = [f"{counts[status]} {status}" for status in STATUSES if status != "complete" and counts[status]]
+        ended = len(self.trials) - counts["interrupted"]
+        earlier, wanted = (self.study.user_attrs.get(name, 0) for name in (EARLIER, TIME_UP))
+        text = f"{ended} of {wanted}" if wanted else str(ended)
+        if earlier:
+            text += f" ({ended - earlier} in this call, {duration(self.seconds)})"
+        elif math.isfinite(self.seconds):
+            text += f" in {duration(self.seconds)}"
+        return ", ".join([text, *others])
 
     def _next(self) -> str:
         known = [".best_configuration"] if self.best_trial is not None else []
         known += [".model.predict(X)"] if self.model is not None else []
-        resume = [f"tune(..., resume={self.study_id!r}) goes on"] if self.interrupted else []
+        can_go_on = self.interrupted and self.study.user_attrs.get(RECORDED, False)
+        resume = [f"tune(..., resume={self.study_id!r}) goes on"] if can_go_on else []
         return ", ".join([*known, ".frame (all trials)", ".save(folder)", *resume])
 
     @property

@@ -1,7 +1,10 @@
 """What ``print`` shows of a result: short, complete in what matters, and harmless."""
 
+import re
+import time
+
 from learner_contract import breast_cancer
-from memory_store import custom
+from memory_store import MemoryStore, custom
 
 from metatune.knowledge import Knowledge
 from metatune.recommendation import Recommendation, RecommendedConfiguration, SimilarTask
@@ -34,7 +37,7 @@ def test_a_result_says_what_was_found_where_and_what_is_next():
     lines = str(result).splitlines()
     assert len(str(result)) < _SCREEN
     assert max(map(len, lines)) <= 100
-    assert lines[0] == f"network on {result.task.name}"
+    assert lines[0] == f"network on {result.task.name}: done"
     assert "0.2500 (higher is better), trial 0, from warm-start" in lines[1]
     assert "x=0.25  layers=3" in lines[2]
     assert "2 in " in lines[3]
@@ -49,10 +52,47 @@ def test_a_search_that_was_interrupted_says_how_to_go_on():
     def objective(configuration):
         raise KeyboardInterrupt
 
-    result = searched(objective)
+    result = searched(objective, store=MemoryStore())
     assert "no trial was complete" in str(result)
+    assert str(result).splitlines()[0] == "network on new: interrupted"
     assert f"tune(..., resume='{result.study_id}')" in str(result)
     assert ".best_configuration" not in str(result)
+
+
+def test_a_search_that_was_recorded_nowhere_cannot_go_on():
+    def objective(configuration):
+        raise KeyboardInterrupt
+
+    result = searched(objective)
+    assert result.interrupted
+    assert "resume" not in str(result)
+
+
+def test_after_a_resume_the_seconds_are_of_the_trials_of_this_call():
+    calls = iter([0.1, 0.2, KeyboardInterrupt, 0.3, 0.4, 0.5, 0.6])
+
+    def objective(configuration):
+        value = next(calls)
+        if value is KeyboardInterrupt:
+            raise value
+        return value
+
+    store = MemoryStore()
+    first = searched(objective, store=store, n_trials=6)
+    assert re.search(r"trials +2 in \d\.\d s, 1 interrupted", str(first))
+    again = searched(objective, store=store, n_trials=6, resume=first.study_id)
+    assert re.search(r"trials +6 \(4 in this call, \d\.\d s\), 1 interrupted", str(again))
+
+
+def test_a_search_that_the_time_ended_says_so():
+    def objective(configuration):
+        time.sleep(0.2)
+        return 1.0
+
+    result = searched(objective, timeout=0.3, n_trials=40)
+    assert str(result).splitlines()[0] == "network on new: the time was up"
+    assert re.search(rf"trials +{len(result.trials)} of 40 in ", str(result))
+    assert searched(objective, timeout=60, n_trials=2).state == "done"
 
 
 def test_a_recommendation_shows_expectation_and_evidence():

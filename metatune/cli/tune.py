@@ -16,7 +16,7 @@ from metatune.cli.display import mlflow_ui, settings
 from metatune.cli.progress import SearchProgress
 from metatune.errors import UsageError
 from metatune.redaction import redacted
-from metatune.wording import duration, legible, number, plural
+from metatune.wording import legible, number, plural
 
 if TYPE_CHECKING:
     from metatune.result import TuneResult
@@ -242,16 +242,13 @@ def _shown(task: "Task", result: "TuneResult", files: dict[str, str], ui: str) -
         grid.add_row("configuration", settings(best.configuration))
     if result.test_score is not None:
         grid.add_row("test score", f"{number(result.test_score)}, on {len(task.test)} rows that no trial saw")
-    failed = sum(trial.status == "failed" for trial in result.trials)
-    told = f"{len(result.trials)} in {duration(result.seconds)}" + (f", {failed} failed" if failed else "")
-    grid.add_row("trials", told)
+    grid.add_row("trials", result.trials_text)
     grid.add_row("study", result.study_id)
     grid.add_row("history", ui)
     for what, path in files.items():
         grid.add_row(what, path)
-    state = "interrupted" if result.interrupted else "done"
     lines: list[RenderableType] = [
-        Text(f"\n{result.family} on {legible(task.name, limit=80)}: {state}", style="bold"),
+        Text(f"\n{result.family} on {legible(task.name, limit=80)}: {result.state}", style="bold"),
         grid,
     ]
     notes = [*result.warnings, *map(str, task.repairs)]
