@@ -14,11 +14,13 @@ def plural(count: int, one: str, many: str = "") -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """``value`` with ``digits`` significant digits after the leading zeros; a dash for none."""
+    """``value`` with at least ``digits`` significant digits, so many decimals below 100; a dash for none."""
     if value is None or not math.isfinite(value):
         return "–"
     if value != 0 and not 1e-4 <= abs(value) < 1e6:
         return f"{value:.{digits - 1}e}"
+    if 0 < abs(value) < 0.1:
+        return f"{value:.{digits - 1 - math.floor(math.log10(abs(value)))}f}"
     return f"{value:.{digits}f}" if abs(value) < 100 else f"{value:.{max(digits - 3, 0)}f}"
 
 

@@ -1,5 +1,6 @@
 """``metatune backtest``: what the history saves, measured by searching recorded trials again."""
 
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -262,12 +263,17 @@ def _table(methods: dict[str, Any]) -> Listing:
     for name, entry in methods.items():
         shown.add_row(
             name,
-            *(number(entry["regret"][e]) for e in known),
+            *(_regret(entry["regret"][e]) for e in known),
             number(entry["rank"][main], 2),
             percent(entry["harm"][main]),
             f"{1e3 * entry['seconds']['median']:.1f}",
         )
     return shown
+
+
+def _regret(value: float | None) -> str:
+    """A share of the range of scores: four decimals tell enough, and keep methods comparable down a column."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.4f}"
 
 
 def _relative(methods: dict[str, Any]) -> Listing:

@@ -4,13 +4,7 @@ import math
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from metatune.wording import plural
-
-
-def _number(value: float | None) -> str:
-    if value is None or not math.isfinite(value):
-        return "–"
-    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e3 or value == 0 else f"{value:.4g}"
+from metatune.wording import number, plural
 
 
 def _setting(value: object) -> str:
@@ -45,7 +39,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(
-        number=_number, setting=_setting, seconds=_seconds, milliseconds=_milliseconds, share=_share, plural=plural
+        number=number, setting=_setting, seconds=_seconds, milliseconds=_milliseconds, share=_share, plural=plural
     )
     return made
 
