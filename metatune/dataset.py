@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from metatune.columns import column_names, dense, normal_columns
-from metatune.errors import DataError, UnknownNameError
+from metatune.errors import DataError, UnknownNameError, UsageError
 from metatune.repair import Inspector, Repair
 from metatune.target import DataKind, read_target
 
@@ -52,6 +52,18 @@ class Data(ABC, Generic[XT]):
     def n_classes(self) -> int:
         """Number of classes; 0 for regression."""
         return len(self.classes)
+
+    def with_positive(self, label: object) -> Self:
+        """The same with the class ``label``, or the one of that text, as code 1, which binary scores are of.
+
+        Raises ``UsageError`` unless that is one of two classes.
+        """
+        found = [i for i, known in enumerate(self.classes) if label == known or str(label) == str(known)]
+        if self.kind != "binary" or not found:
+            known = " or ".join(map(repr, self.classes)) if self.kind == "binary" else ""
+            remedy = f"Give {known}." if known else "Leave it out: only two classes have a positive one."
+            raise UsageError("not one of two classes", field="positive", value=label, remedy=remedy)
+        return self if found[0] == 1 else replace(self, y=1 - self.y, classes=self.classes[::-1])
 
     def take(self, rows: np.ndarray) -> Self:
         """The examples at positions ``rows`` (the classes stay as they are)."""

@@ -14,7 +14,7 @@ from metatune.dataset import Data, Modality, as_series, column_of, dataset_from_
 from metatune.errors import UsageError
 from metatune.examples import images_from_arrays, series_from_arrays, texts_from_arrays
 from metatune.fingerprint import fingerprint_of, fingerprint_of_name
-from metatune.metric import Direction, Kind, Metric
+from metatune.metric import OF_POSITIVE, Direction, Kind, Metric
 from metatune.reading import read_content
 from metatune.repair import Inspector, Repair
 from metatune.splits import TEST, Folds, Validation, plan_splits, split
@@ -55,6 +55,7 @@ class TaskOptions(TypedDict, total=False):
     group: str | None
     seed: int
     repair: bool
+    positive: object | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +72,7 @@ class Task:
 
     ``metric``: a name that ``Metric.of`` knows; ``None`` for the default of the kind.
     ``kind``: ``binary``, ``multiclass``, ``classification`` or ``regression``; inferred from the target if ``None``.
+    ``positive``: the class that ``f1``, ``precision`` and ``recall`` are of, where there are two; else the last.
     ``validation``: ``"holdout"`` (25 %), the share of a holdout, or the number of folds; ``None`` is 3 folds below
     2,000 rows and a holdout from there. ``test_size``: the share of the test split, 0.2 unless given, 0 for none.
     ``name``: the target's unless given. ``group``: a name shared by tasks from the same source. ``seed`` (0 unless
@@ -91,6 +93,12 @@ class Task:
     group: str = ""
     seed: int = 0
     repairs: tuple[Repair, ...] = ()
+
+    @property
+    def positive(self) -> object | None:
+        """The class that the metric is of; ``None`` for a metric of all classes, or of values."""
+        of_one = self.data is not None and self.kind == "binary" and self.metric.scorer in OF_POSITIVE
+        return self.data.classes[1] if self.data is not None and of_one else None
 
     def __repr__(self) -> str:
         """Without rows: what is learnt, how it is judged, and how much data there is."""
@@ -183,6 +191,7 @@ class Task:
         group: str | None = None,
         seed: int = 0,
         repair: bool = False,
+        positive: object | None = None,
     ) -> "Task":
         """The task on the data that ``read`` makes of ``X`` and ``y``."""
         y = as_series(y)
@@ -190,6 +199,8 @@ class Task:
         data, repairs = read(X, y, kind=kind, target=target, rows_per_class=plan.rows_per_class, repair=repair)
         strata = data.y if data.classes else np.zeros(data.n_rows, dtype=np.int64)
         test, folds = split(strata, plan, seed=seed)
+        if positive is not None:  # after the split, which stays as it is
+            data = data.with_positive(positive)
         return cls(
             name=name or target,
             kind=data.kind,

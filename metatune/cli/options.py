@@ -56,6 +56,14 @@ Kind: TypeAlias = Annotated[
         help="binary, multiclass, classification or regression; inferred unless given.", rich_help_panel=_DATA
     ),
 ]
+Positive: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LABEL",
+        help="Of two classes, that which f1, precision and recall are of; the last one unless given.",
+        rich_help_panel=_DATA,
+    ),
+]
 Name: TypeAlias = Annotated[
     str | None, typer.Option(help="The task's name in the history; the file's unless given.", rich_help_panel=_DATA)
 ]

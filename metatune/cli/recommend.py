@@ -27,6 +27,7 @@ def recommend(
     ] = False,
     metric: options.MetricName = None,
     kind: options.Kind = None,
+    positive: options.Positive = None,
     name: options.Name = None,
     text: options.TextColumn = None,
     modality: options.Modality = None,
@@ -52,6 +53,7 @@ def recommend(
         separator=separator,
         decimal=decimal,
         repair=repair,
+        positive=positive,
         seed=seed,
     )
     found = verb(task, family, n, knowledge=options.open_knowledge(knowledge), strict=strict, seed=seed)

@@ -34,6 +34,7 @@ def tune(
     family: options.Family = None,
     metric: options.MetricName = None,
     kind: options.Kind = None,
+    positive: options.Positive = None,
     name: options.Name = None,
     text: options.TextColumn = None,
     modality: options.Modality = None,
@@ -94,7 +95,7 @@ def tune(
     configurations = [] if warm_start is None else read_configurations(warm_start)
     task = options.read_task(
         data, target, metric=metric, kind=kind, name=name, text=text, modality=modality,
-        separator=separator, decimal=decimal, repair=repair,
+        separator=separator, decimal=decimal, repair=repair, positive=positive,
         validation=validation, test_size=test_size, seed=seed,
     )  # fmt: skip
     family = family or default_for(task)
@@ -240,6 +241,8 @@ def _shown(task: "Task", result: "TuneResult", files: dict[str, str], ui: str) -
     else:
         grid.add_row("best", f"{task.metric.name} {number(best.value)} (trial {best.number}, from {best.origin})")
         grid.add_row("configuration", settings(best.configuration))
+    if task.positive is not None:
+        grid.add_row("positive class", legible(str(task.positive), limit=80))
     if result.test_score is not None:
         grid.add_row("test score", f"{number(result.test_score)}, on {len(task.test)} rows that no trial saw")
     grid.add_row("trials", result.trials_text)
