@@ -32,6 +32,7 @@ from metatune.cli.progress import SearchProgress
 from metatune.cli.tune import completed
 from metatune.errors import ConfigurationError
 from metatune.history.mlflow_store import MLflowStore
+from metatune.knowledge import Knowledge
 from metatune.learners import get_family, load_model
 from metatune.result import Progress
 from metatune.trial import Trial
@@ -215,6 +216,22 @@ def test_train_tells_what_was_learnt(here: Path, learnt: Path) -> None:
     assert (family["family"], family["tasks"], family["trials"]) == ("knn", 2, 10)
     assert family["use_features"] is False
     assert "Rank correlation" in result.stderr
+
+
+def test_train_learns_from_an_export_without_the_history(here: Path, learnt: Path) -> None:
+    store = f"sqlite:///{learnt / 'mlflow.db'}"
+    assert run("export", "given", "--public", "--tracking-uri", store).exit_code == 0
+    nowhere = ("--tracking-uri", "sqlite:////nowhere/at/all.db")
+    found = document(run("train", "--no-starter", "--from", "given", "--knowledge", "made", "--json", *nowhere))
+    assert (found["own_studies"], found["studies"]) == (2, 2)
+    assert [row["family"] for row in found["families"]] == ["knn"]
+    names = {study.task.name for study in Knowledge.load(here / "made").snapshot.studies}
+    assert len(names) == 2
+    assert not names & {"iris", "wine"}
+    unknown = run("train", "--no-starter", "--from", "given", "-f", "svm")
+    assert unknown.exit_code == 2
+    assert "Known: knn." in unknown.stderr
+    assert run("train", "--from", "not-there").exit_code == 4
 
 
 def test_train_learns_from_the_named_families_only(here: Path, learnt: Path) -> None:

@@ -26,7 +26,7 @@ def export(
     experiment: options.Experiment = "metatune",
     as_json: options.AsJson = False,
 ) -> Answer:
-    """Write the history into DIR as Parquet files that any metatune reads."""
+    """Write the history into DIR as Parquet files, of which `metatune train --from DIR` makes knowledge anywhere."""
     # Heavy imports wait until the command runs, for the sake of --help.
     from metatune.export import export as verb
     from metatune.mirror import refreshed_snapshot

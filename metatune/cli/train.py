@@ -11,6 +11,7 @@ from metatune.cli import options
 from metatune.cli.boundary import Answer, command, console
 from metatune.cli.display import headline
 from metatune.cli.listing import Listing
+from metatune.errors import UnknownNameError
 from metatune.redaction import redacted
 from metatune.wording import number, plural
 
@@ -34,6 +35,12 @@ def train(
     family: Annotated[
         list[str] | None, typer.Option("--family", "-f", help="Learn from its trials only; may be repeated.")
     ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="DIR", help="Learn from what `metatune export` wrote there instead of the history."
+        ),
+    ] = None,
     tracking_uri: options.TrackingUri = None,
     experiment: options.Experiment = "metatune",
     as_json: options.AsJson = False,
@@ -44,11 +51,20 @@ def train(
 
     from metatune.knowledge import Knowledge
     from metatune.mirror import refreshed_snapshot
+    from metatune.snapshot import Snapshot
 
-    place = options.place_of(tracking_uri, experiment)
     messages = console()
-    messages.print(f"Reading {redacted(place.uri)}")
-    own = refreshed_snapshot(place, family)
+    if source is None:
+        place = options.place_of(tracking_uri, experiment)
+        messages.print(f"Reading {redacted(place.uri)}")
+        own = refreshed_snapshot(place, family)
+    else:
+        own = Snapshot.read(source)
+        for name in family or ():
+            if name not in own.families:
+                raise UnknownNameError.of("family", name, own.families)
+        if family:
+            own = Snapshot.of(record for record in own.records() if record[0].family in family)
     known = Knowledge.starter() if starter else None
     start = time.perf_counter()
     with messages.status("Training"):
