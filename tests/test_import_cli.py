@@ -59,6 +59,10 @@ def test_a_dry_run_says_the_same_and_writes_nothing(history: str) -> None:
     found = json.loads(result.stdout)
     assert (found["imported"], found["dry_run"], found["aliases"]) == (5, True, {"tune_demo": {"lr": "learning_rate"}})
     assert list(MLflowStore(history).records()) == []
+    assert "leave --dry-run out" in run("ray", str(DATA / "ray"), "--dry-run").stdout
+    nothing = run("kerastuner", str(DATA / "kerastuner" / "random"), "--metric", "accuracy", "--dry-run")
+    assert nothing.exit_code == 6
+    assert "leave --dry-run out" not in nothing.stdout
 
 
 def test_data_bring_meta_features(history: str) -> None:

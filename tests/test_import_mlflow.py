@@ -179,6 +179,7 @@ def test_an_unknown_metric_needs_a_direction(client: MlflowClient) -> None:
     uri = client.tracking_uri
     assert sum(imported(uri, "profit")[0].skipped.values()) == 1
     assert imported(uri, "profit", metric="profit")[0].imported == 0
+    assert dict(imported(uri, "profit", metric="nope")[0].skipped) == {"no metric 'nope': there is profit": 1}
     _, [(study, _)] = imported(uri, "profit", metric="profit", direction="maximize")
     assert (study.task.metric.name, study.task.metric.direction) == ("profit", "maximize")
 

@@ -103,8 +103,8 @@ def _short(kind: str) -> str:
 
 
 def _next(report: "ImportReport") -> str:
-    if report.dry_run:
+    if report.imported and report.dry_run:
         return "Nothing was written: leave --dry-run out to import."
     if report.imported:
         return "`metatune train` learns from it; `metatune history` lists it."
-    return "Nothing new." if report.known else "Nothing was imported."
+    return "Nothing new." if report.known else "There is nothing to import."

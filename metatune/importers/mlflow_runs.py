@@ -23,6 +23,8 @@ _NAMELESS = {"dataset", "train", "training", "data"}
 #: Classes whose ``score`` is R², and those where it is accuracy.
 _REGRESSORS = re.compile(r"Regressor$|SVR$|^(LinearRegression|Ridge|Lasso|ElasticNet|Lars)(CV)?$|^BayesianRidge$")
 _CLASSIFIERS = re.compile(r"Classifier$|SVC$|^LogisticRegression|NB$|Discriminant|^Perceptron$")
+#: So many metrics of a run are named where one has to be chosen.
+_NAMED = 4
 _RUNNING = {"RUNNING", "SCHEDULED"}
 _KERAS_NOTE = (
     "Keras autologging does not record the architecture (layers, units, dropout): only settings of the training were "
@@ -151,7 +153,8 @@ class _Experiment:
         if not run.params and has_children:
             self._log.skip("parent run: its child runs are the trials")
         elif mapping.metric is not None:
-            self._log.skip(f"no metric {mapping.metric!r}")
+            others = f": there is {', '.join(sorted(usable)[:_NAMED])}" if usable else ""
+            self._log.skip(f"no metric {mapping.metric!r}{others}")
         elif not run.metrics:
             self._log.skip("no metric")
         elif not usable:
@@ -170,7 +173,7 @@ class _Experiment:
         held_out = [found for found in known if re.match("val|cv|mean_test", found.raw, re.IGNORECASE)]
         if len(held_out) == 1:
             return held_out[0]
-        listed = ", ".join(sorted(found.raw for found in known)[:4])
+        listed = ", ".join(sorted(found.raw for found in known)[:_NAMED])
         self._log.skip(f"several metrics ({listed}): say with --metric which one counts")
         return None
 
