@@ -30,6 +30,8 @@ _UNGUARDED = 97
 _START_SECONDS = 300.0
 #: How often a running trial is looked at, in seconds.
 _WATCH_SECONDS = 0.1
+#: What a trial on data of usual size takes beside its empty process, in megabytes: the least that is advised.
+_TRIAL_MEGABYTES = 500
 #: How long a dying process may take until its exit code is known.
 _DEATH_SECONDS = 5.0
 
@@ -95,11 +97,12 @@ class TrialProcess:
         limit = self._limits.megabytes
         self._empty = 0.0 if limit is None else self._resident()
         if limit is not None and self._empty >= limit:
+            enough = math.ceil((self._empty + _TRIAL_MEGABYTES) / 100) * 100
             raise UsageError(
                 f"the process of a trial takes {self._empty:.0f} MB before the trial begins",
                 field="trial_memory",
                 value=limit,
-                remedy="Give so much more as a trial may take.",
+                remedy=f"Give {enough} or more, which leaves {_TRIAL_MEGABYTES} MB to the trial itself.",
             )
 
     def judged(self, configuration: Configuration, *, number: int, origin: str, report: Report) -> Trial:

@@ -279,6 +279,11 @@ def test_knowledge_alone_is_the_knowledge_in_use(here: Path, learnt: Path, monke
     assert f"tasks ({starter['data']['table']} table, " in run("history", "--knowledge", "starter").stdout
 
 
+def test_history_lists_all_families(here: Path) -> None:
+    few = document(run("history", "families", "--knowledge", "starter", "--limit", "2", "--json"))
+    assert len(few["families"]) == few["total"] > 10
+
+
 def test_an_empty_history_is_not_an_error(here: Path) -> None:
     result = run("history")
     assert result.exit_code == 0

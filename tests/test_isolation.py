@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -163,6 +164,8 @@ def test_no_room_for_a_trial():
     with pytest.raises(UsageError, match="before the trial begins") as caught:
         search(faulty.good, trial_memory=20)
     assert caught.value.field == "trial_memory"
+    taken, advised = (int(re.search(r"\d+", text)[0]) for text in (caught.value.problem, caught.value.remedy))
+    assert taken + 500 <= advised <= taken + 600
 
 
 @pytest.mark.parametrize(

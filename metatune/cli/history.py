@@ -56,7 +56,9 @@ def history(
     task: Annotated[str | None, typer.Option(help="Of the tasks with this name only.")] = None,
     family: Annotated[str | None, typer.Option("--family", "-f", help="Of this model family only.")] = None,
     best: Annotated[bool, typer.Option("--best", help="Only the best trial of each study.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many rows, the newest ones.")] = 20,
+    limit: Annotated[
+        int, typer.Option(min=1, help="At most so many rows, the newest ones; families are all listed.")
+    ] = 20,
     knowledge: Annotated[
         str | None,
         typer.Option(
@@ -80,7 +82,7 @@ def history(
     if best:
         records = [(record, [trial]) for record, trials in records if (trial := _best(record, trials)) is not None]
     rows = _ROWS[what](records)
-    kept, counts = rows[-limit:], _counts(records)
+    kept, counts = rows if what is What.families else rows[-limit:], _counts(records)
     tasks, studies, trials = counts.values()
     data = _data(records)
     parts = f" ({', '.join(f'{count:,} {name}' for name, count in data.items())})" if len(data) > 1 else ""
