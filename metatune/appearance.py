@@ -13,14 +13,17 @@ TEXT_SHARE = 0.9
 _MIN_ROWS = 20
 _LOOKED_AT = 1_000
 _NEARLY_ALL = 0.9
-_DECIMAL = re.compile(r"\s*[-+]?(\d+|\d{1,3}(\.\d{3})+)?(,\d+)?\s*%?\s*")
+_DECIMAL = re.compile(r"\s*[-+]?(\d+|\d{1,3}(\.\d{3})+)?(,\d+)?\s*")
 _TIME = r"([ T]+\d{1,2}:\d{2}.*)?"
 _DATE = re.compile(
     rf"\s*(\d{{4}}([-/.])\d{{1,2}}\2\d{{1,2}}|\d{{1,2}}([-/.])\d{{1,2}}\3\d{{4}}|\d{{1,2}}/\d{{1,2}}/\d{{2}}){_TIME}\s*"
 )
 
 #: How decimal commas become numbers, as a remedy.
-POINTS = "Read the file with decimal=',', or turn them into numbers (column.str.replace(',', '.').astype(float))"
+POINTS = (
+    "Read the file with decimal=',', or turn them into numbers "
+    "(column.str.replace('.', '').str.replace(',', '.').astype(float))"
+)
 #: What is said of a column that became a category, by what its texts look like.
 NOTICES = {
     "decimals": "it looks like numbers with decimal commas, but was kept as a category of texts: read the file with "

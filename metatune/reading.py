@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
+from metatune.appearance import are_decimals
 from metatune.dataset import Modality, column_of
 from metatune.errors import DataError, UnknownNameError, UsageError
 from metatune.repair import Inspector
@@ -160,11 +161,23 @@ def read_table(path: Path, inspector: Inspector, *, separator: str | None = None
 
 def _csv(path: Path, separator: str, decimal: str) -> pd.DataFrame:
     frame = pd.read_csv(path, sep=separator, decimal=decimal, na_values=MISSING, low_memory=False)
+    if decimal == ",":
+        frame = frame.apply(_without_thousands)
     # pandas makes `y` and `y.1` of `y,y`, which would hide a repeated target among the features.
     header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]
     repeated = {name for name, count in Counter(header).items() if count > 1 and name}
     names = zip(header, frame.columns, strict=True)
     return frame.set_axis([written if written in repeated else name for written, name in names], axis="columns")
+
+
+def _without_thousands(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """``column``, numbers such as ``1.234,5`` read: with ``thousands="."`` pandas would take dates for numbers too."""
+    if not are_decimals(column.dropna().unique()):
+        return column
+    try:
+        return column.str.replace(".", "").str.replace(",", ".").astype(float)
+    except ValueError:  # not all of them are
+        return column
 
 
 def _parquet(path: Path) -> pd.DataFrame:

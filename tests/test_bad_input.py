@@ -611,6 +611,17 @@ def test_a_target_with_decimal_commas(tmp_path, kind):
     assert file_failure(tmp_path / "a.csv", decimal="'").field == "decimal"
 
 
+def test_decimal_commas_with_points_between_thousands(tmp_path):
+    amounts = [f"{i % 7 + 1}.{100 + i},5" for i in range(N)]
+    dates = [f"{1 + i % 28:02d}.{1 + i % 12:02d}.2024" for i in range(N)]
+    good().assign(label=amounts, day=dates, some=["1,5", "2", None, "unknown"] * (N // 4)).to_csv(
+        tmp_path / "a.csv", sep=";", index=False
+    )
+    task = Task.from_file(tmp_path / "a.csv", "label", separator=";", decimal=",")
+    np.testing.assert_allclose(task.data.y, [(i % 7 + 1) * 1000 + 100 + i + 0.5 for i in range(N)])
+    assert {"day", "some"} <= set(task.data.categorical)
+
+
 def test_classes_with_commas_can_be_meant():
     labels = [("1,5", "2,5", "3,5")[i % 3] for i in range(N)]
     assert Task.from_dataframe(good().assign(label=labels), "label", kind="classification").kind == "multiclass"
