@@ -24,6 +24,8 @@ from metatune.learners.evaluate import run_trial
 from metatune.metric import Metric
 from metatune.recommender import recommend
 from metatune.surrogate.family import FamilySurrogate
+from metatune.surrogate.meta import MetaSurrogate
+from metatune.surrogate.tasks import TaskTrials
 from metatune.task import Task
 
 
@@ -47,6 +49,25 @@ def test_a_group_is_left_out_as_a_whole(starter: Knowledge) -> None:
     assert several not in {record.group for record in rest.records}
     assert rest.design is not None
     assert rest.design.scores.shape[0] == len(rest.tasks)
+
+
+def test_no_meta_surrogate_has_seen_the_group_that_it_is_asked_about(
+    starter: Knowledge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surrogate, seen = known(starter, "tfidf_linear"), {}
+
+    def fit(tasks: list[TaskTrials], encoder: object, *, features: tuple[str, ...]) -> str:
+        name = f"without {len(seen)}"
+        seen[name] = {task.record.group for task in tasks}
+        return name
+
+    monkeypatch.setattr(MetaSurrogate, "fit", fit)
+    others = firsts._Others(surrogate)
+    groups = {task.record.group for task in surrogate.tasks}
+    for group in groups:
+        name: str = others.than(group).meta  # type: ignore[assignment]
+        assert group not in seen[name]
+        assert len(seen[name]) >= 0.9 * len(groups)
 
 
 def test_what_was_proposed_for_a_dataset_is_not_recommended_for_it(starter: Knowledge) -> None:
