@@ -31,11 +31,6 @@ class Recorder:
         self._study = study
 
     @property
-    def recording(self) -> bool:
-        """Whether there is a store."""
-        return self._outbox is not None
-
-    @property
     def unsaved(self) -> tuple[Trial, ...]:
         """Trials that are not in the store yet."""
         return () if self._outbox is None else self._outbox.waiting(self._study.id)

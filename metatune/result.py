@@ -20,9 +20,6 @@ from metatune.trial import STATUSES, Trial
 from metatune.wording import duration, legible, number, plural, settings_text, told
 
 _COLUMNS = ("number", "value", "best", "status", "origin", "seconds", "error")
-#: What Optuna's study keeps of how the search went: whether it is in a history, how many trials ended in earlier calls,
-#: and, where the time was up before, how many were wanted.
-RECORDED, EARLIER, TIME_UP = "metatune:recorded", "metatune:earlier", "metatune:time_up"
 _PACKAGES = ("metatune", "optuna", "scikit-learn", "lightgbm", "keras")
 
 
@@ -51,8 +48,10 @@ class TuneResult:
     configuration refitted on all rows but the test split, which predicts the labels that the target had;
     ``test_scores`` its scores there, ``test_score`` the one by the task's metric; all empty after an interruption, for
     an own objective, or without refit.
-    ``seconds`` is wall time of this call of tune. ``warnings`` are texts for the user; ``unsaved`` are trials that
-    wait in the local spool because the history did not take them yet (``metatune sync``).
+    ``seconds`` is wall time of this call of tune, before which ``earlier`` trials had ended. ``wanted`` is how many
+    trials there were to be, where the time was up before. ``recorded``: the search is in a history and can be resumed.
+    ``warnings`` are texts for the user; ``unsaved`` are trials that wait in the local spool because the history did not
+    take them yet (``metatune sync``).
     """
 
     task: TaskRecord
@@ -65,6 +64,9 @@ class TuneResult:
     test_scores: Mapping[str, float] = field(default_factory=dict)
     seconds: float = math.nan
     interrupted: bool = False
+    earlier: int = 0
+    wanted: int | None = None
+    recorded: bool = False
     warnings: tuple[str, ...] = ()
     unsaved: tuple[Trial, ...] = ()
 
@@ -92,7 +94,7 @@ class TuneResult:
     @property
     def state(self) -> str:
         """How the search ended, in words."""
-        return "interrupted" if self.interrupted else "the time was up" if TIME_UP in self.study.user_attrs else "done"
+        return "interrupted" if self.interrupted else "done" if self.wanted is None else "the time was up"
 
     @property
     def trials_text(self) -> str:
@@ -100,10 +102,9 @@ class TuneResult:
         counts = Counter(trial.status for trial in self.trials)
         others = [f"{counts[status]} {status}" for status in STATUSES if status != "complete" and counts[status]]
         ended = len(self.trials) - counts["interrupted"]
-        earlier, wanted = (self.study.user_attrs.get(name, 0) for name in (EARLIER, TIME_UP))
-        text = f"{ended} of {wanted}" if wanted else str(ended)
-        if earlier:
-            text += f" ({ended - earlier} in this call, {duration(self.seconds)})"
+        text = str(ended) if self.wanted is None else f"{ended} of {self.wanted}"
+        if self.earlier:
+            text += f" ({ended - self.earlier} in this call, {duration(self.seconds)})"
         elif math.isfinite(self.seconds):
             text += f" in {duration(self.seconds)}"
         return ", ".join([text, *others])
@@ -111,8 +112,7 @@ class TuneResult:
     def _next(self) -> str:
         known = [".best_configuration"] if self.best_trial is not None else []
         known += [".model.predict(X)"] if self.model is not None else []
-        can_go_on = self.interrupted and self.study.user_attrs.get(RECORDED, False)
-        resume = [f"tune(..., resume={self.study_id!r}) goes on"] if can_go_on else []
+        resume = [f"tune(..., resume={self.study_id!r}) goes on"] if self.interrupted and self.recorded else []
         return ", ".join([*known, ".frame (all trials)", ".save(folder)", *resume])
 
     @property

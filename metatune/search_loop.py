@@ -17,7 +17,7 @@ from metatune.objective import Judge
 from metatune.parameter import nearest
 from metatune.quiet import quiet_optuna
 from metatune.recording import Recorder
-from metatune.result import EARLIER, RECORDED, TIME_UP, Progress, best_of
+from metatune.result import Progress, best_of
 from metatune.sampler import ORIGIN, SECONDS, MetaSampler, evidence
 from metatune.space import SearchSpace
 from metatune.strategies import GridSampler
@@ -58,6 +58,7 @@ class SearchLoop:
         self._on_trial = on_trial
         self._total = 0
         self._stopped = False
+        self.time_was_up = False
         self._size: int | None = None
         self._began = time.perf_counter()
         with quiet_optuna():
@@ -68,7 +69,6 @@ class SearchLoop:
                 sampler=sampler,
                 pruner=pruner or NopPruner(),
             )
-            self.study.set_user_attr(RECORDED, recorder.recording)
 
     @property
     def done(self) -> list[Trial]:
@@ -88,7 +88,6 @@ class SearchLoop:
         """
         self.trials = list(trials)
         ended = {trial.number: trial for trial in self.done}
-        self.study.set_user_attr(EARLIER, len(self.done))
         with quiet_optuna():
             for number in range(max(ended, default=-1) + 1):
                 trial = ended.get(number)
@@ -137,8 +136,7 @@ class SearchLoop:
                 catch=(_FailedTrialError,),
                 callbacks=[self._after],
             )
-        if timeout is not None and not self._stopped and len(self.done) < n_trials:
-            self.study.set_user_attr(TIME_UP, n_trials)
+        self.time_was_up = timeout is not None and not self._stopped and len(self.done) < n_trials
 
     def _objective(self, asked: optuna.Trial) -> float:
         """What Optuna calls: the value of the trial, or an exception that tells how it ended."""

@@ -126,7 +126,12 @@ def tune(
         loop = SearchLoop(record, runner, recorder, sampler=sampler, pruner=pruner, on_trial=on_trial)
         recorder.open()
         interrupted = _search(loop, recorder, earlier, n_trials=n_trials, timeout=timeout)
-    result = _result(loop, guide, judge, interrupted=interrupted)
+    result = replace(
+        _result(loop, guide, judge, interrupted=interrupted),
+        earlier=ended,
+        wanted=n_trials if loop.time_was_up else None,
+        recorded=history is not None,
+    )
     if refit and isinstance(judge, FamilyJudge) and not interrupted:
         result = _with_model(result, judge)
     _attach(result, recorder)
