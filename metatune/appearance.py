@@ -14,6 +14,8 @@ _MIN_ROWS = 20
 _LOOKED_AT = 1_000
 _NEARLY_ALL = 0.9
 _DECIMAL = re.compile(r"\s*[-+]?(\d+|\d{1,3}(\.\d{3})+)?(,\d+)?\s*")
+#: Three digits after a comma may as well be the rest of a thousand.
+_HAS_DECIMALS = re.compile(r",(\d{1,2}|\d{4,})\s*$")
 _TIME = r"([ T]+\d{1,2}:\d{2}.*)?"
 _DATE = re.compile(
     rf"\s*(\d{{4}}([-/.])\d{{1,2}}\2\d{{1,2}}|\d{{1,2}}([-/.])\d{{1,2}}\3\d{{4}}|\d{{1,2}}/\d{{1,2}}/\d{{2}}){_TIME}\s*"
@@ -51,9 +53,9 @@ def appearance(levels: Sequence[str], n_rows: int) -> str | None:
 
 
 def are_decimals(levels: Iterable[object]) -> bool:
-    """Whether nearly all of ``levels`` are numbers, some with decimal commas."""
+    """Whether nearly all of ``levels`` are numbers, some with commas that do not stand between thousands."""
     texts = [level for level in islice(levels, _LOOKED_AT) if isinstance(level, str)]
-    return len(texts) > 2 and any("," in text for text in texts) and _match(_DECIMAL, texts)
+    return len(texts) > 2 and any(map(_HAS_DECIMALS.search, texts)) and _match(_DECIMAL, texts)
 
 
 def words(levels: Sequence[str]) -> int:

@@ -22,6 +22,11 @@ Modality: TypeAlias = Literal["table", "image", "text", "series"]
 XT = TypeVar("XT", bound=Sized)
 
 
+def _text(label: object) -> str:
+    """``label`` as it is typed; whole numbers without decimals, which a column with gaps gives them."""
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+
+
 @dataclass(frozen=True, eq=False)
 class Data(ABC, Generic[XT]):
     """Examples ``X`` and their target ``y`` of equal length, already checked; subclasses say what ``X`` is.
@@ -58,7 +63,8 @@ class Data(ABC, Generic[XT]):
 
         Raises ``UsageError`` unless that is one of two classes.
         """
-        found = [i for i, known in enumerate(self.classes) if label == known or str(label) == str(known)]
+        found = [i for i, known in enumerate(self.classes) if type(known) is type(label) and known == label]
+        found = found or [i for i, known in enumerate(self.classes) if _text(known) == _text(label)]
         if self.kind != "binary" or not found:
             known = " or ".join(map(repr, self.classes)) if self.kind == "binary" else ""
             remedy = f"Give {known}." if known else "Leave it out: only two classes have a positive one."

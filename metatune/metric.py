@@ -45,7 +45,10 @@ _UNFIT: dict[Kind, frozenset[str]] = {
     "regression": frozenset(),
 }
 #: Scores of one of two classes, the positive one.
-OF_POSITIVE = frozenset({"f1", "precision", "recall", "average_precision", "jaccard"})
+OF_POSITIVE = frozenset(
+    {"f1", "precision", "recall", "average_precision", "jaccard", "positive_likelihood_ratio",
+     "neg_negative_likelihood_ratio"}
+)  # fmt: skip
 _MULTICLASS_NAME = {"roc_auc": "roc_auc_ovr", "f1": "f1_macro", "precision": "precision_macro",
                     "recall": "recall_macro", "jaccard": "jaccard_macro"}  # fmt: skip
 #: Scores by names that mean nothing else. A list, since asking scikit-learn for all of its scorers takes seconds.

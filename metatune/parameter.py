@@ -178,7 +178,8 @@ def can_be_parameter(name: str, distribution: BaseDistribution) -> bool:
         distribution_of(checked_name(name), plain_distribution(distribution))
     except SpaceError:
         return False
-    return True
+    choices = distribution.choices if isinstance(distribution, CategoricalDistribution) else ()
+    return not any(a == b for i, a in enumerate(choices) for b in choices[:i])  # Optuna cannot tell True from 1
 
 
 def describe(distribution: BaseDistribution) -> str:

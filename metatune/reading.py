@@ -141,6 +141,8 @@ def read_table(path: Path, inspector: Inspector, *, separator: str | None = None
     Raises ``DataError`` for a file that is missing, empty, binary, broken, or separated otherwise; the last can be
     repaired. Names that are there twice stay so.
     """
+    if decimal not in (".", ","):
+        raise UsageError("not a decimal point or comma", field="decimal", value=decimal, remedy="Use '.' or ','.")
     _check_file(path)
     with path.open("rb") as file:
         head = file.read(65_536)
@@ -149,8 +151,6 @@ def read_table(path: Path, inspector: Inspector, *, separator: str | None = None
     if path.suffix.lower() in PARQUET:
         return _parsed(lambda: _parquet(path), path)
     _check_text(head, path)
-    if decimal not in (".", ","):
-        raise UsageError("not a decimal point or comma", field="decimal", value=decimal, remedy="Use '.' or ','.")
     used = separator or ("\t" if path.suffix.lower() == ".tsv" else ",")
     if separator is None:
         used = _sniffed(head, used, path, inspector)

@@ -14,7 +14,7 @@ from metatune.learners.choice import check_family, default_for
 from metatune.metafeatures import describe
 from metatune.recommendation import Recommendation, RecommendedConfiguration, SimilarTask
 from metatune.search.candidates import identity
-from metatune.search.gains import gain_of
+from metatune.search.gains import Gain, gain_of
 from metatune.search.prior import Prior, percentile
 from metatune.space import Change, SearchSpace
 from metatune.splits import TEST, plan_splits
@@ -156,18 +156,34 @@ def chosen(prior: Prior, n: int, default: Configuration | None) -> list[tuple[Co
     if default is not None:
         best = int(np.argmax(expected[:judged]))
         sure = not prior.is_unlike and best > 0 and _clear(scores[:, best] - scores[:, 0], prior.verdict)
-        sure = sure and gain_of(prior, listed[best][0], default).worth > 0
+        sure = sure and not _harmful(gain_of(prior, listed[best][0], default))
         if not prior.is_unlike:  # else what is known does not apply here
             order = order[~(expected[order] < expected[0])]
         first = best if sure else 0
         order = np.concatenate([[first], order[order != first]])
+        if len(order) < n:
+            listed += _more(prior, listed, float(expected[0]))
+            order = np.concatenate([order, np.arange(len(expected), len(listed))])
     return [listed[i] for i in order[:n]]
+
+
+def _more(prior: Prior, listed: Sequence[tuple[Configuration, str]], least: float) -> list[tuple[Configuration, str]]:
+    """What else of the pool promises at least so much as the default, most first."""
+    known = {identity(configuration) for configuration, _ in listed}
+    promised = prior.verdict @ prior.predicted
+    ranked = [prior.pool[i] for i in np.argsort(-promised, kind="stable") if promised[i] >= least]
+    return [(configuration, "portfolio") for configuration in ranked if identity(configuration) not in known]
 
 
 def _clear(advantage: np.ndarray, weights: np.ndarray) -> bool:
     """Whether ``advantage`` (experts,) is worth something, and not only to some of the experts."""
     mean = float(weights @ advantage)
     return mean >= max(_MARGIN, _SURE * float(np.sqrt(weights @ (advantage - mean) ** 2)))
+
+
+def _harmful(gain: Gain) -> bool:
+    """Whether tasks like this one lost more than they won. Of a few tasks, the one left out would decide."""
+    return gain.is_judged and gain.worth <= 0
 
 
 class _Evidence:
@@ -258,6 +274,7 @@ def _notes(prior: Prior, items: Sequence[RecommendedConfiguration], n: int) -> t
     elif items and items[0].origin == "default":
         notes.append("Nothing known clearly promises to beat the default on a task like this: it comes first.")
     if len(items) < n and not prior.empty:
-        notes.append(f"Only {len(items)} of {n}: what else is known promises less than the default.")
+        reason = "nothing else that is known promises as much as the default" if has_default else "there are no more"
+        notes.append(f"Only {len(items)} of {n}: {reason}.")
     notes += [f"{c.parameter} reduced to {json.dumps(c.after)}: {c.reason}." for item in items for c in item.changes]
     return tuple(dict.fromkeys(notes))

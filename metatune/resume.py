@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from metatune.errors import UsageError
+from metatune.fingerprint import fingerprint_of
 from metatune.history.store import HistoryStore
 from metatune.metric import Metric
 from metatune.space import SearchSpace
@@ -92,6 +93,16 @@ def take_up(
 def _check_data(task: Task, record: StudyRecord) -> None:
     """Raise ``UsageError`` for a task with other data or other splits than the study has, and say why they differ."""
     if task.fingerprint != record.task.fingerprint:
+        data = task.data
+        if data is not None and data.kind == "binary":
+            other = data.with_positive(data.classes[0])
+            if fingerprint_of(other) == record.task.fingerprint:
+                raise UsageError(
+                    f"study {record.id} began with the other class as the positive one",
+                    field="positive",
+                    value=data.classes[1],
+                    remedy=f"Use positive={other.classes[1]!r} for the task, or begin a new search.",
+                )
         raise UsageError(
             f"the data are others than study {record.id} began with, {_data(record.task)}",
             field="task",

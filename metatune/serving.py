@@ -121,7 +121,7 @@ def _metric(given: object, kind: Kind) -> Metric:
             value=given,
             remedy="Give metric and direction (maximize or minimize), or a kind such as binary.",
         )
-    return Metric(name, direction)
+    return Metric.own(name, direction)
 
 
 def _numbers(given: object) -> dict[str, float]:

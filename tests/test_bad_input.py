@@ -611,6 +611,18 @@ def test_a_target_with_decimal_commas(tmp_path, kind):
     assert file_failure(tmp_path / "a.csv", decimal="'").field == "decimal"
 
 
+def test_commas_between_thousands_are_not_said_to_be_decimal():
+    frame = good()
+    frame["price"] = [f"{i % 900 + 100},{(i * 37) % 900 + 100}" for i in range(N)]
+    task = Task.from_dataframe(frame, "label", name="t")
+    assert not any("decimal" in str(note) for note in task.repairs)
+
+
+def test_a_wrong_decimal_sign_is_refused_for_any_file(tmp_path):
+    good().to_parquet(tmp_path / "a.parquet")
+    assert file_failure(tmp_path / "a.parquet", decimal="x").field == "decimal"
+
+
 def test_decimal_commas_with_points_between_thousands(tmp_path):
     amounts = [f"{i % 7 + 1}.{100 + i},5" for i in range(N)]
     dates = [f"{1 + i % 28:02d}.{1 + i % 12:02d}.2024" for i in range(N)]

@@ -49,24 +49,24 @@ def test_tasks_alike_tell_most_of_what_is_gained() -> None:
     everything = np.ones(60, dtype=bool)
     assert large.quantile(0.5, everything) == pytest.approx(0.05, abs=0.01)
     assert small.quantile(0.5, everything) == pytest.approx(-0.05, abs=0.01)
-    assert large.worth > small.worth + 0.07
-    assert small.worth < -0.08
+    assert large.worth > small.worth + 0.05
+    assert small.worth < -0.05
     assert large.weights.sum() == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(("size", "first"), [(0.7, OTHER), (-0.7, DEFAULT)])
 def test_what_harms_tasks_like_this_one_does_not_come_first(size: float, first: Configuration) -> None:
     """On the others it gains more than it loses here, so that it is the best on average."""
-    known = Knowledge.build(history(lambda size: 0.05 if size > -0.5 else -0.03))
+    known = Knowledge.build(history(lambda size: 0.05 if size > -0.5 else -0.07))
     task = record("new", metafeatures=at(size))
     best = recommend_for(task, FAMILY, knowledge=known, space=SPACE, default=DEFAULT).items[0].configuration
     assert (float(best["x"]) > 0.5) == (float(first["x"]) > 0.5)  # type: ignore[arg-type]
 
 
 def test_harm_that_nothing_foretells_counts_more_than_the_gain_of_the_others() -> None:
-    harmed = np.random.default_rng(1).random(60) < 0.3
+    harmed = np.random.default_rng(1).random(60) < 0.4
     sizes = np.linspace(-1.0, 1.0, 60).tolist()
-    gain = found(history(lambda size: -0.05 if harmed[sizes.index(size)] else 0.05), 0.0)
+    gain = found(history(lambda size: -0.03 if harmed[sizes.index(size)] else 0.03), 0.0)
     assert float(gain.weights @ gain.values) > 0
     assert gain.worth < 0
 
@@ -83,6 +83,7 @@ def test_without_meta_features_or_with_few_tasks_all_tell_alike(n: int) -> None:
     snapshot = history(lambda size: 0.05, n)
     task = record("new") if n == 60 else record("new", metafeatures=at(0.5))
     gain = gain_of(Prior(surrogate_of(snapshot), task, SPACE), OTHER, DEFAULT)
+    assert not gain.is_judged
     assert gain.weights == pytest.approx(np.full(n, 1 / n))
     assert gain.worth == pytest.approx(0.05, abs=0.01)
 
@@ -92,3 +93,18 @@ def test_quantiles_follow_the_weights() -> None:
     everything, some = np.ones(4, dtype=bool), np.array([True, False, True, False])
     assert [gain.quantile(q, everything) for q in (0.1, 0.5, 0.7, 0.95)] == [1.0, 1.0, 2.0, 3.0]
     assert [gain.quantile(q, some) for q in (0.5, 0.9)] == [2.0, 3.0]
+
+
+def test_tasks_that_tell_nothing_are_weighed_alike() -> None:
+    gain = Gain(np.array([-0.08, -0.04, 0.04, 0.5]), np.array([0.0, 0.0, 0.0, 1.0]))
+    some = np.array([True, True, True, False])
+    assert [gain.quantile(q, some) for q in (0.1, 0.5, 0.9)] == [-0.08, -0.04, 0.04]
+
+
+@pytest.mark.parametrize(("n", "first"), [(60, DEFAULT), (15, OTHER)])
+def test_of_a_few_tasks_none_decides_alone(n: int, first: Configuration) -> None:
+    """A task in three is harmed, which the sizes do not tell: with few tasks that is no evidence of anything."""
+    known = Knowledge.build(history(lambda size: -0.03 if round((size + 1) * (n - 1) / 2) % 3 == 0 else 0.03, n))
+    task = record("new", metafeatures=at(0.1))
+    found = recommend_for(task, FAMILY, knowledge=known, space=SPACE, default=DEFAULT).items[0].configuration
+    assert (float(found["x"]) > 0.5) == (float(first["x"]) > 0.5)  # type: ignore[arg-type]

@@ -59,3 +59,8 @@ def test_wide_letters_take_two_cells() -> None:
     made.add_row("予測", "1")
     made.add_row("wine", "2")
     assert lines(made, 40)[3:5] == ["予測     1", "wine     2"]
+
+
+@pytest.mark.parametrize("width", [1, 4, 5])
+def test_the_narrowest_screen(width: int) -> None:
+    assert lines(trials(), width)

@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from learner_contract import breast_cancer
-from sklearn.metrics import f1_score
+from memory_store import MemoryStore
+from sklearn.metrics import f1_score, get_scorer
 from typer.testing import CliRunner
 
 from metatune.cli.main import app
 from metatune.errors import UsageError
+from metatune.metric import Metric, metric_names
 from metatune.task import Task
 from metatune.tuner import tune
 
@@ -51,6 +53,25 @@ def test_the_splits_and_what_is_learnt_are_the_same() -> None:
 def test_a_label_is_named_by_its_text() -> None:
     X, y = np.arange(80.0).reshape(40, 2), np.array([3, 7] * 20)
     assert Task.from_arrays(X, y, metric="recall", positive="3").positive == 3
+    assert Task.from_arrays(X, y.astype(float), metric="recall", positive="3").positive == 3.0
+    mixed = pd.Series(pd.Categorical.from_codes([0, 1] * 20, pd.Index([1, "1"], dtype=object)))
+    for label in (1, "1"):
+        positive = Task.from_arrays(X, mixed, metric="recall", positive=label).positive
+        assert (type(positive), positive) == (type(label), label)
+
+
+@pytest.mark.parametrize("name", sorted(metric_names("binary")))
+def test_a_score_that_the_positive_class_changes_says_which_it_is(name: str) -> None:
+    scorer = get_scorer(Metric.of(name, "binary").scorer)
+    if scorer._response_method != "predict":
+        pytest.skip("of probabilities")
+    rng = np.random.default_rng(0)
+    truth, predicted = rng.random((2, 60)) < np.array([[0.3], [0.5]])
+    truth[:9] = predicted[:9]
+    here, there = (scorer._score_func(*map(np.int64, both), **scorer._kwargs)
+                   for both in ((truth, predicted), (~truth, ~predicted)))  # fmt: skip
+    task = Task.from_arrays(np.arange(120.0).reshape(60, 2), truth, metric=name, kind="binary")
+    assert (task.positive is not None) == (here != pytest.approx(there))
 
 
 def test_scores_of_all_classes_have_none() -> None:
@@ -83,3 +104,12 @@ def test_the_command_says_it(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     failed = CliRunner().invoke(app, [*words, "--positive", "leave", "--json"])
     assert failed.exit_code == 2
     assert json.loads(failed.stdout)["error"]["field"] == "positive"
+
+
+def test_a_search_is_resumed_with_the_positive_class_that_it_had() -> None:
+    store = MemoryStore()
+    first = tune(churn(), "linear", n_trials=1, knowledge=False, store=store, refit=False)
+    with pytest.raises(UsageError, match="the other class") as caught:
+        tune(churn(positive="churn"), "linear", n_trials=2, knowledge=False, store=store, resume=first.study_id)
+    assert (caught.value.field, caught.value.value) == ("positive", "churn")
+    assert "'stay'" in caught.value.remedy

@@ -192,12 +192,21 @@ def test_without_a_default_no_note_speaks_of_one(knowledge: Knowledge) -> None:
     assert found.notes == ("Nothing is known of this model family here: these are spread over its space.",)
 
 
+def test_as_many_are_recommended_as_promise_more_than_the_default(knowledge: Knowledge) -> None:
+    found = recommend(custom(), FAMILY, 40, knowledge=knowledge, space=SPACE, default=DEFAULT)
+    assert len({repr(item.configuration) for item in found.items}) == 40
+    assert not any("Only" in note for note in found.notes)
+
+
 def test_fewer_than_were_asked_for_are_explained(knowledge: Knowledge) -> None:
     best = {"x": 0.3, "y": 0.01, "kind": "good", "extra": 7}
-    found = recommend(custom(), FAMILY, 40, knowledge=knowledge, space=SPACE, default=best)
-    assert len(found.items) < 40
-    assert f"Only {len(found.items)} of 40: what else is known promises less than the default." in found.notes
-    assert not any("Only" in note for note in recommend(custom(), FAMILY, 1, knowledge=knowledge, space=SPACE).notes)
+    found = recommend(custom(), FAMILY, 400, knowledge=knowledge, space=SPACE, default=best)
+    assert len(found.items) < 400
+    says = f"Only {len(found.items)} of 400: nothing else that is known promises as much as the default."
+    assert says in found.notes
+    two = SearchSpace({"kind": ["good", "bad"]})
+    notes = recommend(custom(), FAMILY, 5, knowledge=knowledge, space=two).notes
+    assert "Only 2 of 5: there are no more." in notes
 
 
 def test_it_is_plain_data(knowledge: Knowledge) -> None:

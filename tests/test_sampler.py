@@ -305,7 +305,15 @@ def test_trials_outside_of_the_space_say_nothing_about_its_border(function, befo
 
 @pytest.mark.parametrize(
     "choices",
-    [[(64,), (64, 64)], [np.int64(16), np.int64(32)], [int, float], [math.nan, 1.0], [1, 1.0, 2], ["a", "a", "b"]],
+    [
+        [1, True],
+        [(64,), (64, 64)],
+        [np.int64(16), np.int64(32)],
+        [int, float],
+        [math.nan, 1.0],
+        [1, 1.0, 2],
+        ["a", "a", "b"],
+    ],
     ids=str,
 )
 def test_whatever_choices_optuna_allows_are_sampled(choices: list[object]) -> None:

@@ -84,6 +84,7 @@ def test_it_says_what_recommend_says(recommender: Recommender) -> None:
         ({"kind": "clustering"}, "kind"),
         ({"metric": "niceness"}, "metric"),
         ({"kind": "custom", "metric": "cost"}, "metric"),
+        ({"kind": "custom", "metric": "auc", "direction": "minimize"}, "direction"),
         ({"metafeatures": ["a"]}, "metafeatures"),
         ({"metafeatures": {"log_rows": "x"}}, "log_rows"),
         ({"task": "t"}, "task"),

@@ -36,6 +36,7 @@ def two_classes(labels: Any) -> Task:
         ([1.0, 2.0], [1.0, 2.0], np.float64),
         ([False, True], [False, True], np.bool_),
         (pd.Index(["small", "large"]), ["small", "large"], object),
+        (pd.Index([5, 2**63 + 1], dtype=object), [5, 2**63 + 1], object),
         (pd.Index([1, "one"], dtype=object), [1, "one"], object),
         (pd.Index([True, 2], dtype=object), [True, 2], object),
         (pd.Index([np.int64(2), np.True_], dtype=object), [2, True], object),

@@ -37,7 +37,7 @@ class Listing:
         for cells, style in self._rows:
             yield from self._line(console, cells, widths, style)
             below = self._below(cells, widths)
-            for line in below.wrap(console, options.max_width - _INDENT) if below else ():
+            for line in below.wrap(console, max(1, options.max_width - _INDENT)) if below else ():
                 line.rstrip()
                 yield Text.assemble(" " * _INDENT, line)
         yield Text()

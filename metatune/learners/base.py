@@ -87,9 +87,10 @@ def _label(value: object) -> Label:
 
 
 def _label_array(classes: Sequence[Label]) -> np.ndarray:
-    # Of texts, or of several types at once, NumPy would cut or convert some.
-    alike = len({type(label) for label in classes}) == 1 and not isinstance(classes[0], str)
-    return np.array(classes, dtype=None if alike else object)
+    # Of texts, of several types at once, or of very large numbers, NumPy would cut or convert some.
+    array = np.array(classes)
+    exact = array.dtype.kind in "bif" and [(type(x), x) for x in array.tolist()] == [(type(x), x) for x in classes]
+    return array if exact else np.array(classes, dtype=object)
 
 
 class ModelFamily(ABC, Generic[D]):

@@ -13,7 +13,7 @@ from metatune.errors import KnowledgeError
 Label: TypeAlias = str | bool | int | float
 
 MANIFEST = "model.json"
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from metatune.trial import Configuration
 
 #: Gains beyond this, in the metric's unit or as a share of the default's value, count no more.
 _MOST = 0.1
-#: Worse than the default by more than this is a harm, and one harm weighs as much as this much of gain.
-_HARM, _COST = 0.02, 0.1
+#: Worse than the default by more than this is a harm, and one harm weighs as much as this much of gain
+#: (docs/benchmarks.md).
+_HARM, _COST = 0.02, 0.05
 _TREES, _MIN_LEAF = 100, 10
 
 
@@ -21,11 +22,13 @@ class Gain:
     """``values`` (tasks,): what was gained over the default on each known task, NaN where that is unknown.
 
     In the metric's own unit, or as a share of the default's value for a metric whose ``gains_are_relative``; positive
-    is better. ``weights`` (tasks,), summing to 1: how much each task tells about the one at hand.
+    is better. ``weights`` (tasks,), summing to 1: how much each task tells about the one at hand. ``is_judged``: they
+    are by meta-features; otherwise there were too few tasks or no meta-features, and all tell alike.
     """
 
     values: np.ndarray
     weights: np.ndarray
+    is_judged: bool = True
 
     @property
     def worth(self) -> float:
@@ -35,8 +38,9 @@ class Gain:
     def quantile(self, q: float, among: np.ndarray) -> float:
         """The weighted quantile of the gains on the tasks ``among``, bool (tasks,), which must be some."""
         values, weights = self.values[among], self.weights[among]
+        weights = weights if weights.any() else np.ones(len(values))
         order = np.argsort(values)
-        reached = np.cumsum(weights[order]) / max(float(weights.sum()), np.finfo(float).tiny)
+        reached = np.cumsum(weights[order]) / weights.sum()
         return float(values[order[min(int(np.searchsorted(reached, q)), len(order) - 1)]])
 
 
@@ -51,7 +55,7 @@ def gain_of(prior: Prior, configuration: Configuration, default: Configuration) 
     base = prior.base[: len(values)] / prior.base[: len(values)].sum()
     known, new = prior.features
     if not np.isfinite(new).any() or len(values) < 2 * _MIN_LEAF:
-        return Gain(values, base)
+        return Gain(values, base, is_judged=False)
     forest = GBDT.fit(known, _utility(values), weight=base, settings=FOREST_SETTINGS, rounds=_TREES, min_leaf=_MIN_LEAF)
     together = (forest.leaves(known) == forest.leaves(new[None])) * base[:, None]
     return Gain(values, (together / together.sum(axis=0)).mean(axis=1))
