@@ -28,6 +28,8 @@ _LOW, _HIGH = 0.1, 0.9
 #: A configuration comes before the default where the experts' mean advantage is so large, in copula units, and so many
 #: of their deviations: what is less is often none at all on the task at hand (docs/benchmarks.md).
 _MARGIN, _SURE = 0.3, 0.4
+#: Half of the tasks like the one at hand must gain more than this (in the metric's unit or shares).
+_MATTERS = 0.001
 #: So many of the portfolio may come before the default.
 _JUDGED = 3
 #: Kinds of tasks that tell classes apart.
@@ -156,7 +158,7 @@ def chosen(prior: Prior, n: int, default: Configuration | None) -> list[tuple[Co
     if default is not None:
         best = int(np.argmax(expected[:judged]))
         sure = not prior.is_unlike and best > 0 and _clear(scores[:, best] - scores[:, 0], prior.verdict)
-        sure = sure and not _harmful(gain_of(prior, listed[best][0], default))
+        sure = sure and _promising(gain_of(prior, listed[best][0], default), prior.same_metric)
         if not prior.is_unlike:  # else what is known does not apply here
             order = order[~(expected[order] < expected[0])]
         first = best if sure else 0
@@ -181,9 +183,14 @@ def _clear(advantage: np.ndarray, weights: np.ndarray) -> bool:
     return mean >= max(_MARGIN, _SURE * float(np.sqrt(weights @ (advantage - mean) ** 2)))
 
 
-def _harmful(gain: Gain) -> bool:
-    """Whether tasks like this one lost more than they won. Of a few tasks, the one left out would decide."""
-    return gain.is_judged and gain.worth <= 0
+def _promising(gain: Gain, same_metric: np.ndarray) -> bool:
+    """Whether tasks like this one won more than they lost, and half of those by this metric something that matters.
+
+    A few tasks are not asked: each of them would decide alone.
+    """
+    if not gain.is_judged:
+        return True
+    return gain.worth > 0 and (not same_metric.any() or gain.quantile(0.5, same_metric) > _MATTERS)
 
 
 class _Evidence:
@@ -193,7 +200,6 @@ class _Evidence:
         self, prior: Prior, surrogate: FamilySurrogate | None, record: TaskRecord, default: Configuration | None
     ) -> None:
         self._prior, self._surrogate, self._default = prior, surrogate, default
-        self._metric = record.metric
         # Meta-features hardly tell classes from numbers; what is predicted comes before how near the data are.
         others = () if surrogate is None else surrogate.records
         differs = np.array([(known.kind in _CLASSES) != (record.kind in _CLASSES) for known in others], dtype=bool)
@@ -228,7 +234,7 @@ class _Evidence:
 
     def gain(self, configuration: Configuration) -> tuple[float, float, float] | None:
         """Low, median and high improvement over the default on tasks with the same metric, like ones before others."""
-        same = np.array([task.record.metric.name == self._metric.name for task in self._prior.tasks], dtype=bool)
+        same = self._prior.same_metric
         if self._default is None or not same.any():
             return None
         gain = gain_of(self._prior, configuration, self._default)

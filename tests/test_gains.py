@@ -8,7 +8,7 @@ from planted import FAMILY, record, study_of, surrogate_of
 
 from metatune.knowledge import Knowledge
 from metatune.metric import Direction
-from metatune.recommender import _harmful, recommend_for
+from metatune.recommender import _promising, recommend_for
 from metatune.search.gains import Gain, gain_of
 from metatune.search.prior import Prior
 from metatune.snapshot import Snapshot
@@ -107,4 +107,13 @@ def test_of_a_few_tasks_none_decides_alone(n: int) -> None:
     snapshot = history(lambda size: -0.05 if round((size + 1) * (n - 1) / 2) % 2 else 0.05, n)
     gain = found(snapshot, 0.1)
     assert gain.worth < 0
-    assert _harmful(gain) == (n == 60)
+    assert _promising(gain, np.ones(n, dtype=bool)) == (n == 15)
+
+
+def test_what_gains_next_to_nothing_is_not_worth_leaving_the_default() -> None:
+    everything = np.ones(60, dtype=bool)
+    little, more = (found(history(lambda size, gain=gain: gain), 0.1) for gain in (0.0001, 0.005))
+    assert little.worth > 0
+    assert not _promising(little, everything)
+    assert _promising(more, everything)
+    assert _promising(little, ~everything)  # nothing is known by this metric

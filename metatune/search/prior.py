@@ -52,6 +52,11 @@ class Prior:
         """The known tasks that are experts, in the order of the first rows of ``predicted``."""
         return () if self._surrogate is None else tuple(self._surrogate.tasks[i] for i in self._chosen)
 
+    @cached_property
+    def same_metric(self) -> np.ndarray:
+        """Which of ``tasks`` are judged by this task's metric, bool, shape (tasks,)."""
+        return np.array([task.record.metric.name == self._record.metric.name for task in self.tasks], dtype=bool)
+
     @property
     def features(self) -> tuple[np.ndarray, np.ndarray]:
         """The meta-features of this task, by name: those of ``tasks`` (tasks, features), its own (features,)."""
