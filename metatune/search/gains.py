@@ -13,7 +13,7 @@ from metatune.trial import Configuration
 _MOST = 0.1
 #: Worse than the default by more than this is a harm, and one harm weighs as much as this much of gain
 #: (docs/benchmarks.md).
-_HARM, _COST = 0.02, 0.05
+_HARM, _COST = 0.02, 0.1
 _TREES, _MIN_LEAF = 100, 10
 
 
