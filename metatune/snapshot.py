@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,13 @@ class Snapshot:
                 self._tables[name] = _family_table(*self._files[name], {study.id for study in self.studies})
             self._views[name] = FamilyTable(name, self.studies, self._tables[name])
         return self._views[name]
+
+    def only(self, families: Collection[str]) -> "Snapshot":
+        """The same of some families. Raises as ``family``."""
+        return Snapshot(
+            (study for study in self.studies if study.family in families),
+            {name: self.family(name).table for name in families},
+        )
 
     def records(self) -> list[tuple[StudyRecord, tuple[Trial, ...]]]:
         """Every study with its trials, equal to those that the snapshot was made of. Raises ``KnowledgeError``."""

@@ -46,7 +46,6 @@ from kb.worker import prepared
 from metatune.errors import DataError, MetatuneError, SearchError
 from metatune.knowledge import Knowledge, starter_directory
 from metatune.learners import family_names
-from metatune.snapshot import Snapshot
 from metatune.tuner import tune
 
 FAMILIES = ("lightgbm", "keras_mlp", "keras_cnn", "keras_text")
@@ -68,11 +67,7 @@ def digests(knowledge: Knowledge, families: Sequence[str]) -> dict[str, str]:
 
     Raises ``UnknownNameError`` for a family that it does not have.
     """
-    snapshot = knowledge.snapshot
-    return {
-        name: Snapshot((s for s in snapshot.studies if s.family == name), {name: snapshot.family(name).table}).digest
-        for name in families
-    }
+    return {name: knowledge.snapshot.only([name]).digest for name in families}
 
 
 _knowledge: list[Knowledge] = []

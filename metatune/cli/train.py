@@ -11,7 +11,6 @@ from metatune.cli import options
 from metatune.cli.boundary import Answer, command, console
 from metatune.cli.display import headline
 from metatune.cli.listing import Listing
-from metatune.errors import UnknownNameError
 from metatune.redaction import redacted
 from metatune.wording import number, plural
 
@@ -60,11 +59,7 @@ def train(
         own = refreshed_snapshot(place, family)
     else:
         own = Snapshot.read(source)
-        for name in family or ():
-            if name not in own.families:
-                raise UnknownNameError.of("family", name, own.families)
-        if family:
-            own = Snapshot.of(record for record in own.records() if record[0].family in family)
+        own = own.only(family) if family else own
     known = Knowledge.starter() if starter else None
     start = time.perf_counter()
     with messages.status("Training"):

@@ -149,7 +149,7 @@ class Proposer:
         self, observed: Sequence[Observation], taken: set[Identity], number: int, ahead: int
     ) -> Proposal:
         """What earlier tasks promise, while fewer than two trials worked here; random for its share, or in silence."""
-        alone = self.prior.empty or number % _SHARE == _SHARE - 1
+        alone = self.prior.empty or _in_share(number)
         left = [] if alone else [c for c in self._promising(observed) if identity(c) not in taken]
         if ahead < len(left):
             return Proposal(left[ahead], "portfolio")
@@ -280,4 +280,8 @@ def _nothing(candidates: Sequence[Configuration]) -> np.ndarray:
 
 def turn_without_history(model: Mixture, number: int) -> bool:
     """Whether trial ``number`` belongs to the model without history: its share, while the history is unproven."""
-    return model.odds < _PROVEN and number % _SHARE == _SHARE - 1
+    return model.odds < _PROVEN and _in_share(number)
+
+
+def _in_share(number: int) -> bool:
+    return number % _SHARE == _SHARE - 1
