@@ -23,7 +23,7 @@ from metatune.trial_table import FamilyTable, content_digest
 from metatune.version import __version__
 
 #: Raised when the files, or the meta-features in them, change their meaning.
-KNOWLEDGE_VERSION = 2
+KNOWLEDGE_VERSION = 3
 #: Names the knowledge to use instead of the one found or shipped.
 KNOWLEDGE_VARIABLE = "METATUNE_KNOWLEDGE"
 #: How the address of a published knowledge begins.

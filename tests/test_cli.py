@@ -304,7 +304,7 @@ def test_doctor_finds_nothing_wrong(here: Path, learnt: Path) -> None:
 def test_doctor_names_the_damaged_file(here: Path, learnt: Path) -> None:
     damaged = here / "damaged"
     subprocess.run(["cp", "-r", learnt / "knowledge", damaged], check=True)
-    (damaged / "surrogates" / "knn" / "meta.txt").write_text("something else")
+    (damaged / "surrogates" / "knn" / "meta.txt.gz").write_text("something else")
     result = run("doctor", "--knowledge", str(damaged))
     assert result.exit_code == 4
     assert "meta.txt" in "".join(result.stdout.split())  # a narrow terminal breaks the path

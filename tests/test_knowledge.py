@@ -25,6 +25,7 @@ from metatune.snapshot import Snapshot
 from metatune.space import SearchSpace
 from metatune.surrogate.family import FamilySurrogate
 from metatune.surrogate.meta import MetaSurrogate
+from metatune.surrogate.packed import read_packed, write_packed
 from metatune.task import Task
 
 
@@ -57,18 +58,20 @@ def test_every_file_is_in_the_manifest_and_none_is_a_pickle(knowledge: Knowledge
     files = {p.relative_to(tmp_path / "k").as_posix() for p in (tmp_path / "k").rglob("*") if p.is_file()}
     listed = json.loads((tmp_path / "k" / "manifest.json").read_text())["files"]
     assert files == {*listed, "manifest.json"}
-    assert {Path(f).suffix for f in files} <= {".parquet", ".json", ".txt", ".npy"}
+    assert {Path(f).suffix for f in files} <= {".parquet", ".json", ".gz", ".npy"}
 
 
 @pytest.mark.parametrize("what", ["cut", "altered", "missing"])
 def test_damaged_files_are_named(knowledge: Knowledge, tmp_path: Path, what: str) -> None:
     knowledge.save(tmp_path / "k")
-    victim = tmp_path / "k" / "surrogates" / FAMILY / "meta.txt"
-    text = victim.read_text()
+    victim = tmp_path / "k" / "surrogates" / FAMILY / "meta.txt.gz"
+    raw, text = victim.read_bytes(), read_packed(victim)
     if what == "missing":
         victim.unlink()
+    elif what == "cut":
+        victim.write_bytes(raw[: len(raw) // 2])
     else:
-        victim.write_text(text[: len(text) // 2] if what == "cut" else text.replace("split_gain=", "split_gain=9", 1))
+        write_packed(victim, text.replace("split_gain=", "split_gain=9", 1))
     with pytest.raises(KnowledgeError, match=r"meta\.txt"):
         Knowledge.load(tmp_path / "k")
 

@@ -159,7 +159,7 @@ def test_it_is_downloaded_once_and_again_if_the_cache_was_damaged(
     assert n > 3
     assert fetched(ADDRESS, registry=registry) == first
     assert len(asked) == n
-    (first / "surrogates" / "knn" / "meta.txt").write_text("cut")
+    (first / "surrogates" / "knn" / "meta.txt.gz").write_text("cut")
     assert fetched(ADDRESS, registry=registry) == first
     assert len(asked) == 2 * n
     Knowledge.load(first)
@@ -206,7 +206,7 @@ def test_a_hostile_version_writes_nothing_outside_its_folder(
 def test_an_altered_manifest_is_refused(registry: Registry, folder: Path, tmp_path: Path) -> None:
     version = publish(folder, registry=registry).version
     stored = Path(version.source.removeprefix("file://")) / "knowledge"
-    (stored / "surrogates" / "knn" / "meta.txt").write_text("tree\nother")
+    (stored / "surrogates" / "knn" / "meta.txt.gz").write_text("tree\nother")
     resealed(stored)
     with pytest.raises(KnowledgeError, match="altered"):
         fetched(ADDRESS, registry=registry)
@@ -215,7 +215,7 @@ def test_an_altered_manifest_is_refused(registry: Registry, folder: Path, tmp_pa
 def test_links_are_not_published_nor_loaded(registry: Registry, folder: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text("key")
-    victim = folder / "surrogates" / "knn" / "meta.txt"
+    victim = folder / "surrogates" / "knn" / "meta.txt.gz"
     shutil.copy(victim, secret)
     victim.unlink()
     victim.symlink_to(secret)

@@ -47,6 +47,7 @@ from metatune.provenance import PROVENANCE_VARIABLE, provenance
 from metatune.redaction import redacted
 from metatune.segments import Segment, SegmentFolder, Version
 from metatune.space import SearchSpace
+from metatune.surrogate.packed import write_packed
 from metatune.task import Task
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
@@ -96,8 +97,8 @@ FILES = (
     "surrogates/planted/scores.npy",
     "surrogates/planted/encoder.json",
     "surrogates/planted/surrogate.json",
-    "surrogates/planted/cost.json",
-    "surrogates/planted/meta.txt",
+    "surrogates/planted/cost.json.gz",
+    "surrogates/planted/meta.txt.gz",
 )
 
 
@@ -127,8 +128,23 @@ def test_an_archive_in_place_of_an_array_is_refused(folder: Path) -> None:
     "text", ["", "garbage", "tree\nversion=v4\nnum_class=1\nTree=0\nnum_leaves=999999999\n", "\0" * 99]
 )
 def test_garbage_in_place_of_trees_is_refused(folder: Path, text: str) -> None:
-    (folder / "surrogates" / "planted" / "meta.txt").write_text(text)
+    write_packed(folder / "surrogates" / "planted" / "meta.txt.gz", text)
     with pytest.raises(KnowledgeError):
+        use(resealed(folder))
+
+
+@pytest.mark.parametrize("cut", [0, 1, 9, 500, -1])
+def test_a_packed_file_that_ends_too_soon_is_refused(folder: Path, cut: int) -> None:
+    path = folder / "surrogates" / "planted" / "meta.txt.gz"
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(KnowledgeError, match="cannot"):
+        use(resealed(folder))
+
+
+def test_a_packed_file_does_not_fill_the_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_packed(folder / "surrogates" / "planted" / "cost.json.gz", " " * 2_000_001)
+    monkeypatch.setattr("metatune.surrogate.packed.MOST_BYTES", 2_000_000)
+    with pytest.raises(KnowledgeError, match=r"cost.json.gz unpacks to more than 2,000,000 bytes"):
         use(resealed(folder))
 
 
@@ -148,7 +164,7 @@ def test_a_hostile_manifest_is_refused(folder: Path, text: str) -> None:
 
 
 def test_a_file_that_the_manifest_does_not_list_is_not_read(folder: Path) -> None:
-    (folder / "surrogates" / "planted" / "curves.json").write_text("{}")
+    (folder / "surrogates" / "planted" / "curves.json.gz").write_bytes(b"")
     with pytest.raises(KnowledgeError, match="not in the manifest"):
         use(folder)
 

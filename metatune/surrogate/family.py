@@ -18,6 +18,7 @@ from metatune.surrogate.design import PRECISION, Design, design_points, typical_
 from metatune.surrogate.gbdt import GBDT
 from metatune.surrogate.gp import Hyperparameters
 from metatune.surrogate.meta import MetaSurrogate
+from metatune.surrogate.packed import read_packed, write_packed
 from metatune.surrogate.parallel import each
 from metatune.surrogate.running import cost_of, curves_of
 from metatune.surrogate.surface import TaskSurface
@@ -117,10 +118,10 @@ class FamilySurrogate:
             np.save(directory / "design.npy", self.design.X)
             np.save(directory / "scores.npy", self.design.scores.astype(PRECISION))
         if self.meta is not None:
-            (directory / "meta.txt").write_text(self.meta.trees.to_text())
+            write_packed(directory / "meta.txt.gz", self.meta.trees.to_text())
         for name, model in (("cost", self.cost), ("curves", self.curves)):
             if model is not None:
-                (directory / f"{name}.json").write_text(model.to_json())
+                write_packed(directory / f"{name}.json.gz", model.to_json())
         (directory / "surrogate.json").write_text(json.dumps(described))
 
     @classmethod
@@ -136,13 +137,13 @@ class FamilySurrogate:
             if tasks:
                 X, scores = (np.load(directory / name) for name in ("design.npy", "scores.npy"))
                 design = Design(encoder, X, scores.astype(np.float64), np.array(raw["length"], dtype=np.float64))
-                meta = MetaSurrogate(GBDT.from_text((directory / "meta.txt").read_text()), tuple(raw["features"]))
+                meta = MetaSurrogate(GBDT.from_text(read_packed(directory / "meta.txt.gz")), tuple(raw["features"]))
             fields: dict[str, Any] = {k: float("nan") if v is None else v for k, v in raw["validation"].items()}
             validation = FamilyValidation(**fields)
             borrowed = frozenset(map(str, raw["borrowed"]))
-            costs, learning = directory / "cost.json", directory / "curves.json"
-            cost = CostModel.from_json(costs.read_text()) if costs.is_file() else None
-            curves = CurveModel.from_json(learning.read_text()) if learning.is_file() else None
+            costs, learning = directory / "cost.json.gz", directory / "curves.json.gz"
+            cost = CostModel.from_json(read_packed(costs)) if costs.is_file() else None
+            curves = CurveModel.from_json(read_packed(learning)) if learning.is_file() else None
             _check_choices(encoder, table)
             _check_shapes(encoder, smoothness, design, meta, cost)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
