@@ -81,7 +81,7 @@ def run_build(options: argparse.Namespace) -> int:
     store = open_store(options.store)
     records = [*shipped(options.knowledge).records(), *store.records()]
     if options.command == "build":
-        units = pending(plan(entries, options.families, most=options.configurations), records)
+        units = pending(plan(entries, options.families, limit=options.configurations), records)
     else:
         units = proposed_units(
             entries,

@@ -293,7 +293,7 @@ def test_every_round_covers_all_datasets_before_the_next_begins():
 
 
 def test_families_take_the_data_they_are_for():
-    units = plan.plan(entries_of("iris", "digits_8x8", "imdb", "ucr_ECG200"), most=1)
+    units = plan.plan(entries_of("iris", "digits_8x8", "imdb", "ucr_ECG200"), limit=1)
     families = {}
     for unit in units:
         families.setdefault(unit.entry.modality, set()).add(unit.family)
@@ -372,7 +372,7 @@ def test_other_row_cap_is_another_study():
 
 def test_small_data_have_three_folds_for_all_families():
     (entry,) = entries_of("iris")
-    (unit,) = plan.plan([entry], ["keras_mlp"], most=1)
+    (unit,) = plan.plan([entry], ["keras_mlp"], limit=1)
     opened = next(worker.work(replace(unit, numbers=(0,)), Path()))
     assert opened.study.notes["validation"] == "3 folds"
     assert opened.study.id not in (identity.former_id(entry, "keras_mlp", opened.study.space.digest, 3000), None)
@@ -390,7 +390,7 @@ def test_a_family_that_trains_otherwise_now_is_another_study():
 
 def test_data_that_are_judged_otherwise_than_their_trials_are_refused(monkeypatch):
     (entry,) = entries_of("iris")
-    (unit,) = plan.plan([entry], ["knn"], most=1)
+    (unit,) = plan.plan([entry], ["knn"], limit=1)
     monkeypatch.setitem(identity._LOCKED, "iris", identity.Locked(identity.identity(entry), 1))
     (message,) = worker.work(unit, Path())
     assert isinstance(message, worker.Broken)
@@ -398,9 +398,9 @@ def test_data_that_are_judged_otherwise_than_their_trials_are_refused(monkeypatc
 
 
 def test_export_never_mixes_validations(capsys):
-    """Networks on a holdout stay until there are as many trials on folds; what is of other data goes at once."""
+    """Networks on a holdout stay until there are as many on folds, or all planned; what is of other data goes."""
     (entry,) = entries_of("iris")
-    (unit,) = plan.plan([entry], ["keras_mlp"], most=1)
+    (unit,) = plan.plan([entry], ["keras_mlp"], limit=1)
     study = next(worker.work(unit, Path())).study
     former = replace(study, id=identity.former_id(entry, "keras_mlp", study.space.digest, unit.row_cap))
     other = replace(study, id="other")
@@ -410,6 +410,8 @@ def test_export_never_mixes_validations(capsys):
 
     assert kept((former, [None] * 3), (study, [None] * 2)) == [former.id]
     assert kept((former, [None] * 3), (study, [None] * 3)) == [study.id]
+    assert kept((former, [None] * 30), (study, [None] * 24)) == [former.id]
+    assert kept((former, [None] * 30), (study, [None] * 25)) == [study.id]
     assert kept((former, [None]), (other, [None] * 9)) == [former.id]
     assert "9 trials of other left out, of other data" in capsys.readouterr().out
 
@@ -436,7 +438,7 @@ def test_what_ships_has_the_validation_report_of_what_ships():
 def test_what_ships_is_small_and_loads_at_once():
     knowledge = Knowledge.starter()
     files = [path for path in knowledge.directory.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} == {".json", ".md", ".npy", ".parquet", ".txt"}
+    assert {path.suffix for path in files} == {".json", ".md", ".npy", ".parquet", ".gz"}
     assert sum(path.stat().st_size for path in files) < 30e6
     seconds = []
     for _ in range(3):  # processor time, the least of three: other tests run beside this one

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from kb.catalogue import Entry, LeftOut
 from kb.identity import HOLDOUT_CELLS
 from kb.packages import ARCHIVES
-from kb.plan import ROUNDS, ROW_CAPS
+from kb.plan import ROUNDS, ROW_CAPS, most
 from kb.proposed import FIRST
 from kb.reserved import reserved
 from metatune.study import StudyRecord
@@ -39,7 +39,8 @@ installed) and trains every model itself. It can be stopped at any time and goes
 - **Metric.** ROC AUC for two classes, accuracy for more, RMSE for regression.
 - **Validation.** A test split of 20 % that no trial sees, as in a user's own task. Of the rest, 3 folds for datasets
   below 2,000 rows and a holdout of 25 % from there, or where rows times columns (pixels, points) exceed {cells}.
-  Networks had a holdout always at first: such a study stays until there are as many trials by 3 folds.
+  Networks had a holdout always at first: such a study stays until there are as many trials by 3 folds,
+  or {slow}.
 - **Rows.** Larger datasets are sampled down, classes in proportion: {caps}. Classes with fewer than 10 members are
   left out. Photographs are scaled to 32 x 32 pixels.
 - **Curves.** Rounded to four digits (one part in 16,384), to take less room.
@@ -79,7 +80,7 @@ def card(records: Records, entries: Sequence[Entry], left_out: Sequence[LeftOut]
         _INTRODUCTION,
         _families(records),
         _counts(records, entries),
-        _METHOD.format(caps=caps, rounds=rounds, cells=f"{HOLDOUT_CELLS:,}", first=FIRST),
+        _METHOD.format(caps=caps, rounds=rounds, cells=f"{HOLDOUT_CELLS:,}", first=FIRST, slow=most("keras_mlp")),
         _WEAKNESSES.format(cap=f"{max(ROW_CAPS.values()):,}"),
         _reserved(entries),
         _licences(records, entries),

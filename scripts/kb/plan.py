@@ -18,10 +18,16 @@ ROUNDS = ((15, 10), (30, 25), (50, 25))
 ROW_CAPS: Mapping[Modality, int] = {"table": 3000, "text": 3000, "series": 3000, "image": 2000}
 
 
-def plan(entries: Sequence[Entry], families: Iterable[str] | None = None, *, most: int | None = None) -> list[Unit]:
+def most(family: str) -> int:
+    """How many configurations of ``family`` a dataset has after the last round."""
+    cheap, slow = ROUNDS[-1]
+    return slow if family in SLOW else cheap
+
+
+def plan(entries: Sequence[Entry], families: Iterable[str] | None = None, *, limit: int | None = None) -> list[Unit]:
     """All units, as if nothing had been done: round after round, dataset after dataset.
 
-    ``families`` limits the model families, ``most`` the configurations of each.
+    ``families`` limits the model families, ``limit`` the configurations of each.
     """
     units = []
     done: dict[tuple[str, str], int] = {}
@@ -31,7 +37,7 @@ def plan(entries: Sequence[Entry], families: Iterable[str] | None = None, *, mos
                 if families is not None and family not in families:
                     continue
                 first = done.get((entry.name, family), 0)
-                last = min(slow if family in SLOW else cheap, most or cheap)
+                last = min(slow if family in SLOW else cheap, limit or cheap)
                 if last > first:
                     row_cap = ROW_CAPS[entry.modality]
                     study = study_id(entry, family, get_family(family).space().digest, row_cap)
