@@ -1,6 +1,6 @@
 """What pruners cost and save: random searches on tables with learning curves, replayed epoch by epoch.
 
-    python scripts/benchmark_pruning.py --benchmarks DIR [--seeds 3] [--only metatune,median] [--stress inverted]
+    python scripts/benchmark_pruning.py --benchmarks DIR [--seeds 3] [--only "metatune;median"] [--stress inverted]
 
 Every method sees the same hundred configurations per task in the same order, in a real Optuna study, and reports every
 epoch. Half of the configurations are the pool that they are drawn from; ``metatune`` learns from at most 200 random
