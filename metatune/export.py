@@ -32,8 +32,8 @@ _FEATURES = frozenset({*tabular.NAMES, *image.NAMES, *series.NAMES, *text.NAMES}
 _METRICS = frozenset(name for kind in get_args(Kind) for name in metric_names(kind))
 _STRATEGIES = frozenset({*STRATEGIES, "design", COLLECTED, "optuna", "mlflow", "kerastuner", "ray", "table"})
 _ORIGINS = frozenset(
-    {*STRATEGIES, "default", "portfolio", "model", "model-without-history", "spread", "design", "import", WARM_START,
-     COLLECTED}
+    {*STRATEGIES, "default", "portfolio", "model", "model-doubting-history", "model-without-history", "spread",
+     "design", "import", WARM_START, COLLECTED}
 )  # fmt: skip
 
 

@@ -64,7 +64,7 @@ def test_the_engine_proposes_what_was_not_tried_and_says_so(unit):
     first, second = ended(unit)
     assert (first.number, second.number) == (1000, 1001)
     assert first.key == design.trial_key(unit.study_id, 1000)
-    assert {first.origin, second.origin} <= {"model", "model-without-history"}
+    assert {first.origin, second.origin} <= {"model", "model-doubting-history", "model-without-history"}
     assert first.status == second.status == "complete"
     space = get_family("knn").space()
     assert space.contains(first.configuration)
@@ -101,5 +101,5 @@ def test_a_trial_that_was_stopped_is_not_proposed_again(unit):
     first, second = ended(unit, limit=0.001)
     assert first.status == second.status == "failed"
     assert "TimeoutError" in first.error
-    assert {first.origin, second.origin} <= {"model", "model-without-history"}
+    assert {first.origin, second.origin} <= {"model", "model-doubting-history", "model-without-history"}
     assert first.configuration != second.configuration

@@ -128,7 +128,7 @@ def test_an_inverted_history_is_recovered_from() -> None:
 
 def test_a_history_that_misleads_is_not_followed() -> None:
     observed = [Observation(c, utility(c)) for c in SPACE.sample(25, 3)]
-    assert proposer_for(_unrelated()).propose(observed, number=25).origin == "model-without-history"
+    assert proposer_for(_unrelated()).propose(observed, number=25).origin == "model-doubting-history"
     assert proposer_for(planted_surrogate()).propose(observed, number=25).origin == "model"
 
 

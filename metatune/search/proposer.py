@@ -65,8 +65,9 @@ class Observation:
 class Proposal:
     """What to try next, and why.
 
-    ``origin``: ``default``, ``portfolio``, ``model`` (with history), ``model-without-history``, ``spread`` (a
-    space-filling point) or ``random``. ``odds`` is the logarithm of how much likelier the observations are with the
+    ``origin``: ``default``, ``portfolio``, ``model``, ``model-doubting-history`` (most of it disbelieves the history),
+    ``model-without-history`` (the share of proposals that goes without), ``spread`` (a space-filling point) or
+    ``random``. ``odds`` is the logarithm of how much likelier the observations are with the
     history than without it, ``trusted`` the number of experts that carry nine tenths of the history's weight, NaN where
     no model was asked.
     """
@@ -202,7 +203,7 @@ class Proposer:
         choice = candidates[int(np.argsort(-improvement, kind="stable")[ahead])]
         if not ahead:  # other places of the ranking would climb to the same top
             choice = self._refined(choice, model, cost, taken, rng, alone=alone)
-        origin = "model-without-history" if alone or model.believed < 0.5 else "model"
+        origin = "model-without-history" if alone else "model" if model.believed >= 0.5 else "model-doubting-history"
         return Proposal(choice, origin, model.odds, model.trusted)
 
     def _refined(

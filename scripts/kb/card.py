@@ -33,9 +33,9 @@ installed) and trains every model itself. It can be stopped at any time and goes
 - **Design.** For each family one list of configurations, the same for all datasets: the library's default, then a
   scrambled Sobol sequence in the family's space. No optimiser chose them, so they are not biased towards regions
   that an optimiser liked.
-- **Proposals.** In a second round metatune's engine proposes configurations for each dataset, from its trials and those
-  of the datasets of other groups. Their origin says so (`model`, `model-without-history`), their numbers begin at
-  {first:,}.
+- **Proposals.** In a second round, which some of the families have (see above), metatune's engine proposed
+  configurations for a dataset, from its trials and those of the datasets of other groups. Their origin says so
+  (`model`, `model-doubting-history`, `model-without-history`), their numbers begin at {first:,}.
 - **Metric.** ROC AUC for two classes, accuracy for more, RMSE for regression.
 - **Validation.** A test split of 20 % that no trial sees, as in a user's own task. Of the rest, 3 folds for datasets
   below 2,000 rows and a holdout of 25 % from there, or where rows times columns (pixels, points) exceed {cells}.
@@ -101,6 +101,7 @@ def _families(records: Records) -> str:
         late = sum("Timeout" in (trial.error or "") for trial in failed)
         seconds = [trial.seconds for trial in flat if trial.status == "complete"]
         beaten = [share for study, those in mine if (share := _share_below_default(study, those)) is not None]
+        sizes = [sum(trial.number < FIRST for trial in those) for _, those in mine]
         libraries = sorted({study.notes.get("library", "") for study, _ in mine})
         rows.append(
             (
@@ -108,6 +109,7 @@ def _families(records: Records) -> str:
                 ", ".join(libraries),
                 len(mine),
                 len(flat),
+                f"{min(sizes)} ({median(sizes):g})",
                 sum(trial.number >= FIRST for trial in flat),
                 f"{len(failed)} ({late})",
                 f"{median(seconds):.2g}" if seconds else "",
@@ -119,7 +121,8 @@ def _families(records: Records) -> str:
         "library",
         "datasets",
         "trials",
-        "of these proposed",
+        "of the design, a dataset: fewest (median)",
+        "proposed",
         "failed (time-outs)",
         "median seconds",
         "configurations worse than the default (median)",
