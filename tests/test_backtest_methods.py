@@ -8,6 +8,7 @@ import pytest
 from backtest_tables import small_table
 
 from metatune.backtest import peers
+from metatune.backtest.engine import Engine
 from metatune.backtest.fold import Fold, Problem
 from metatune.backtest.method import Observed, nearest_free
 from metatune.backtest.optuna_methods import ENQUEUED, TpeSearch
@@ -108,6 +109,43 @@ def test_knn_is_random_without_meta_features(table: ReplayTable) -> None:
     tasks = [replace(task, record=replace(task.record, metafeatures={})) for task in table.tasks]
     problem = Fold(replace(table, tasks=tuple(tasks)), 0).problem(0)
     assert played(problem, "knn", 10) == played(problem, "random", 10)
+
+
+def test_tasks_weigh_in_a_replay_as_they_do_in_a_search(table: ReplayTable) -> None:
+    tasks = [
+        replace(task, own=i < 2, record=replace(task.record, group="one" if i in (3, 4) else str(i), metafeatures={}))
+        for i, task in enumerate(table.tasks)
+    ]
+    problem = Fold(replace(table, tasks=tuple(tasks)), 0).problem(0)
+    engine = METHODS["metatune"](problem, 0)
+    assert isinstance(engine, Engine)
+    # One own task of four sources: it has a quarter, and two tasks of one source share the weight of one.
+    weights = dict(zip(problem.others.tolist(), engine.base, strict=True))
+    assert weights == pytest.approx({1: 1 / 4, 2: 1 / 4, 3: 1 / 8, 4: 1 / 8, 5: 1 / 4})
+
+
+def test_a_task_without_most_meta_features_is_not_judged_by_them(table: ReplayTable) -> None:
+    def experts(metafeatures: dict[str, float]) -> int:
+        record = replace(table.tasks[0].record, metafeatures=metafeatures)
+        tasks = (replace(table.tasks[0], record=record), *table.tasks[1:])
+        problem = Fold(replace(table, tasks=tasks), 0).problem(0)
+        engine = METHODS["metatune-features-on"](problem, 0)
+        assert isinstance(engine, Engine)
+        return len(engine.base) - len(problem.others)
+
+    assert experts({"size": 3.0}) == 1
+    assert experts({"size": np.nan}) == experts({}) == 0
+
+
+def test_after_openings_that_failed_comes_what_history_promises(table: ReplayTable) -> None:
+    problem = Fold(table, 0).problem(0)
+    engine = METHODS["metatune"](problem, 0)
+    assert isinstance(engine, Engine)
+    opening = [engine.ask([(i, np.nan) for i in range(n)]) for n in range(3)]
+    failed = [(position, np.nan) for position in opening]
+    promised = engine.base @ engine.predicted
+    promised[opening] = -np.inf
+    assert engine.ask(failed) == int(np.argmax(promised))
 
 
 def test_nearest_free_takes_the_next_best() -> None:

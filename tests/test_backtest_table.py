@@ -172,6 +172,14 @@ def test_qualities_serve_where_there_are_no_meta_features_and_groups_are_taken_o
     assert [task.record.group for task in table.tasks] == ["a", "a", "b", "b", "c", "c"]
 
 
+def test_what_more_of_the_tasks_have_describes_them(tmp_path: Path) -> None:
+    few, more = [1.0, 2, np.nan, np.nan, np.nan, np.nan], [1.0, 2, 3, np.nan, np.nan, np.nan]
+    tasks = pd.DataFrame({"task_id": [f"task{i}" for i in range(6)], "mf__one": few, "mf__two": few, "q__size": more})
+    assert set(read_table(write_folder(tmp_path / "q", tasks=tasks)).tasks[0].record.metafeatures) == {"size"}
+    same = tasks.assign(q__size=few)
+    assert set(read_table(write_folder(tmp_path / "mf", tasks=same)).tasks[0].record.metafeatures) == {"one", "two"}
+
+
 def test_a_folder_of_several_spaces_gives_a_table_of_each(tmp_path: Path) -> None:
     one, two = trials_of().assign(search_space_id="one"), trials_of(seed=1).assign(search_space_id="two")
     folder = write_folder(tmp_path / "t", pd.concat([one, two], ignore_index=True))
@@ -390,6 +398,7 @@ def test_the_digest_is_of_all_that_a_replay_depends_on(tmp_path: Path) -> None:
         replace(table, default={"x": 0.25}),
         changed(table, metafeatures={**first.record.metafeatures, "size": 7.0}),
         changed(table, group="another"),
+        replace(table, tasks=(replace(first, own=False), *table.tasks[1:])),
         replace(table, tasks=(replace(first, score=first.score + 1), *table.tasks[1:])),
         replace(table, tasks=(replace(first, rows=first.rows[::-1].copy()), *table.tasks[1:])),
     ]

@@ -1,8 +1,9 @@
 """metatune's own engine in a replay, what it is without history, and what it is without each of its parts.
 
 The pool takes the place of points spread over a real space: there are no neighbours to be made, nor a climb, and the
-other tasks' surfaces are asked at the pool itself rather than kriged from a design. There is no default to be tried.
-The portfolio, the weights, the mixture and the share without history are the code of ``Proposer``.
+other tasks' surfaces are asked at the pool itself rather than kriged from a design. There is no default to be tried,
+and where openings fail, what the history promises most is next, whether it is near a failure or not. The portfolio, the
+weights, the mixture and the share without history are the code of ``Proposer``.
 """
 
 from dataclasses import dataclass
@@ -12,14 +13,14 @@ import numpy as np
 
 from metatune.backtest.fold import Problem
 from metatune.backtest.learnt import Features
-from metatune.backtest.method import Method, Observed, Search
+from metatune.backtest.method import Listed, Method, Observed, Search
 from metatune.backtest.static import random
 from metatune.search.candidates import favoured_and_random
 from metatune.search.hypothesis import HYPOTHESES, Hypothesis
 from metatune.search.mixture import Mixture
 from metatune.search.portfolio import greedy_portfolio
-from metatune.search.prior import with_meta
-from metatune.search.proposer import CANDIDATES, PORTFOLIO, turn_without_history
+from metatune.search.prior import task_weights, with_meta
+from metatune.search.proposer import CANDIDATES, PORTFOLIO, in_share, turn_without_history
 
 #: Random points with which a search without history begins.
 _RANDOM_START = 5
@@ -51,22 +52,28 @@ class Variant:
 
 
 class Engine:
-    """The engine of ``variant`` on the pool of ``problem``."""
+    """The engine of ``variant`` on the pool of ``problem``.
+
+    ``predicted`` (experts, pool) is what the experts say of it, ``base`` (experts,) their first weights.
+    """
 
     def __init__(self, problem: Problem, seed: int, variant: Variant) -> None:
         self._problem, self._variant, self._seed = problem, variant, seed
         learnt = problem.fold.learnt
-        self._predicted = learnt.surfaces(variant.target)[np.ix_(problem.others, problem.rows)]
-        self._base = np.full(len(self._predicted), 1.0 / len(self._predicted))
+        self.predicted = learnt.surfaces(variant.target)[np.ix_(problem.others, problem.rows)]
+        others = [problem.fold.table.tasks[i] for i in problem.others]
+        own, groups = np.array([task.own for task in others]), np.array([task.record.group for task in others])
+        self.base = task_weights(own, groups)
         # Meta-features are learnt from all tasks: with a few of them as history there is nothing to learn them from.
         few = problem.fold.n_history is not None
         by_features = None if few else learnt.by_features(problem.task, problem.X, variant.features)
         if by_features is not None:
-            self._predicted = np.vstack([self._predicted, by_features])
-            self._base = with_meta(self._base)
+            self.predicted = np.vstack([self.predicted, by_features])
+            self.base = with_meta(self.base)
         self._length = learnt.length(problem.others)
-        self._opening = greedy_portfolio(self._predicted, variant.portfolio, self._base)
+        self._opening = greedy_portfolio(self.predicted, variant.portfolio, self.base)
         self._random = random(problem, seed)
+        self._promised = Listed(np.argsort(-(self.base @ self.predicted), kind="stable"))
 
     def ask(self, observed: Observed) -> int:
         """See ``Search``."""
@@ -74,24 +81,24 @@ class Engine:
         if n < len(self._opening):
             return self._opening[n]
         if _successes(observed) < 2:
-            return self._random.ask(observed)
+            return self._random.ask(observed) if in_share(n) else self._promised.ask(observed)
         positions, score = _arrays(observed)
         model = Mixture(
             self._problem.U[positions],
             score,
-            self._predicted[:, positions],
+            self.predicted[:, positions],
             owners=self._problem.owners,
-            base=self._base,
+            base=self.base,
             length=self._length,
             hypotheses=self._variant.hypotheses,
         )
         alone = self._variant.guard and turn_without_history(model, n)
         rng = np.random.default_rng([self._seed, n])
-        looked_at = favoured_and_random(model.weights @ self._predicted, CANDIDATES, rng)
+        looked_at = favoured_and_random(model.weights @ self.predicted, CANDIDATES, rng)
         looked_at = np.setdiff1d(looked_at, positions)
         if not len(looked_at):
             return self._random.ask(observed)
-        U, predicted = self._problem.U[looked_at], self._predicted[:, looked_at]
+        U, predicted = self._problem.U[looked_at], self.predicted[:, looked_at]
         return int(looked_at[np.argmax(model.log_improvement(U, predicted, without_history=alone))])
 
 

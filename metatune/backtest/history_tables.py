@@ -21,12 +21,15 @@ from metatune.trial_table import FamilyTable
 MIN_COMPLETED = 8
 
 
-def tables_of(snapshot: Snapshot, *, borrowed: Collection[str] = ()) -> list[ReplayTable]:
+def tables_of(
+    snapshot: Snapshot, *, borrowed: Collection[str] = (), search_borrowed: bool = False
+) -> list[ReplayTable]:
     """One table per family of ``snapshot`` with two tasks or more of at least ``MIN_COMPLETED`` completed trials.
 
     Studies of one task and metric are one task. Spaces that differ are joined; what a configuration lacks in the joint
     space takes the family's default. ``default`` is known for the families that metatune trains itself. Tasks of which
-    all studies are ``borrowed``, by their ids, are history alone; a family that has no others is left out.
+    all studies are ``borrowed``, by their ids, are history alone unless ``search_borrowed``; a family without others is
+    left out then.
     """
     tables = []
     for name in snapshot.families:
@@ -35,9 +38,10 @@ def tables_of(snapshot: Snapshot, *, borrowed: Collection[str] = ()) -> list[Rep
             t for t in tasks_of(view, ConfigurationEncoder.of(view)) if np.isfinite(t.score).sum() >= MIN_COMPLETED
         ]
         if len(tasks) > 1:
-            searched = tuple(i for i, task in enumerate(tasks) if _is_own(task, view, borrowed))
+            table = _family_table(name, view, tasks, borrowed)
+            searched = tuple(i for i, task in enumerate(table.tasks) if task.own or search_borrowed)
             if searched:
-                tables.append(replace(_family_table(name, view, tasks), searched=searched if borrowed else None))
+                tables.append(replace(table, searched=searched))
     return tables
 
 
@@ -45,7 +49,7 @@ def _is_own(task: TaskTrials, view: FamilyTable, borrowed: Collection[str]) -> b
     return any(view.studies[i].id not in borrowed for i in np.unique(view.study[task.rows]))
 
 
-def _family_table(name: str, view: FamilyTable, tasks: Sequence[TaskTrials]) -> ReplayTable:
+def _family_table(name: str, view: FamilyTable, tasks: Sequence[TaskTrials], borrowed: Collection[str]) -> ReplayTable:
     rows = np.concatenate([task.rows for task in tasks])
     studies = [view.studies[i] for i in np.unique(view.study[rows])]
     space = joint_space([s.space for s in sorted(studies, key=lambda study: (study.created, study.id))])
@@ -57,7 +61,13 @@ def _family_table(name: str, view: FamilyTable, tasks: Sequence[TaskTrials]) -> 
     configurations = unique(configurations)
     ends = np.cumsum([len(task.rows) for task in tasks])
     found = [
-        ReplayTask(task.record, places[end - len(task.rows) : end], task.score, view.seconds[task.rows])
+        ReplayTask(
+            task.record,
+            places[end - len(task.rows) : end],
+            task.score,
+            view.seconds[task.rows],
+            _is_own(task, view, borrowed),
+        )
         for task, end in zip(tasks, ends, strict=True)
     ]
     return ReplayTable(name, space, configurations, tuple(found), default)

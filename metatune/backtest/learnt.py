@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from metatune.encoding import ConfigurationEncoder
+from metatune.search.prior import has_most
 from metatune.space import SearchSpace
 from metatune.surrogate.design import learnt_from, lengths_in, log_lengths
 from metatune.surrogate.meta import MetaSurrogate
@@ -98,13 +99,14 @@ class Learnt:
     def by_features(self, task: int, X: np.ndarray, mode: Features) -> np.ndarray | None:
         """What the surrogate with meta-features says of ``X`` (m, columns) on ``task``, which it never saw.
 
-        ``None`` where it has no say: ``off``, by the ``gate``, or without meta-features.
+        ``None`` where it has no say: ``off``, by the ``gate``, or where the task lacks most meta-features.
         """
         fold = int(self._fold[task])
         if (fold, mode) not in self._metas:
             self._metas[fold, mode] = self._fit(fold, mode)
         meta = self._metas[fold, mode]
-        return None if meta is None else meta.predict(X, self._record(task, mode).metafeatures)
+        record = self._record(task, mode)
+        return None if meta is None or not has_most(record, meta.features) else meta.predict(X, record.metafeatures)
 
     def _fit(self, fold: int, mode: Features) -> MetaSurrogate | None:
         others = [i for i in np.flatnonzero(self._fold != fold).tolist() if self.teaches(i)]

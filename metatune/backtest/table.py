@@ -42,13 +42,15 @@ OBJECTIVES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {"taskset": _log_
 class ReplayTask:
     """The trials of one task. ``rows`` (n,) are positions in ``ReplayTable.configurations``.
 
-    ``score`` (n,) is higher-is-better, NaN for a failure; ``seconds`` (n,) is NaN where unknown.
+    ``score`` (n,) is higher-is-better, NaN for a failure; ``seconds`` (n,) is NaN where unknown. ``own``: the task is
+    the team's, not borrowed.
     """
 
     record: TaskRecord
     rows: np.ndarray
     score: np.ndarray
     seconds: np.ndarray
+    own: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +106,7 @@ class ReplayTable:
         found = hashlib.sha256(f"{self.space.digest} {self.default}".encode())
         found.update(self.X.tobytes())
         for task in self.tasks:
-            found.update(f"{task.record.group} {dict(task.record.metafeatures)}".encode())
+            found.update(f"{task.own} {task.record.group} {dict(task.record.metafeatures)}".encode())
             found.update(task.rows.tobytes() + task.score.tobytes())
         return found.hexdigest()[:16]
 
@@ -195,11 +197,19 @@ def _configurations(space: SearchSpace, columns: Mapping[str, Column], rows: np.
     ]
 
 
-def _records(trials: pd.DataFrame, tasks: pd.DataFrame, described: Mapping[str, Any]) -> dict[Any, TaskRecord]:
-    """The record of every task in ``trials``; meta-features are ``mf__*``, or ``q__*`` in a table without any."""
-    prefix = "mf__" if any(str(name).startswith("mf__") for name in tasks) else "q__"
+def _features(tasks: pd.DataFrame, prefix: str) -> pd.DataFrame:
     names = [str(name) for name in tasks if str(name).startswith(prefix)]
-    features = pd.DataFrame({n: as_numbers(tasks[n], field=f"tasks.parquet[{n!r}]") for n in names}, index=tasks.index)
+    columns = {name: as_numbers(tasks[name], field=f"tasks.parquet[{name!r}]") for name in names}
+    return pd.DataFrame(columns, index=tasks.index, dtype=np.float64)
+
+
+def _records(trials: pd.DataFrame, tasks: pd.DataFrame, described: Mapping[str, Any]) -> dict[Any, TaskRecord]:
+    """The record of every task in ``trials``; meta-features are ``mf__*`` or ``q__*``, which more of the tasks have."""
+    prefix, features = max(
+        ((prefix, _features(tasks, prefix)) for prefix in ("mf__", "q__")),
+        key=lambda found: int(np.isfinite(found[1].to_numpy()).any(axis=1).sum()),
+    )
+    names = [str(name) for name in features]
     directions = directions_of(trials, described)
     records = {}
     for task in trials["task_id"].unique():

@@ -185,12 +185,12 @@ def _of_knowledge(directory: str | None, family: Sequence[str] | None, *, borrow
     for name in family or ():
         if name not in snapshot.families:
             raise UnknownNameError.of("--family", name, snapshot.families)
-    others = frozenset() if borrowed else known.borrowed
-    tables = [found for found in tables_of(snapshot, borrowed=others) if not family or found.name in family]
+    found = tables_of(snapshot, borrowed=known.borrowed, search_borrowed=borrowed)
+    tables = [table for table in found if not family or table.name in family]
     if not tables:
         raise NoHistoryError(
             f"no family has two tasks with {MIN_COMPLETED} completed trials"
-            + (", one of them yours" if others else ""),
+            + (", one of them yours" if known.borrowed and not borrowed else ""),
             field="--knowledge",
             value=directory,
             remedy="Run more searches and `metatune train`, or give --borrowed, --table or --knowledge starter.",

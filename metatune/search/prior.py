@@ -103,8 +103,7 @@ class Prior:
         if self._surrogate is None or self._surrogate.meta is None or self.is_unlike:
             return False
         features = self._surrogate.meta.features if self._surrogate.validation.use_features else ()
-        known = sum(math.isfinite(self._record.metafeatures.get(name, math.nan)) for name in features)
-        return bool(features) and 2 * known >= len(features)  # trees would read a missing meta-feature as 0
+        return has_most(self._record, features)
 
     @cached_property
     def base(self) -> np.ndarray:
@@ -183,6 +182,15 @@ def task_weights(own: np.ndarray, groups: np.ndarray, *, credit: float = _CREDIT
         return np.asarray(weight / m)
     share = max(n / (n + credit), n / m)
     return np.where(own, weight * (share / n), weight * ((1.0 - share) / (m - n)))
+
+
+def has_most(record: TaskRecord, features: Sequence[str]) -> bool:
+    """Whether a meta-surrogate that reads ``features`` can be asked about the task of ``record``.
+
+    It must have half of them: trees would read a missing one as 0.
+    """
+    known = sum(math.isfinite(record.metafeatures.get(name, math.nan)) for name in features)
+    return bool(features) and 2 * known >= len(features)
 
 
 def with_meta(weights: np.ndarray, share: float = _META_SHARE) -> np.ndarray:

@@ -150,7 +150,7 @@ class Proposer:
         self, observed: Sequence[Observation], taken: set[Identity], number: int, ahead: int
     ) -> Proposal:
         """What earlier tasks promise, while fewer than two trials worked here; random for its share, or in silence."""
-        alone = self.prior.empty or _in_share(number)
+        alone = self.prior.empty or in_share(number)
         left = [] if alone else [c for c in self._promising(observed) if identity(c) not in taken]
         if ahead < len(left):
             return Proposal(left[ahead], "portfolio")
@@ -281,8 +281,9 @@ def _nothing(candidates: Sequence[Configuration]) -> np.ndarray:
 
 def turn_without_history(model: Mixture, number: int) -> bool:
     """Whether trial ``number`` belongs to the model without history: its share, while the history is unproven."""
-    return model.odds < _PROVEN and _in_share(number)
+    return model.odds < _PROVEN and in_share(number)
 
 
-def _in_share(number: int) -> bool:
+def in_share(number: int) -> bool:
+    """Whether trial ``number`` is of the guaranteed share of proposals without history."""
     return number % _SHARE == _SHARE - 1
