@@ -28,6 +28,8 @@ _LOW, _HIGH = 0.1, 0.9
 #: A configuration comes before the default where the experts' mean advantage is so large, in copula units, and so many
 #: of their deviations: what is less is often none at all on the task at hand (docs/benchmarks.md).
 _MARGIN, _SURE = 0.3, 0.4
+#: So much gain, in sum over the known tasks, is held against it for what was not seen: two or three harms.
+_DOUBT = 0.3
 #: Half of the tasks like the one at hand must gain more than this (in the metric's unit or shares).
 _MATTERS = 0.001
 #: So many of the portfolio may come before the default.
@@ -184,13 +186,8 @@ def _clear(advantage: np.ndarray, weights: np.ndarray) -> bool:
 
 
 def _promising(gain: Gain, same_metric: np.ndarray) -> bool:
-    """Whether tasks like this one won more than they lost, and half of those by this metric something that matters.
-
-    A few tasks are not asked: each of them would decide alone.
-    """
-    if not gain.is_judged:
-        return True
-    return gain.worth > 0 and (not same_metric.any() or gain.quantile(0.5, same_metric) > _MATTERS)
+    """Whether tasks like this one won more than they lost, and half of those by this metric something that matters."""
+    return gain.evidence > _DOUBT and (not same_metric.any() or gain.quantile(0.5, same_metric) > _MATTERS)
 
 
 class _Evidence:

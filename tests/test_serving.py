@@ -119,7 +119,7 @@ def test_a_damaged_folder_is_not_served(folder: Path, tmp_path: Path) -> None:
 def test_a_published_version_holds_no_code(folder: Path, tmp_path: Path) -> None:
     version = publish(folder, registry=Registry(empty_database(tmp_path))).version
     files = [path for path in Path(version.source.removeprefix("file://")).rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} <= {"", ".txt", ".json", ".npy", ".parquet"}
+    assert {path.suffix for path in files} <= {"", ".gz", ".txt", ".json", ".npy", ".parquet"}
     described = next(path for path in files if path.name == "MLmodel").read_text()
     assert "loader_module: metatune.serving" in described
     assert "code" not in described

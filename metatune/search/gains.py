@@ -19,21 +19,24 @@ _TREES, _MIN_LEAF = 100, 10
 
 @dataclass(frozen=True, eq=False)
 class Gain:
-    """``values`` (tasks,): what was gained over the default on each known task, NaN where that is unknown.
+    """``values`` (tasks,): what was gained over the default on each known task.
 
     In the metric's own unit, or as a share of the default's value for a metric whose ``gains_are_relative``; positive
-    is better. ``weights`` (tasks,), summing to 1: how much each task tells about the one at hand. ``is_judged``: they
-    are by meta-features; otherwise there were too few tasks or no meta-features, and all tell alike.
+    is better. ``weights`` (tasks,), summing to 1: how much each task tells about the one at hand.
     """
 
     values: np.ndarray
     weights: np.ndarray
-    is_judged: bool = True
 
     @property
     def worth(self) -> float:
         """The expected gain, where a harm counts far more than what it takes."""
         return float(self.weights @ _utility(self.values))
+
+    @property
+    def evidence(self) -> float:
+        """``worth`` times the effective number of tasks (Kish, "Survey Sampling", 1965): a few say little."""
+        return self.worth / float(self.weights @ self.weights)
 
     def quantile(self, q: float, among: np.ndarray) -> float:
         """The weighted quantile of the gains on the tasks ``among``, bool (tasks,), which must be some."""
@@ -48,14 +51,15 @@ def gain_of(prior: Prior, configuration: Configuration, default: Configuration) 
     """The gain of ``configuration`` over ``default``, as the surfaces of the tasks of a ``prior`` with history say.
 
     A task tells about the one at hand as often as they share a leaf of a forest that learns the gain from
-    meta-features: Meinshausen, "Quantile Regression Forests", 2006.
+    meta-features: Meinshausen, "Quantile Regression Forests", 2006. Of few tasks, or without meta-features, all tell
+    alike.
     """
     z = prior.predict([configuration, default])[: len(prior.tasks)]
     values = np.array([_gained(task, *map(percentile, row)) for task, row in zip(prior.tasks, z, strict=True)])
     base = prior.base[: len(values)] / prior.base[: len(values)].sum()
     known, new = prior.features
     if not np.isfinite(new).any() or len(values) < 2 * _MIN_LEAF:
-        return Gain(values, base, is_judged=False)
+        return Gain(values, base)
     forest = GBDT.fit(known, _utility(values), weight=base, settings=FOREST_SETTINGS, rounds=_TREES, min_leaf=_MIN_LEAF)
     together = (forest.leaves(known) == forest.leaves(new[None])) * base[:, None]
     return Gain(values, (together / together.sum(axis=0)).mean(axis=1))
