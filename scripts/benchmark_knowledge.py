@@ -2,6 +2,7 @@
 
     python scripts/benchmark_knowledge.py regret [--knowledge DIR] [--families ...] [--metric NAME]
     python scripts/benchmark_knowledge.py first  [--knowledge DIR] [--families ...]
+    python scripts/benchmark_knowledge.py few    [--knowledge DIR] [--families ...] [--seeds 3]
     python scripts/benchmark_knowledge.py ranks  [--knowledge DIR] [--families ...] [--seeds 3] [--tasks N]
                                                  [--workers 2] [--runs DIR] [--halves]
 
@@ -24,6 +25,9 @@ rows (from RMSE and R2). One standard error is that of the default's score: sqrt
 validation rows, rmse / sqrt(2 n) for an RMSE with normal errors. The goal: not worse by more than that on 90 % of the
 tasks, and on none by more than 2 points of accuracy or 2 % of the spread. Those that are are listed. Minutes.
 
+``few``: the same as ``first``, by histories of 5 to 100 sources drawn at random, on 50 others; all of the half of the
+datasets (by a hash of the name) on which no setting of the recommendation was chosen. A minute a family and seed.
+
 ``ranks``: average ranks after 1, 3, 5, 10 and 25 trials of whole searches (``metatune backtest`` has the methods):
 default, random, TPE, the static portfolio, kNN on meta-features, and metatune with meta-features by its own decision,
 always, and never. Ties share their mean rank; a dash stands where half of the pools have no more configurations than
@@ -44,6 +48,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
 import numpy as np
+from kb.few import MOST, SIZES, firsts_of_few
 from kb.firsts import HARM, First, firsts, left_out
 from kb.proposed import FIRST
 from scipy.stats import wilcoxon
@@ -144,6 +149,21 @@ def first_table(found: dict[str, Sequence[First]]) -> str:
     return "\n".join(lines)
 
 
+def few_table(knowledge: Knowledge, names: Sequence[str], draws: int) -> str:
+    """A row a number of known sources: what the first recommendations by ``draws`` histories of each family came to."""
+    heads = ["known", "recommendations", "another score than the default's", "harmed", "mean gain"]
+    lines = [_row(heads), _rule(len(heads))]
+    for size in SIZES:
+        metric = _metric("accuracy")
+        found = [one for name in names for one in firsts_of_few(knowledge, name, metric, size, draws=draws)]
+        if found:
+            gains = np.array([one.gain for one in found])
+            mean = float(np.clip(gains, -MOST, MOST).mean())
+            harmed = np.mean([one.harmful for one in found])
+            lines.append(_row([size, len(found), f"{np.mean(gains != 0):.0%}", f"{harmed:.1%}", f"{mean:+.4f}"]))
+    return "\n".join(lines)
+
+
 def ranks_table(document: dict[str, Any], pools: dict[str, int]) -> str:
     """Average ranks of ``METHODS`` from ``summarise``; ``pools`` are the middle sizes of the pools of each table.
 
@@ -232,11 +252,11 @@ def _metric(name: str | None) -> Metric | None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("regret", "first", "ranks"))
+    parser.add_argument("part", choices=("regret", "first", "few", "ranks"))
     parser.add_argument("--knowledge", type=Path, help="a knowledge folder; the starter unless given")
     parser.add_argument("--families", nargs="+", help="only these")
     parser.add_argument("--metric", help="of regret: recommend and judge by it")
-    parser.add_argument("--seeds", type=int, default=3, help="of ranks")
+    parser.add_argument("--seeds", type=int, default=3, help="of ranks; of few, histories of each size")
     parser.add_argument("--tasks", type=int, help="of ranks: so many of each family, evenly spread")
     parser.add_argument("--workers", type=int, default=2, help="of ranks: processes")
     parser.add_argument("--runs", type=Path, help="of ranks: the folder that keeps the searches")
@@ -260,6 +280,8 @@ def _found(options: argparse.Namespace) -> str:
     names = families_of(knowledge, options.families)
     if options.part == "ranks":
         return ranks(knowledge, names, options)
+    if options.part == "few":
+        return few_table(knowledge, names, options.seeds)
     metric = _metric("accuracy" if options.part == "first" else options.metric)
     surrogates = {name: known for name in names if (known := knowledge.surrogate(name, metric)) is not None}
     if options.part == "first":

@@ -10,7 +10,7 @@ from backtest_tables import recorded_run
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 import benchmark_knowledge as benchmark
-from kb import firsts
+from kb import few, firsts
 from kb.firsts import First
 from kb.proposed import FIRST
 from sklearn.datasets import load_wine
@@ -106,7 +106,7 @@ def test_families_without_the_metric_are_left_out_and_an_unknown_one_is_said(
     assert "--metric is of regret" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("part", ["regret", "first", "ranks"])
+@pytest.mark.parametrize("part", ["regret", "first", "few", "ranks"])
 def test_families_that_cannot_be_benchmarked_are_said(
     part: str, starter: Knowledge, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -208,3 +208,32 @@ def test_only_families_of_many_sources_are_replayed(starter: Knowledge) -> None:
     for family in few:
         assert len({s.task.group for s in starter.snapshot.studies if s.family == family}) < 10
     assert benchmark.families_of(starter, ["knn"]) == ["knn"]
+
+
+def test_few_known_datasets_share_no_source_with_those_they_recommend_for(
+    starter: Knowledge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[set[str], set[str]]] = []
+    text = known(starter, "tfidf_linear")
+
+    def firsts_of(whole: FamilySurrogate, asked: set[str], *, known: FamilySurrogate) -> list[First]:
+        asked_groups = {record.group for record in whole.records if record.name in asked}
+        seen.append(({record.group for record in known.records}, asked_groups))
+        return [First(name, 0.0, 0.1) for name in {*asked, *(record.name for record in known.records)}]
+
+    monkeypatch.setattr(few, "firsts", firsts_of)
+    found = {one.dataset for one in few.firsts_of_few(starter, "tfidf_linear", None, 5, draws=2)}
+    assert found == {record.name for record in text.records if few.reported(record.name)}
+    assert [len(history) for history, _ in seen] == [5, 5]
+    assert seen[0][0] != seen[1][0]
+    for history, asked in seen:
+        assert asked
+        assert not history & asked
+
+
+def test_the_table_of_few_has_a_row_a_size(starter: Knowledge, monkeypatch: pytest.MonkeyPatch) -> None:
+    gains = [First("a", 0.0, 0.1), First("b", 0.5, 0.1), First("c", -0.05, 0.1), First("d", 0.01, 0.1)]
+    monkeypatch.setattr(benchmark, "firsts_of_few", lambda *_, draws: gains * draws)
+    rows = benchmark.few_table(starter, ["knn"], 2).splitlines()
+    assert rows[2] == "| 5 | 8 | 75% | 25.0% | +0.0150 |"
+    assert len(rows) == 2 + len(few.SIZES)

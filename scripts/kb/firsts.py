@@ -74,12 +74,12 @@ class _Others:
 
 
 def left_out(
-    surrogate: FamilySurrogate, only: Collection[str] | None = None
+    surrogate: FamilySurrogate, only: Collection[str] | None = None, *, known: FamilySurrogate | None = None
 ) -> Iterator[tuple[TaskTrials, Tried, int]]:
     """Every task with enough trials, what is known of it without its group, and the default's place in its pool.
 
     Only trials of the design are the task's: what was proposed for it was chosen by knowing it. ``only``: the datasets
-    with these names.
+    with these names. ``known``: all that is known, instead of the tasks of the other groups in ``surrogate``.
     """
     family, others = get_family(surrogate.table.family), _Others(surrogate)
     space, default = family.space(), family.default()
@@ -89,7 +89,7 @@ def left_out(
         task = _designed(surrogate, whole)
         tried = [surrogate.table.configuration(int(row)) for row in task.rows]
         if default in tried and len(tried) >= _FEWEST_TRIALS:
-            prior = Tried(others.than(task.record.group), task.record, space, tried)
+            prior = Tried(known or others.than(task.record.group), task.record, space, tried)
             yield task, prior, tried.index(default)
 
 
@@ -126,10 +126,12 @@ def standard_error(score: float, n: int, *, accuracy: bool) -> float:
     return math.sqrt(max(score * (1 - score), 0.0) / n) if accuracy else score / math.sqrt(2 * n)
 
 
-def firsts(surrogate: FamilySurrogate, only: Collection[str] | None = None) -> Iterator[First]:
-    """The first recommendation for every task that was judged by accuracy or RMSE, or for those in ``only``."""
+def firsts(
+    surrogate: FamilySurrogate, only: Collection[str] | None = None, *, known: FamilySurrogate | None = None
+) -> Iterator[First]:
+    """The first recommendation for every task that was judged by accuracy or RMSE; arguments as of ``left_out``."""
     default = get_family(surrogate.table.family).default()
-    for task, prior, at in left_out(surrogate, only):
+    for task, prior, at in left_out(surrogate, only, known=known):
         accuracy = task.record.metric.name == "accuracy"
         if not np.isfinite(task.score[at]) or not (accuracy or task.record.metric.name == "rmse"):
             continue
