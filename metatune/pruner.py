@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
+import optuna
 from optuna.pruners import BasePruner
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -28,8 +29,8 @@ class MetaPruner(BasePruner):
     - Nothing is stopped before ``startup`` trials are complete, nor within the first ``warmup`` steps, nor at the
       last step.
     - A trial whose projection is not behind that of the best complete trial at this step goes on.
-    - So does one among the best ``keep / r`` of all trials, at position ``r`` of the budget; history chooses ``keep``
-      between .04 and .1.
+    - So does one among the best ``keep / r`` of all trials, at position ``r`` of the budget; history chooses ``keep``,
+      .04 or more. Where past curves tell too little about the end, that is all of them, and a warning says so.
     - It keeps nothing but a cache: the decision follows from the trials in the study, so a resumed study decides as
       before.
 
@@ -45,6 +46,10 @@ class MetaPruner(BasePruner):
             if value is not None and value < least:
                 raise UsageError("too small", field=field, value=value, remedy=f"Use {least} or more.")
         self.model = CurveModel() if model is None else model
+        if self.model.stops_nothing:
+            optuna.logging.get_logger("metatune").warning(
+                "MetaPruner: past learning curves tell too little about how trials end; none is stopped."
+            )
         self._startup = startup
         self._warmup = warmup
         self._budget = budget

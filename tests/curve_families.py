@@ -25,3 +25,10 @@ def shuffled(curves: np.ndarray, *, seed: int = 0) -> np.ndarray:
     cut = curves.shape[1] * 4 // 5
     order = np.random.default_rng(seed).permutation(len(curves))
     return np.column_stack([curves[:, :cut], curves[order, cut:]])
+
+
+def decided_at_the_end(n: int, steps: int = 50, *, seed: int = 0) -> np.ndarray:
+    """The worst one to the last step but one wins; all others end as they ran."""
+    curves = steady(n, steps, seed=seed)
+    curves[curves[:, -2].argmin(), -1] = 2.0
+    return curves

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from curve_families import crossing, shuffled, steady
+from curve_families import crossing, decided_at_the_end, shuffled, steady
 
 from metatune.errors import KnowledgeError, UsageError
 from metatune.surrogate.curves import RUNGS, CurveModel, lagged, rung_steps
@@ -52,8 +52,25 @@ def test_fewer_are_kept_where_early_leaders_win() -> None:
 @pytest.mark.parametrize("family", [steady, crossing])
 def test_curves_that_say_nothing_about_the_end_make_it_cautious(family) -> None:
     model = CurveModel.fit([shuffled(family(60, seed=seed)) for seed in range(6)])
-    assert model.keep == 0.1
-    assert model.regret > 0.002
+    assert model.keep > 0.1
+    assert model.regret <= 0.002
+    assert model.share > 0.4
+
+
+def test_where_every_share_loses_something_nothing_is_stopped() -> None:
+    model = CurveModel.fit([decided_at_the_end(60, seed=seed) for seed in range(6)])
+    assert model.stops_nothing
+    assert (model.regret, model.share) == (0.0, 1.0)
+    others = np.arange(99.0)
+    assert all(model.is_promising(rung, -1.0, others, 99, leader=98.0) for rung in range(len(RUNGS)))
+    assert not CurveModel().stops_nothing
+
+
+@pytest.mark.parametrize(("tolerance", "keep"), [(0.02, 0.3), (0.01, 0.4), (0.002, 0.6)])
+def test_as_much_is_stopped_as_the_tolerance_allows(tolerance: float, keep: float) -> None:
+    model = CurveModel.fit([shuffled(steady(60, seed=seed)) for seed in range(6)], tolerance=tolerance)
+    assert model.keep == keep
+    assert model.regret <= tolerance
 
 
 def test_a_few_tasks_do_not_decide_on_the_share() -> None:

@@ -7,7 +7,7 @@ makes every position cost the same, as in successive halving (Jamieson and Talwa
 the projection that the best complete trial had then, so that where winners start slowly they are not measured against
 early leaders.
 ``keep`` is the smallest share with which replayed searches on past tasks, projected by other tasks, lose next to
-nothing.
+nothing. Where past curves say so little about the end that every share loses something, all trials go on.
 """
 
 import json
@@ -30,6 +30,8 @@ _PRIOR = 0.5
 _PRIOR_KEEP = 0.06
 #: The other shares that are tried; history decides between these bounds only.
 _FEWER, _MORE = (0.05, 0.04), (0.07, 0.08, 0.1)
+#: Shares for curves that tell little about the end; with the last one every trial goes on.
+_CAUTIOUS = (0.15, 0.2, 0.25, 0.3, 0.4, 0.6, 1.0)
 #: Fewer past tasks do not decide on the share.
 _MIN_TASKS = 5
 #: The prior on the weights counts as much as a task with gains of the size of its spread.
@@ -87,6 +89,11 @@ class CurveModel:
         ]
         keep, expected = _chosen(replays, len(usable), tolerance)
         return cls(weights, keep, len(usable), *expected)
+
+    @property
+    def stops_nothing(self) -> bool:
+        """Whether every trial goes on: past curves told too little about the end."""
+        return self.keep >= RUNGS[-1]
 
     def project(self, rung: int, value: np.ndarray, earlier: np.ndarray) -> np.ndarray:
         """Projections at ``RUNGS[rung]`` of trials with ``value`` (n,) now and ``earlier`` (n,) at ``LAG``.
@@ -204,7 +211,8 @@ def _chosen(replays: Sequence["_Replay"], n_tasks: int, tolerance: float) -> tup
     """The share to keep, and the mean regret and share of steps that it had in ``replays``, given task by task.
 
     A few searches decide how large a mean regret is, so the share departs from that without history on evidence only:
-    upwards while the regret is above the tolerance by a standard error, else downwards while below it by two.
+    upwards while the regret is above the tolerance by a standard error, else downwards while below it by two. Where
+    that leads to ``_CAUTIOUS`` shares, harm is proven, and only a regret within the tolerance itself ends the ascent.
     """
 
     def lost(keep: float) -> tuple[float, float, float]:
@@ -214,9 +222,9 @@ def _chosen(replays: Sequence["_Replay"], n_tasks: int, tolerance: float) -> tup
 
     keep, (regret, share, error) = _PRIOR_KEEP, lost(_PRIOR_KEEP)
     if regret - error > tolerance:
-        for keep in _MORE:
+        for keep in (*_MORE, *_CAUTIOUS):
             regret, share, error = lost(keep)
-            if regret - error <= tolerance:
+            if regret - (error if keep in _MORE else 0.0) <= tolerance:
                 break
         return keep, (regret, share)
     for fewer in _FEWER:
