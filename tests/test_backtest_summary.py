@@ -99,6 +99,27 @@ def test_tables_of_different_lengths_count_where_they_reach() -> None:
     assert document["overall"]["methods"]["metatune"]["relative"]["10"] == pytest.approx(1 / 3)
 
 
+def test_methods_that_went_as_random_are_named_table_by_table() -> None:
+    def searches(table: str, method: str, last: float) -> list[Run]:
+        return [
+            run(table, task, method, [0.9, 0.5, 0.5, 0.1 * seed, last if seed else 0.0], seed=seed)
+            for task in (0, 1)
+            for seed in (0, 1)
+        ]
+
+    runs = [run for method in ("knn", "random", "copula") for run in searches("t", method, 0.05)]
+    runs += searches("u", "random", 0.05) + searches("u", "knn", 0.04) + searches("v", "knn", 0.05)
+    # The mean over seeds is that of random, the searches are not.
+    runs += [run("t", task, "gp", [0.9, 0.5, 0.5, 0.05, 0.025], seed=seed) for task in (0, 1) for seed in (0, 1)]
+    tables = summarise(runs)["tables"]
+    assert tables["t"]["methods"]["gp"]["curve"] == pytest.approx(tables["t"]["methods"]["random"]["curve"])
+    assert {name: table.get("as_random") for name, table in tables.items()} == {
+        "t": ["knn", "copula"],
+        "u": [],
+        "v": None,
+    }
+
+
 def test_failures_are_listed_and_a_method_without_a_proposal_is_left_out_of_its_table() -> None:
     runs = [
         *constant("t", "a", [0.1, 0.2]),

@@ -69,6 +69,16 @@ def test_the_report_has_what_there_are_runs_of(tmp_path: Path) -> None:
     assert report(Runs(tmp_path / "nowhere", {"lcbench": "d"}), tmp_path) == ""
 
 
+def test_who_went_as_random_is_told_below_the_table_in_question(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for table, level in (("lcbench", 0.3), ("rbv2_rpart", 0.2)):
+        journal.append([run("random", 0.3, table=table), run("knn", level, table=table), run("gp", 0.1, table=table)])
+    text = report(Runs(tmp_path, {"lcbench": "d", "rbv2_rpart": "d"}), tmp_path)
+    told = "`knn` is `random` here: the tasks have no meta-features that tell them apart."
+    assert text.count(told) == 1
+    assert told in text.split("`lcbench`, 1 tasks")[1].split("`rbv2_rpart`, 1 tasks")[0]
+
+
 def test_runs_of_another_version_or_table_do_not_count(tmp_path: Path) -> None:
     ours, failed = run("gp", 0.1), replace(run("gp", 0.1, task="t1"), error="ValueError: no")
     others = [replace(run("gp", 0.9), version="0.0.1"), replace(run("gp", 0.9), digest="other")]

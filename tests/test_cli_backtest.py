@@ -145,10 +145,62 @@ def test_numbers_are_whole_on_a_narrow_terminal(folder: Path, monkeypatch: pytes
     shown = run("--table", folder, "--methods", ",".join(names), *SHORT).stdout
     assert max(map(len, shown.splitlines())) <= 80
     rows = [line.replace(" %", "%").split() for line in shown.splitlines() if line.startswith("metatune ")]
-    assert [len(row) for row in rows] == [8, 7, 7]
+    assert [len(row) for row in rows] == [8, 7, 9]
     assert rows[0] == ["metatune", *["0.2500"] * 6, "40.0"]
     assert "metatune-features-shuffled  0.2500  0.2500" in shown
     assert "    rank at 10: 2.00  harm at 10: 0 %\n" in shown
+
+
+def shown_of(monkeypatch: pytest.MonkeyPatch, folder: Path, levels: dict[str, float], n: int = 50) -> str:
+    """What is printed on 80 columns, of searches on 20 tasks that have these regrets everywhere."""
+    runs = [
+        recorded_run("small", f"task{task}", 0, method, Protocol(n=n), np.full(n, level), np.full(n, 0.04))
+        for method, level in levels.items()
+        for task in range(20)
+    ]
+    monkeypatch.setattr("metatune.backtest.replay.run_all", lambda *words, **options: runs)
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = run("--table", folder, "--methods", ",".join(levels), *SHORT)
+    assert shown.exit_code == 0, shown.output
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+    return shown.stdout
+
+
+def test_without_gp_nothing_is_shown_against_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = shown_of(monkeypatch, folder, {"tpe": 0.2, "random": 0.4})
+    assert "gp" not in shown
+    assert "harm" not in shown
+    assert "–" not in shown
+    assert "All tables: 20 tasks, average rank\n" in shown
+
+
+def test_what_metatune_s_lead_is_worth_is_shown(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = {"metatune": 0.1, "gp": 0.2, "portfolio": 0.2, "random": 0.4, "tpe": 0.4, "default": 0.5}
+    shown = shown_of(monkeypatch, folder, levels)
+    overall = shown.partition("average rank, harm and p\n")[2].splitlines()
+    rows = {line.split()[0]: line.replace(" %", "%").split()[7:] for line in overall if line.startswith(tuple(levels))}
+    assert rows.pop("metatune") == ["–", "–", "–"]
+    assert len(rows) == 5
+    assert {len(row) for row in rows.values()} == {3}
+    assert all(float(p) < 1e-4 for row in rows.values() for p in row)
+    # Demsar 2006: q = 2.850 for six methods.
+    assert "Critical difference of ranks, alpha .05: 1.69 at 5, 1.69 at 10, 1.69 at 25." in overall
+
+
+def test_one_method_in_a_short_search_has_a_table_of_its_own_only(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = shown_of(monkeypatch, folder, {"metatune": 0.1}, n=3)
+    assert "small: mean regret over 20 tasks" in shown
+    assert "All tables" not in shown
+
+
+def test_a_method_that_went_as_random_is_told(tmp_path: Path) -> None:
+    trials = trials_of(tasks=3, n=40)
+    blind = write_folder(tmp_path / "blind", trials, tasks=trials[["task_id"]].drop_duplicates())
+    words = ("--table", blind, "--methods", "knn,random,portfolio", *SHORT)
+    assert document(run(*words, "--json"))["tables"]["blind"]["as_random"] == ["knn"]
+    assert "Note: knn is random here: the tasks have no meta-features that tell them apart." in run(*words).stdout
 
 
 def test_a_line_of_the_runs_that_is_none_is_named(folder: Path, tmp_path: Path) -> None:

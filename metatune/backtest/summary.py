@@ -6,7 +6,8 @@
                                 "n_history": null},
      "tables": {name: {"tasks": T, "seeds": S, "methods": {method: {
          "regret", "median", "rank", "harm", "relative": {evaluations as text: number},
-         "seconds": {"median": s, "p95": s}, "curve": [mean regret after 1, 2, ...]}}}},
+         "seconds": {"median": s, "p95": s}, "curve": [mean regret after 1, 2, ...]}},
+         "as_random": [methods that searched as random did]}},
      "overall": {"tasks": N, "methods": {method: {"tables": how many it ran on,
                                                   "rank", "harm", "relative", "wilcoxon": {...}}},
                  "critical_difference": {...}},
@@ -16,10 +17,12 @@
 The regret of a task is its mean over seeds; everything else is computed from that. ``harm`` is the share of tasks whose
 regret is more than ``HARM`` above that of ``gp``; ``relative`` is the mean regret divided by that of ``gp``, both at
 least ``FLOOR``; both are null without ``gp``. ``wilcoxon`` is the p-value of "``metatune`` has the smaller regret"
-(signed ranks over all tasks of the tables where both ran), null without ``metatune`` and 1 for itself. Ties share
-their mean rank. A rank over all tables is given to methods that ran on all of them, null to others. Ranks that
-differ by less than ``critical_difference`` do not differ significantly (Nemenyi, alpha .05; Demsar, "Statistical
-Comparisons of Classifiers over Multiple Data Sets", 2006).
+(signed ranks over all tasks of the tables where both ran), null without ``metatune`` and 1 for itself. ``as_random``
+names the other methods whose regret is that of ``random`` after every evaluation of every search on the table, as where
+they find nothing to go by; it is absent where ``random`` did not run. Ties share their mean rank. A rank over all
+tables is given to methods that ran on all of them, null to others. Ranks that differ by less than
+``critical_difference`` do not differ significantly (Nemenyi, alpha .05; Demsar, "Statistical Comparisons of Classifiers
+over Multiple Data Sets", 2006).
 """
 
 from collections import defaultdict
@@ -41,6 +44,7 @@ HARM = 0.01
 FLOOR = 1e-4
 #: What methods are measured against, and what is compared with each of them.
 REFERENCE, OWN = "gp", "metatune"
+_RANDOM = "random"
 
 
 def summarise(
@@ -54,6 +58,7 @@ def summarise(
     curves = {name: _curves(those) for name, those in by_table.items()}
     searched = {
         name: {"tasks": _tasks(of), "seeds": _seeds(by_table[name]), "methods": _table(of, by_table[name])}
+        | ({"as_random": _as_random(by_table[name], list(of))} if _RANDOM in of else {})
         for name, of in curves.items()
     }
     protocol = runs[0].protocol if runs else None
@@ -136,6 +141,25 @@ def _table(curves: Mapping[str, np.ndarray], runs: Sequence[Run]) -> dict[str, A
             "curve": curve.mean(axis=0).tolist(),
         }
     return described
+
+
+def _as_random(runs: Sequence[Run], methods: Sequence[str]) -> list[str]:
+    """Those of ``methods``, which ran in all searches of one table, that went as ``random`` in each of them."""
+    found = {(run.method, run.task, run.seed): run.regret for run in runs}
+    searches = [(task, seed) for method, task, seed in found if method == _RANDOM]
+    return [
+        method
+        for method in methods
+        if method != _RANDOM and all(np.array_equal(found[method, *at], found[_RANDOM, *at]) for at in searches)
+    ]
+
+
+def as_random_told(method: str, *, quote: str = "") -> str:
+    """One of a table's ``as_random`` in a sentence, with ``quote`` around the names of methods."""
+    own, other = (f"{quote}{name}{quote}" for name in (method, _RANDOM))
+    if method == "knn":
+        return f"{own} is {other} here: the tasks have no meta-features that tell them apart."
+    return f"{own} went as {other} here."
 
 
 def _at(values: np.ndarray | Sequence[None]) -> dict[str, float | None]:

@@ -1,6 +1,5 @@
 """``metatune backtest``: what the history saves, measured by searching recorded trials again."""
 
-import math
 import os
 import time
 from collections.abc import Sequence
@@ -10,18 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.text import Text
 from typer.core import TyperCommand
 
 from metatune.cli import options
+from metatune.cli.backtest_tables import shown
 from metatune.cli.boundary import Answer, command, console
-from metatune.cli.display import headline
-from metatune.cli.listing import Listing
 from metatune.cli.progress import Bar
 from metatune.errors import DataError, NoHistoryError, UnknownNameError, UsageError
-from metatune.wording import legible, number, percent, plural
+from metatune.wording import legible
 
 if TYPE_CHECKING:
     from metatune.backtest.run import Run
@@ -29,8 +26,6 @@ if TYPE_CHECKING:
 
 #: What is compared unless --methods says otherwise.
 METHODS = "metatune,gp,portfolio,random,tpe,default"
-_SHOWN = ("1", "3", "5", "10", "25", "50")
-_COMPARED = ("5", "10", "25")
 _PARTIAL = 6
 #: Seconds between two lines of progress in a file.
 _QUIET = 10.0
@@ -143,7 +138,7 @@ def backtest(
         from metatune.report import backtest_page
 
         html.write_text(backtest_page(document), encoding="utf-8")
-    return Answer(document, _shown(document, html), _PARTIAL if document["failures"] else 0)
+    return Answer(document, shown(document, html), _PARTIAL if document["failures"] else 0)
 
 
 def _methods(text: str) -> tuple[list[str], dict[str, str]]:
@@ -225,79 +220,3 @@ class ReplayProgress(Bar):
         if not self._screen.is_terminal and (ended == total or now - self._told >= _QUIET):
             self._told = now
             self._screen.print(f"[{ended}/{total}] {text}", soft_wrap=True)
-
-
-def _shown(document: dict[str, Any], html: Path | None) -> RenderableType:
-    lines: list[RenderableType] = []
-    for name, described in document["tables"].items():
-        lines += [
-            headline(f"{name}: mean regret over {plural(described['tasks'], 'task')}"),
-            _table(described["methods"]),
-        ]
-    overall = document["overall"]
-    if overall["methods"]:
-        tasks = plural(overall["tasks"], "task")
-        lines += [
-            headline(f"All tables: {tasks}, mean regret divided by that of gp"),
-            _relative(overall["methods"]),
-            headline(f"All tables: {tasks}, average rank and harm"),
-            _ranks(overall["methods"]),
-        ]
-    for name in document["unplayable"]:
-        lines.append(Text(f"Note: {legible(name)} has no task with two different scores in its pool", style="yellow"))
-    for name, reason in document["unavailable"].items():
-        lines.append(Text(f"Note: {name} cannot run here: {reason}", style="yellow"))
-    for name, failure in document["failures"].items():
-        told = f"Note: {name} failed in {plural(failure['runs'], 'search', 'searches')}, first {failure['error']}"
-        lines.append(Text(legible(told, limit=400), style="yellow"))
-    if html is not None:
-        lines.append(Text(f"Page: {html}"))
-    return Group(*lines)
-
-
-def _table(methods: dict[str, Any]) -> Listing:
-    """One row per method: regret, and rank, harm and seconds."""
-    known = [e for e in _SHOWN if any(e in entry["regret"] for entry in methods.values())]
-    main = "10" if "10" in known else known[-1] if known else "1"
-    shown = _empty(*known, f"rank\nat {main}", f"harm\nat {main}", "ms")
-    for name, entry in methods.items():
-        shown.add_row(
-            name,
-            *(_regret(entry["regret"][e]) for e in known),
-            number(entry["rank"][main], 2),
-            percent(entry["harm"][main]),
-            f"{1e3 * entry['seconds']['median']:.1f}",
-        )
-    return shown
-
-
-def _regret(value: float | None) -> str:
-    """A share of the range of scores: four decimals tell enough, and keep methods comparable down a column."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.4f}"
-
-
-def _relative(methods: dict[str, Any]) -> Listing:
-    """One row per method: regret relative to the search without history."""
-    known = [e for e in _SHOWN if any(e in entry["relative"] for entry in methods.values())]
-    shown = _empty(*known)
-    for name, entry in methods.items():
-        shown.add_row(name, *(number(entry["relative"].get(e), 2) for e in known))
-    return shown
-
-
-def _ranks(methods: dict[str, Any]) -> Listing:
-    """One row per method: ranks and harm."""
-    compared = [e for e in _COMPARED if any(e in entry["harm"] for entry in methods.values())]
-    shown = _empty(*(f"rank\nat {e}" for e in compared), *(f"harm\nat {e}" for e in compared))
-    for name, entry in methods.items():
-        shown.add_row(
-            name,
-            *(number(entry["rank"].get(e), 2) for e in compared),
-            *(percent(entry["harm"].get(e)) for e in compared),
-        )
-    return shown
-
-
-def _empty(*columns: str) -> Listing:
-    """A table of methods with ``columns`` of numbers."""
-    return Listing("method", *columns, right=columns)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from metatune.backtest.summary import COMPARED, HARM, OWN, REFERENCE
+from metatune.backtest.summary import COMPARED, HARM, OWN, REFERENCE, as_random_told
 from metatune.report.diagram import RankDiagram, RegretChart, rank_diagram, regret_chart
 from metatune.report.environment import ENVIRONMENT
 from metatune.version import __version__
@@ -38,6 +38,7 @@ class _Table:
     methods: Mapping[str, Mapping[str, Any]]
     evaluations: list[str]
     main: str
+    notes: list[str]
 
 
 def backtest_page(document: Mapping[str, Any], *, title: str = "Backtest") -> str:
@@ -89,7 +90,8 @@ def _table(name: str, described: Mapping[str, Any]) -> _Table:
     evaluations = _evaluations(entry["regret"] for entry in methods.values())
     main = MAIN if MAIN in evaluations else evaluations[-1] if evaluations else MAIN
     chart = regret_chart({method: entry["curve"] for method, entry in methods.items()})
-    return _Table(name, described["tasks"], chart, methods, evaluations, main)
+    notes = [as_random_told(method) for method in described.get("as_random", ())]
+    return _Table(name, described["tasks"], chart, methods, evaluations, main, notes)
 
 
 def _styles(methods: Iterable[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from metatune.backtest import peers
 from metatune.backtest.engine import ABLATIONS
-from metatune.backtest.summary import COMPARED, EVALUATIONS
+from metatune.backtest.summary import COMPARED, EVALUATIONS, as_random_told
 from transfer.published import published_section
 from transfer.reading import Runs, as_if, common, gate, summary
 from transfer.stages import OWN, PIPELINE_METHODS, PIPELINES, PLAIN, SEARCH, STRESS, unavailable
@@ -83,7 +83,7 @@ def _search(found: Mapping[str, Any]) -> str:
         _against(found, "portfolio"),
     ]
     for name, described in found["tables"].items():
-        lines += [f"`{name}`, {described['tasks']} tasks: mean regret (median)", _table(described["methods"])]
+        lines += [f"`{name}`, {described['tasks']} tasks: mean regret (median)", _table(described)]
     return "\n\n".join(filter(None, lines))
 
 
@@ -119,7 +119,8 @@ def overall(found: Mapping[str, Any]) -> str:
     return table(heads, rows) + f"\n\nCritical difference of ranks (Nemenyi, alpha .05): {told}."
 
 
-def _table(methods: Mapping[str, Any]) -> str:
+def _table(described: Mapping[str, Any]) -> str:
+    """One row per method on one table, and below it who found nothing to go by there."""
     heads = ["method", *_ALL, *(f"rank at {e}" for e in _COMPARED), *(f"harm at {e}" for e in _MAIN), "ms (p95)"]
     rows = [
         [
@@ -129,9 +130,10 @@ def _table(methods: Mapping[str, Any]) -> str:
             *(share(entry["harm"].get(e)) for e in _MAIN),
             f"{millis(entry['seconds']['median'])} ({millis(entry['seconds']['p95'])})",
         ]
-        for name, entry in methods.items()
+        for name, entry in described["methods"].items()
     ]
-    return table(heads, rows)
+    notes = [as_random_told(method, quote="`") for method in described.get("as_random", ())]
+    return "\n\n".join([table(heads, rows), *notes])
 
 
 def _against(found: Mapping[str, Any], method: str) -> str:
@@ -222,5 +224,5 @@ def _pipelines(runs: Runs) -> str:
         f"{unused}.",
     ]
     for name, described in found["tables"].items():
-        lines += [f"`{name}`: mean regret (median)", _table(described["methods"])]
+        lines += [f"`{name}`: mean regret (median)", _table(described)]
     return "\n\n".join(lines)
