@@ -15,7 +15,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from metatune.metric import Metric
-from metatune.parameter import can_be_parameter, plain_distribution, plain_value, same_value, value_at
+from metatune.parameter import can_be_parameter, nearest, plain_distribution, plain_value, same_value, value_at
 from metatune.search.budget import TimeBudget
 from metatune.search.proposer import Observation, Proposal, Proposer
 from metatune.space import SearchSpace
@@ -27,11 +27,15 @@ from metatune.trial import Configuration, ParamValue
 ORIGIN = "metatune:origin"
 #: How long a trial of an earlier run took, NaN if that is not known: Optuna knows only when it was told of it.
 SECONDS = "metatune:seconds"
+#: Optuna's own key for the parameters that a trial was enqueued with.
+FIXED = "fixed_params"
 #: The configuration itself, declared before the trial's parameters are asked for one by one.
 _PROPOSED = "metatune:proposed"
 #: A worker declares within moments; one that is silent for longer was killed, and nobody waits for it.
 _PATIENCE = timedelta(seconds=60)
 _EVIDENCE = ("odds", "trusted")
+#: Origins of trials with several objectives, where no ``Proposer`` is asked.
+_DEFAULT, _SEVERAL = "default", "tpe"
 
 
 class MetaSampler(BaseSampler):
@@ -49,8 +53,9 @@ class MetaSampler(BaseSampler):
 
     Failed trials push proposals away, running ones count as pending. A proposal depends on the trials of the study,
     the seed and the trial's number only (where time is short, also on how long they took), so a resumed study goes on
-    as it would have. With several objectives there is no transfer: parameters are sampled by Optuna's ``TPESampler``,
-    and a warning says so once. Raises ``UsageError`` for a ``timeout`` that is none, or one with such ``n_trials``.
+    as it would have. With several objectives there is no transfer: the default comes first, other configurations are
+    sampled by Optuna's ``TPESampler`` (origin ``tpe``), and a warning says so once. Raises ``UsageError`` for a
+    ``timeout`` that is none, or one with such ``n_trials``.
     """
 
     def __init__(
@@ -113,6 +118,7 @@ class MetaSampler(BaseSampler):
     ) -> dict[str, Any]:
         """The proposal for ``trial``; parameters that it leaves inactive are absent."""
         if study._is_multi_objective():
+            study._storage.set_trial_system_attr(trial._trial_id, ORIGIN, self._origin_of_several(study, trial))
             return self._several.sample_relative(study, trial, search_space)
         if not search_space:
             return {}
@@ -176,8 +182,12 @@ class MetaSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """A random value for a parameter that no proposal covers."""
+        """A random value for a parameter that no proposal covers; with several objectives, what is tried of it."""
         if study._is_multi_objective():
+            default = self._default or {}
+            if param_name in default and trial.system_attrs.get(ORIGIN) == _DEFAULT:
+                value = nearest(plain_distribution(param_distribution), default[param_name])
+                return _choice(param_distribution, value)
             return self._several.sample_independent(study, trial, param_name, param_distribution)
         seed = [self._seed, trial.number, zlib.crc32(param_name.encode())]
         return value_at(param_distribution, np.random.default_rng(seed).random())
@@ -186,6 +196,12 @@ class MetaSampler(BaseSampler):
         """Let Optuna's sampler for several objectives see the end of the trial."""
         if study._is_multi_objective():
             self._several.after_trial(study, trial, state, values)
+
+    def _origin_of_several(self, study: Study, trial: FrozenTrial) -> str:
+        """The origin of a trial with several objectives: the first one that nobody enqueued has the default."""
+        others = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
+        first = FIXED not in trial.system_attrs and all(FIXED in t.system_attrs for t in others)
+        return _DEFAULT if first and self._default else _SEVERAL
 
     def _warn_of_several_objectives(self) -> None:
         with self._lock:

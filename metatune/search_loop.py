@@ -18,7 +18,7 @@ from metatune.parameter import nearest
 from metatune.quiet import quiet_optuna
 from metatune.recording import Recorder
 from metatune.result import Progress, best_of
-from metatune.sampler import ORIGIN, SECONDS, MetaSampler, evidence
+from metatune.sampler import FIXED, ORIGIN, SECONDS, MetaSampler, evidence
 from metatune.space import SearchSpace
 from metatune.strategies import GridSampler
 from metatune.study import StudyRecord
@@ -237,4 +237,4 @@ def _values(distribution: Any) -> Iterable[ParamValue] | None:
 
 def _origin(asked: optuna.Trial, strategy: str) -> str:
     attributes: dict[str, Any] = asked.storage.get_trial_system_attrs(asked._trial_id)
-    return WARM_START if "fixed_params" in attributes else str(attributes.get(ORIGIN, strategy))
+    return WARM_START if FIXED in attributes else str(attributes.get(ORIGIN, strategy))

@@ -35,8 +35,8 @@ class Trial:
     (epochs, boosting rounds), oldest first; NaN where a step had none. ``best_step`` is the step (1-based) that early
     stopping kept, the mean over several folds; ``None`` without one. ``reported`` holds the pairs (step, value) that
     a pruner saw, in that order: of some steps, or of folds. ``seconds`` is wall time of the whole evaluation.
-    ``fidelity`` is the share of the full budget that was used, in (0, 1]. ``origin`` says where
-    the proposal came from (``default``, ``portfolio``, ``model``, ``random``, ``warm-start``, ``collected``, ...).
+    ``fidelity`` is the share of the full budget that was used, in (0, 1]. ``origin`` says where the proposal came from
+    (``default``, ``portfolio``, ``model``, ``random``, ``tpe``, ``warm-start``, ``collected``, ...).
     ``odds`` and ``trusted`` say why a model proposed as it did (see ``Proposal``); ``None`` where none was asked.
     ``started`` is seconds since the epoch. ``error`` is kept without credentials.
 

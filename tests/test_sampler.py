@@ -120,6 +120,58 @@ def test_several_objectives_are_sampled_without_history_and_say_so_once(caplog: 
     assert sum("several objectives" in r.message for r in caplog.records) == 1
 
 
+DEFAULT: Configuration = {"x": 0.25, "y": 0.75, "kind": "bad"}
+
+
+def several(sampler: MetaSampler) -> optuna.Study:
+    return optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+
+
+def two_values(trial: optuna.Trial) -> tuple[float, float]:
+    configuration = SPACE.suggest(trial)
+    return utility(configuration), float(configuration["x"])  # type: ignore[arg-type]
+
+
+def origins(study: optuna.Study) -> list[str]:
+    return [trial.system_attrs[ORIGIN] for trial in study.trials]
+
+
+@pytest.mark.parametrize("space", [SPACE, None])
+def test_with_several_objectives_the_default_comes_first_and_trials_say_what_proposed_them(
+    space: SearchSpace | None,
+) -> None:
+    study = several(MetaSampler(planted_surrogate(), space=space, default=DEFAULT, seed=0))
+    study.optimize(two_values, n_trials=3)
+    study.sampler = MetaSampler(planted_surrogate(), space=space, default=DEFAULT, seed=0)
+    study.optimize(two_values, n_trials=10)
+    assert study.trials[0].params == DEFAULT
+    assert origins(study) == ["default"] + ["tpe"] * 12
+    assert all(trial.params != DEFAULT for trial in study.trials[1:])
+
+
+def test_with_several_objectives_enqueued_trials_come_before_the_default() -> None:
+    study = several(MetaSampler(default={**DEFAULT, "x": 7.0, "other": 1}, seed=0))
+    study.enqueue_trial({"x": 0.9})
+    study.optimize(two_values, n_trials=3)
+    assert study.trials[0].params["x"] == 0.9
+    assert study.trials[1].params == DEFAULT | {"x": 1.0}
+    assert origins(study) == ["tpe", "default", "tpe"]
+
+
+def test_with_several_objectives_and_no_default_all_trials_are_sampled() -> None:
+    study = several(MetaSampler(planted_surrogate(), space=SPACE, seed=0))
+    study.optimize(two_values, n_trials=3)
+    assert origins(study) == ["tpe"] * 3
+
+
+@pytest.mark.filterwarnings("ignore:Choices for a categorical distribution")
+def test_choices_of_any_kind_can_be_the_default_of_several_objectives() -> None:
+    layers = [(8,) * n for n in range(1, 9)]
+    study = several(MetaSampler(default={"layers": "(8, 8, 8)"}, seed=0))
+    study.optimize(lambda trial: (len(trial.suggest_categorical("layers", layers)), 0.0), n_trials=1)
+    assert study.trials[0].params == {"layers": (8, 8, 8)}
+
+
 def test_workers_that_begin_together_say_it_once() -> None:
     said: list[str] = []
 
