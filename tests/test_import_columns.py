@@ -102,6 +102,8 @@ def test_an_alias_does_not_take_a_name_that_is_there() -> None:
         ("eval-auc", "roc_auc", "maximize", 1),
         ("val/loss", "loss", "minimize", 1),
         ("AUC", "roc_auc", "maximize", 1),
+        ("mean_squared_error", "mse", "minimize", 1),
+        ("val_mean_absolute_error", "mae", "minimize", 1),
     ],
 )
 def test_metrics_are_known_by_many_names(raw, name, direction, sign) -> None:

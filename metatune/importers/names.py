@@ -90,7 +90,8 @@ class Names:
     def objective(self, raw: str, direction: Direction | None = None) -> Objective | None:
         """``raw`` as an objective; ``None`` if neither ``direction`` nor its name tells which way is better."""
         name = raw
-        while (shorter := _PREFIX.sub("", name)) and shorter != name:
+        # The prefix one by one: that of mean_squared_error is part of its name.
+        while name.lower() not in self.metrics and (shorter := _PREFIX.sub("", name)) not in ("", name):
             name = shorter
         known = self.metrics.get(name.lower())
         if known is None:
