@@ -81,6 +81,13 @@ def test_texts_are_read_without_surprises() -> None:
     assert parsed(math.nan) is None
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_choice_is_told_from_the_text_that_writes_it(order) -> None:
+    choices = ("1", 1, "None", None, "", "True", True, 1.5, "1.5")[::order]
+    kept = [coerced(choice, CategoricalDistribution(choices)) for choice in choices]
+    assert [(type(value), value) for value in kept] == [(type(choice), choice) for choice in choices]
+
+
 # --- names
 
 

@@ -122,11 +122,11 @@ def coerced(value: object, distribution: BaseDistribution) -> ParamValue:
     if isinstance(distribution, FloatDistribution) and isinstance(read, int) and not isinstance(read, bool):
         return float(read)
     if isinstance(distribution, CategoricalDistribution):
-        for choice in distribution.choices:
-            if same_value(choice, read):
-                return choice
-            if isinstance(choice, str) and choice == str(value):
-                return choice
+        # What it is comes before what it writes: where there are both, the text "1" is not the number.
+        for wanted in (value, read, str(value)):
+            for choice in distribution.choices:
+                if same_value(choice, wanted):
+                    return choice
     return read
 
 
