@@ -60,7 +60,7 @@ def _add_columns(digest: "hashlib.blake2b", X: pd.DataFrame, rows: np.ndarray) -
 def fingerprint_of_name(name: str) -> str:
     """32 hexadecimal digits for a task that is known by its name only."""
     digest = _keyed("name")
-    _add(digest, name.encode())
+    _add(digest, name.encode("utf-8", "surrogatepass"))  # names of files may hold anything
     return digest.hexdigest()
 
 

@@ -342,6 +342,56 @@ def test_scores_identifiers_and_rows_without_a_task_are_left_out(tmp_path: Path)
     assert "train_auc is taken for a score" in " ".join(report.notes)
 
 
+def csv_file(folder: Path, text: str) -> Path:
+    path = folder / "trials.csv"
+    path.write_text(text)
+    return path
+
+
+def test_a_row_stays_the_same_when_others_bring_a_text_or_a_gap_into_its_columns(tmp_path: Path) -> None:
+    store = MemoryStore()
+    rows = "share,bold,auc\n0.1,True,0.5\n0.2,False,0.6\n"
+    for added, expected in (("", (2, 0)), ("auto,maybe,0.7\n", (1, 2)), (",,0.8\n0.3,True,0.9\n", (2, 3))):
+        rows += added
+        report = import_table(csv_file(tmp_path, rows), store, metric="auc")
+        assert (report.imported, report.known) == expected
+
+
+def test_a_gap_in_the_column_of_tasks_renames_none(tmp_path: Path) -> None:
+    store = MemoryStore()
+    import_table(csv_file(tmp_path, "a,set,auc\n1,3,0.5\n2,31,0.6\n"), store, metric="auc", task_column="set")
+    path = csv_file(tmp_path, "a,set,auc\n1,3,0.5\n2,31,0.6\n3,,0.7\n")
+    assert import_table(path, store, metric="auc", task_column="set").known == 2
+    assert {study.task.name for study in store.studies()} == {"3", "31"}
+
+
+def test_the_index_that_a_frame_was_written_with_is_no_parameter(tmp_path: Path) -> None:
+    pd.DataFrame({"lr": [0.1, 0.2], "auc": [0.5, 0.6]}).to_csv(tmp_path / "trials.csv")
+    _, found = taken(import_table, tmp_path / "trials.csv", metric="auc")
+    assert set(found["trials"][0].space) == {"learning_rate"}
+
+
+def test_a_parameter_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "a,a,b,auc\n1,2,3,0.5\n2,3,4,0.6\n")
+    with pytest.raises(DataError, match="'a'"):
+        import_table(path, MemoryStore(), metric="auc")
+    assert import_table(path, MemoryStore(), metric="auc", parameters=["b"]).imported == 2
+
+
+def test_values_and_names_of_any_type_are_read(tmp_path: Path) -> None:
+    frame = pd.DataFrame({0: [1, 2], 1: [[8, 8], [16]], 2: [0.5, 0.6]})
+    frame.to_parquet(tmp_path / "trials.parquet")
+    _, found = taken(import_table, tmp_path / "trials.parquet", metric="2", direction="maximize")
+    assert [trial.configuration for trial in found["trials"][1]] == [{"0": 1, "1": "[8, 8]"}, {"0": 2, "1": "[16]"}]
+    path = csv_file(tmp_path, f"a,n,auc\n1,{10**400},0.5\n2,3,0.6\n")
+    assert import_table(path, MemoryStore(), metric="auc").imported == 2
+
+
+def test_a_file_may_have_a_name_that_is_no_text(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "a,auc\n1,0.5\n2,0.6\n").rename(tmp_path / "caf\udce9.csv")
+    assert taken(import_table, path, metric="auc")[0].imported == 2
+
+
 def test_a_table_without_times_is_dated_by_its_import(table: Path) -> None:
     before = time.time()
     _, found = taken(import_table, table, metric="rmse")

@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -50,6 +51,8 @@ def parsed(value: object) -> ParamValue:
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else str(value)
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        return str(value)
     if value is None or isinstance(value, bool | int | float):
         return value
     text = str(value)

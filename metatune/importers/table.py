@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pandas as pd
 from metatune.dataset import column_of
 from metatune.errors import UsageError
 from metatune.history.store import HistoryStore
+from metatune.importers.columns import parsed
 from metatune.importers.foreign import ForeignTrial, ImportLog, Origin, finite
 from metatune.importers.intake import Settings, take_in
 from metatune.importers.names import Names, checked_metric, is_training
@@ -20,6 +22,9 @@ from metatune.metric import Direction
 from metatune.reading import read_table
 from metatune.repair import Inspector
 from metatune.task import Task
+
+#: What pandas calls a column without a name: the index of a frame that was written with it.
+_NAMELESS = re.compile(r"Unnamed: \d+(\.\d+)?")
 
 
 def import_table(
@@ -38,15 +43,15 @@ def import_table(
     """Import the rows of a CSV or Parquet file into ``store``.
 
     ``metric`` is the column with the score; ``direction`` (``maximize``, ``minimize``) may be left out if its name
-    tells. ``parameters``: the columns of the configuration; unless given, all that are not scores or identifiers by
-    their names. ``task_column`` says which task a row belongs to; rows without one are left out. Without it, all belong
-    to ``task``, a name or a task with data, or to the one named like the file. ``family`` is what was tuned, the
-    file's name unless given. A row without a score is a trial that failed.
+    tells. ``parameters``: the columns of the configuration; unless given, all that have a name which is none of a
+    score or an identifier. ``task_column`` says which task a row belongs to; rows without one are left out. Without
+    it, all belong to ``task``, a name or a task with data, or to the one named like the file. ``family`` is what was
+    tuned, the file's name unless given. A row without a score is a trial that failed.
 
     Raises ``UsageError`` for a wrong column, ``DataError`` for a file that cannot be read, ``StoreError``.
     """
     file = Path(path)
-    frame = read_table(file, Inspector(repair=False))
+    frame = read_table(file, Inspector(repair=False)).rename(columns=str)
     names = names or Names.load()
     checked_metric(metric)
     column_of(frame, metric, field="metric")
@@ -59,13 +64,12 @@ def import_table(
                 "one task with data, but a column of tasks", field="task_column", value=task_column,
                 remedy="Leave one of the two out.",
             )  # fmt: skip
-    for name in parameters:
-        column_of(frame, name, field="parameters")
     log = ImportLog()
-    if task_column is not None and (unknown := int(frame[task_column].isna().sum())):
-        log.skip(f"no task in the column {task_column!r}", unknown)
-        frame = frame[frame[task_column].notna()]
-    others = [c for c in map(str, frame.columns) if c not in (metric, task_column)]
+    if task_column is not None:
+        frame = _of_tasks(frame, task_column, log)
+    others = [c for c in frame.columns if c not in (metric, task_column) and not _NAMELESS.fullmatch(c)]
+    for name in parameters or others:
+        column_of(frame, name, field="parameters")
     wanted = list(parameters) or [c for c in others if not _is_score(frame[c], names, log)]
     settings = Settings(store, names, task if isinstance(task, Task) else None, dry_run)
     usual = (task.name if isinstance(task, Task) else task) or file.stem
@@ -92,7 +96,7 @@ def _trials(
             remedy="Give direction 'maximize' or 'minimize'.",
         )
     columns = {name: _values(frame[name]) for name in wanted}
-    tasks = [task] * len(frame) if task_column is None else frame[task_column].astype(str).tolist()
+    tasks = [task] * len(frame) if task_column is None else frame[task_column].tolist()
     values = frame[metric].astype("float64").tolist()
     origins: dict[str, Origin] = {}
     for row, (one, raw) in enumerate(zip(tasks, values, strict=True)):
@@ -110,6 +114,15 @@ def _trials(
         )
 
 
+def _of_tasks(frame: pd.DataFrame, column: str, log: ImportLog) -> pd.DataFrame:
+    """The rows that name their task, with these names as texts."""
+    told = [None if value is None else str(value) for value in _values(frame[column])]
+    if unknown := told.count(None):
+        log.skip(f"no task in the column {column!r}", unknown)
+    frame = frame.assign(**{column: told})
+    return frame[frame[column].notna()]
+
+
 def _is_score(column: "pd.Series[Any]", names: Names, log: ImportLog) -> bool:
     """Whether ``column`` holds, by its name, scores; ``log`` is told."""
     name = str(column.name)
@@ -120,18 +133,30 @@ def _is_score(column: "pd.Series[Any]", names: Names, log: ImportLog) -> bool:
 
 
 def _identity(task: str, family: str, metric: str, raw: float, parameters: Mapping[str, object]) -> str:
-    """A table has no identifiers: the row itself is one, however its numbers are written."""
-    plain = {name: value if isinstance(value, str | bool) else float(value) for name, value in parameters.items()}  # type: ignore[arg-type]
+    """A table has no identifiers: the row itself is one, however it is written.
+
+    Numbers become texts for pandas as soon as one text is in their column.
+    """
+    plain = {name: _alike(parsed(value)) for name, value in parameters.items()}
     return hashlib.sha256(json.dumps([task, family, metric, raw, plain], sort_keys=True).encode()).hexdigest()
+
+
+def _alike(value: object) -> object:
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _values(column: "pd.Series[Any]") -> list[object]:
     """The values, ``None`` where missing; whole numbers that pandas made floats because some are missing are whole."""
     present = column.dropna()
     whole = bool(len(present) < len(column)) and present.dtype == np.float64 and bool((present % 1 == 0).all())
-    plain: list[Any] = [None if pd.isna(value) else value for value in column.tolist()]
-    return [int(value) if whole and value is not None else _plain(value) for value in plain]
+    plain = [_plain(value) for value in column.tolist()]
+    return [int(value) if whole and isinstance(value, float) else value for value in plain]
 
 
-def _plain(value: object) -> object:
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+def _plain(value: Any) -> object:
+    """``value`` if a parameter can have it, ``None`` if it is missing, else its text."""
+    if isinstance(value, np.ndarray):
+        return str(value.tolist())
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return None
+    return value if isinstance(value, bool | int | float | str) else str(value)
