@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from metatune.cli.main import app
 from metatune.history.mlflow_store import MLflowStore
+from metatune.task import Task
 
 DATA = Path(__file__).with_name("data")
 
@@ -72,6 +73,31 @@ def test_data_bring_meta_features(history: str) -> None:
     [(study, trials)] = MLflowStore(history).records()
     assert (study.task.name, study.task.n_rows, len(trials)) == ("iris", 150, 6)
     assert study.task.metafeatures
+
+
+def test_data_are_read_as_tune_reads_them(history: str) -> None:
+    frame = load_iris(as_frame=True).frame.iloc[:100].assign(target=["yes", "no"] * 50)
+    frame.to_csv("iris.csv", index=False, sep=";", decimal=",")
+    told = ["--data", "iris.csv", "--target", "target", "--separator", ";", "--decimal", ",", "--positive", "no"]
+    result = run("kerastuner", str(DATA / "kerastuner" / "random"), *told)
+    assert result.exit_code == 0
+    [study] = MLflowStore(history).studies()
+    task = Task.from_file("iris.csv", "target", separator=";", decimal=",", positive="no")
+    assert study.task.fingerprint == task.fingerprint
+    misread = run("kerastuner", str(DATA / "kerastuner" / "random"), *told[:6], "--dry-run")
+    assert "decimal commas" in " ".join(misread.stdout.split())
+    alone = run("kerastuner", str(DATA / "kerastuner" / "random"), "--positive", "no", "--json")
+    assert json.loads(alone.stdout)["error"]["field"] == "--positive"
+
+
+def test_a_table_as_many_programs_in_europe_write_it(history: str) -> None:
+    pd.DataFrame({"lr": [0.1, 0.01], "acc": [0.7, 0.9]}).to_csv("europe.csv", index=False, sep=";", decimal=",")
+    refused = run("table", "europe.csv", "--metric", "acc", "--json")
+    assert "--separator ';'" in json.loads(refused.stdout)["error"]["remedy"]
+    refused = run("table", "europe.csv", "--metric", "acc", "--separator", ";", "--json")
+    assert "--decimal ','" in json.loads(refused.stdout)["error"]["remedy"]
+    found = run("table", "europe.csv", "--metric", "acc", "--separator", ";", "--decimal", ",", "--json")
+    assert [study["best"] for study in json.loads(found.stdout)["studies"]] == [0.9]
 
 
 def test_what_could_not_be_imported_is_no_success(history: str) -> None:

@@ -1,55 +1,36 @@
 """``metatune import``: what other tools recorded, brought into the history."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from metatune.cli import options
 from metatune.cli.boundary import Answer, command, console
+from metatune.cli.import_options import (
+    MEANING,
+    Aliases,
+    Data,
+    Direction,
+    DryRun,
+    Family,
+    Into,
+    Metric,
+    Parameters,
+    Target,
+    TaskName,
+    listed,
+    mappings,
+    names,
+    task_on,
+)
 from metatune.cli.import_report import shown
 
 # Everything heavy is imported where it is used: `metatune --help` must not load pandas or MLflow.
 if TYPE_CHECKING:
-    from metatune.importers import ImportReport, Names
-    from metatune.importers.mapping import RunMapping
-    from metatune.task import Task
+    from metatune.importers import ImportReport
 
 _NOT_EVERYTHING = 6
-_MEANING, _HISTORY = "What the trials mean", "History"
-
-Metric: TypeAlias = Annotated[
-    str | None, typer.Option("--metric", "-m", help="The metric that counts.", rich_help_panel=_MEANING)
-]
-Direction: TypeAlias = Annotated[
-    str | None,
-    typer.Option(help="maximize or minimize, where the metric's name does not tell.", rich_help_panel=_MEANING),
-]
-Family: TypeAlias = Annotated[
-    str | None, typer.Option("--family", "-f", help="What was tuned, for example lightgbm.", rich_help_panel=_MEANING)
-]
-TaskName: TypeAlias = Annotated[
-    str | None, typer.Option("--task", help="The name of the task that was tuned on.", rich_help_panel=_MEANING)
-]
-Parameters: TypeAlias = Annotated[
-    str | None,
-    typer.Option(metavar="A,B,...", help="The hyperparameters; all unless given.", rich_help_panel=_MEANING),
-]
-Data: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="The data that was tuned on, for its meta-features.", rich_help_panel=_MEANING),
-]
-Target: TypeAlias = Annotated[
-    str | None, typer.Option("--target", "-t", help="The column of --data to predict.", rich_help_panel=_MEANING)
-]
-Aliases: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="A TOML file of other names, added to metatune's.", rich_help_panel=_MEANING),
-]
-Into: TypeAlias = Annotated[
-    str, typer.Option("--into", metavar="EXPERIMENT", help="The history's experiment.", rich_help_panel=_HISTORY)
-]
-DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Say what would be imported, and write nothing.")]
 
 app = typer.Typer(help="Bring into the history what other tools recorded.", no_args_is_help=True)
 
@@ -67,7 +48,7 @@ def from_mlflow(
             metavar="FILE",
             help="A TOML file with an array of tables, runs, one per group of experiments: experiment (a pattern), "
             "metric, direction, family, task, dataset_tag, parameters.",
-            rich_help_panel=_MEANING,
+            rich_help_panel=MEANING,
         ),
     ] = None,
     metric: Metric = None,
@@ -75,11 +56,18 @@ def from_mlflow(
     family: Family = None,
     task: TaskName = None,
     dataset_tag: Annotated[
-        str | None, typer.Option(help="The tag or param that names the task.", rich_help_panel=_MEANING)
+        str | None, typer.Option(help="The tag or param that names the task.", rich_help_panel=MEANING)
     ] = None,
     parameters: Parameters = None,
     data: Data = None,
     target: Target = None,
+    kind: options.Kind = None,
+    positive: options.Positive = None,
+    text: options.TextColumn = None,
+    modality: options.Modality = None,
+    separator: options.Separator = None,
+    decimal: options.Decimal = ".",
+    repair: options.Repair = False,
     aliases: Aliases = None,
     tracking_uri: options.TrackingUri = None,
     into: Into = "metatune",
@@ -89,9 +77,13 @@ def from_mlflow(
     """MLflow runs: autologged by scikit-learn's searches, LightGBM, XGBoost or Keras, or logged by hand."""
     from metatune.importers import import_mlflow
 
-    given = _mappings(
+    given = mappings(
         mapping, metric=metric, direction=direction, family=family, task=task, dataset_tag=dataset_tag,
-        parameters=_listed(parameters) or None,
+        parameters=listed(parameters) or None,
+    )  # fmt: skip
+    on = task_on(
+        data, task, target=target, kind=kind, positive=positive, text=text, modality=modality,
+        separator=separator, decimal=decimal, repair=repair,
     )  # fmt: skip
     with console().status("Reading runs"):
         report = import_mlflow(
@@ -99,8 +91,8 @@ def from_mlflow(
             options.open_store(tracking_uri, into),
             experiments=experiment or (),
             mappings=given,
-            task=_task(data, target, task),
-            names=_names(aliases),
+            task=on,
+            names=names(aliases),
             dry_run=dry_run,
         )
     return _answer(report)
@@ -116,6 +108,13 @@ def from_optuna(
     task: TaskName = None,
     data: Data = None,
     target: Target = None,
+    kind: options.Kind = None,
+    positive: options.Positive = None,
+    text: options.TextColumn = None,
+    modality: options.Modality = None,
+    separator: options.Separator = None,
+    decimal: options.Decimal = ".",
+    repair: options.Repair = False,
     aliases: Aliases = None,
     tracking_uri: options.TrackingUri = None,
     into: Into = "metatune",
@@ -125,6 +124,10 @@ def from_optuna(
     """Optuna studies, with their spaces, directions and intermediate values."""
     from metatune.importers import import_optuna
 
+    on = task_on(
+        data, task, target=target, kind=kind, positive=positive, text=text, modality=modality,
+        separator=separator, decimal=decimal, repair=repair,
+    )  # fmt: skip
     with console().status("Reading studies"):
         report = import_optuna(
             storage,
@@ -132,8 +135,8 @@ def from_optuna(
             studies=study or (),
             metric=metric,
             family=family,
-            task=_task(data, target, task) or task,
-            names=_names(aliases),
+            task=on or task,
+            names=names(aliases),
             dry_run=dry_run,
         )
     return _answer(report)
@@ -148,6 +151,13 @@ def from_kerastuner(
     task: TaskName = None,
     data: Data = None,
     target: Target = None,
+    kind: options.Kind = None,
+    positive: options.Positive = None,
+    text: options.TextColumn = None,
+    modality: options.Modality = None,
+    separator: options.Separator = None,
+    decimal: options.Decimal = ".",
+    repair: options.Repair = False,
     aliases: Aliases = None,
     tracking_uri: options.TrackingUri = None,
     into: Into = "metatune",
@@ -157,14 +167,18 @@ def from_kerastuner(
     """KerasTuner searches, from their folders."""
     from metatune.importers import import_kerastuner
 
+    on = task_on(
+        data, task, target=target, kind=kind, positive=positive, text=text, modality=modality,
+        separator=separator, decimal=decimal, repair=repair,
+    )  # fmt: skip
     with console().status("Reading trials"):
         report = import_kerastuner(
             directory,
             options.open_store(tracking_uri, into),
             metric=metric,
             family=family,
-            task=_task(data, target, task) or task,
-            names=_names(aliases),
+            task=on or task,
+            names=names(aliases),
             dry_run=dry_run,
         )
     return _answer(report)
@@ -180,6 +194,13 @@ def from_ray(
     task: TaskName = None,
     data: Data = None,
     target: Target = None,
+    kind: options.Kind = None,
+    positive: options.Positive = None,
+    text: options.TextColumn = None,
+    modality: options.Modality = None,
+    separator: options.Separator = None,
+    decimal: options.Decimal = ".",
+    repair: options.Repair = False,
     aliases: Aliases = None,
     tracking_uri: options.TrackingUri = None,
     into: Into = "metatune",
@@ -189,6 +210,10 @@ def from_ray(
     """Ray Tune experiments, from their folders; pickled files are not opened."""
     from metatune.importers import import_ray
 
+    on = task_on(
+        data, task, target=target, kind=kind, positive=positive, text=text, modality=modality,
+        separator=separator, decimal=decimal, repair=repair,
+    )  # fmt: skip
     with console().status("Reading trials"):
         report = import_ray(
             directory,
@@ -196,8 +221,8 @@ def from_ray(
             metric=metric,
             direction=direction,  # type: ignore[arg-type]
             family=family,
-            task=_task(data, target, task) or task,
-            names=_names(aliases),
+            task=on or task,
+            names=names(aliases),
             dry_run=dry_run,
         )
     return _answer(report)
@@ -207,16 +232,23 @@ def from_ray(
 @command
 def from_table(
     file: Annotated[Path, typer.Argument(help="A CSV or Parquet file with one trial a row.")],
-    metric: Annotated[str, typer.Option("--metric", "-m", help="The column with the score.", rich_help_panel=_MEANING)],
+    metric: Annotated[str, typer.Option("--metric", "-m", help="The column with the score.", rich_help_panel=MEANING)],
     direction: Direction = None,
     parameters: Parameters = None,
     task_column: Annotated[
-        str | None, typer.Option(help="The column that names the task.", rich_help_panel=_MEANING)
+        str | None, typer.Option(help="The column that names the task.", rich_help_panel=MEANING)
     ] = None,
     family: Family = None,
     task: TaskName = None,
     data: Data = None,
     target: Target = None,
+    kind: options.Kind = None,
+    positive: options.Positive = None,
+    text: options.TextColumn = None,
+    modality: options.Modality = None,
+    separator: options.Separator = None,
+    decimal: options.Decimal = ".",
+    repair: options.Repair = False,
     aliases: Aliases = None,
     tracking_uri: options.TrackingUri = None,
     into: Into = "metatune",
@@ -226,18 +258,24 @@ def from_table(
     """Trials in a CSV or Parquet file."""
     from metatune.importers import import_table
 
+    reading: dict[str, Any] = {"separator": separator, "decimal": decimal}  # of both files
+    on = task_on(
+        data, task, target=target, kind=kind, positive=positive, text=text, modality=modality, repair=repair,
+        **({} if data is None else reading),
+    )  # fmt: skip
     with console().status("Reading rows"):
         report = import_table(
             file,
             options.open_store(tracking_uri, into),
             metric=metric,
             direction=direction,  # type: ignore[arg-type]
-            parameters=_listed(parameters),
+            parameters=listed(parameters),
             task_column=task_column,
             family=family,
-            task=_task(data, target, task) or task,
-            names=_names(aliases),
+            task=on or task,
+            names=names(aliases),
             dry_run=dry_run,
+            **reading,
         )
     return _answer(report)
 
@@ -245,43 +283,3 @@ def from_table(
 def _answer(report: "ImportReport") -> Answer:
     something = report.imported or report.known
     return Answer(report.document(), shown(report), exit_code=0 if something else _NOT_EVERYTHING)
-
-
-def _listed(text: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
-
-
-def _names(aliases: Path | None) -> "Names":
-    from metatune.importers import Names
-
-    return Names.load(aliases)
-
-
-def _task(data: Path | None, target: str | None, name: str | None) -> "Task | None":
-    from metatune.errors import UsageError
-
-    if data is None and target is not None:
-        raise UsageError(
-            "a column of the data, which were not given",
-            field="--target",
-            value=target,
-            remedy="Add --data FILE, or leave --target out.",
-        )
-    return None if data is None else options.read_task(data, target, name=name)
-
-
-def _mappings(path: Path | None, **given: Any) -> "tuple[RunMapping, ...]":
-    """What the options say, or the file; both at once is not clear."""
-    from metatune.errors import UsageError
-    from metatune.importers.mapping import RunMapping, read_mappings
-
-    if path is None:
-        return (RunMapping(**given),)
-    if any(value is not None for value in given.values()):
-        raise UsageError(
-            "not together with other options on what the trials mean",
-            field="--mapping",
-            value=str(path),
-            remedy="Write those into the file.",
-        )
-    return read_mappings(path)

@@ -58,7 +58,7 @@ def take_in(trials: Iterable[ForeignTrial], log: ImportLog, settings: Settings, 
         types=intake.types,
         inferred=tuple(intake.inferred),
         ignored=intake.ignored,
-        notes=tuple(log.notes),
+        notes=(*log.notes, *(str(repair) for repair in (settings.task.repairs if settings.task else ()))),
         dry_run=settings.dry_run,
     )
 

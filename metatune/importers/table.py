@@ -38,6 +38,8 @@ def import_table(
     family: str | None = None,
     task: Task | str | None = None,
     names: Names | None = None,
+    separator: str | None = None,
+    decimal: str = ".",
     dry_run: bool = False,
 ) -> ImportReport:
     """Import the rows of a CSV or Parquet file into ``store``.
@@ -46,17 +48,19 @@ def import_table(
     tells. ``parameters``: the columns of the configuration; unless given, all that have a name which is none of a
     score or an identifier. ``task_column`` says which task a row belongs to; rows without one are left out. Without
     it, all belong to ``task``, a name or a task with data, or to the one named like the file. ``family`` is what was
-    tuned, the file's name unless given. A row without a score is a trial that failed.
+    tuned, the file's name unless given. A row without a score is a trial that failed. ``separator`` and ``decimal``: as
+    for ``Task.from_file``.
 
     Raises ``UsageError`` for a wrong column, ``DataError`` for a file that cannot be read, ``StoreError``.
     """
     file = Path(path)
-    frame = read_table(file, Inspector(repair=False)).rename(columns=str)
+    frame = read_table(file, Inspector(repair=False), separator=separator, decimal=decimal).rename(columns=str)
     names = names or Names.load()
     checked_metric(metric)
     column_of(frame, metric, field="metric")
     if not pd.api.types.is_numeric_dtype(frame[metric]):
-        raise UsageError("not a column of numbers", field="metric", value=metric, remedy="Name the score's column.")
+        remedy = "Name the score's column, or pass decimal=',' if its numbers have decimal commas."
+        raise UsageError("not a column of numbers", field="metric", value=metric, remedy=remedy)
     if task_column is not None:
         column_of(frame, task_column, field="task_column")
         if isinstance(task, Task):
@@ -119,7 +123,7 @@ def _of_tasks(frame: pd.DataFrame, column: str, log: ImportLog) -> pd.DataFrame:
     told = [None if value is None else str(value) for value in _values(frame[column])]
     if unknown := told.count(None):
         log.skip(f"no task in the column {column!r}", unknown)
-    frame = frame.assign(**{column: told})
+    frame = frame.assign(**{column: pd.Series(told, index=frame.index, dtype=object)})
     return frame[frame[column].notna()]
 
 
