@@ -97,6 +97,27 @@ def test_negated_losses_are_imported_as_losses(uri: str) -> None:
     assert all(trial.value > 0 for trial in trials)
 
 
+@pytest.mark.parametrize("metric", ["mse", "neg_mean_squared_error", "best_cv_score"])
+def test_naming_the_metric_of_a_search_does_not_turn_it_round(uri: str, metric: str) -> None:
+    expected = [trial.value for trial in imported(uri, "losses")[1][0][1]]
+    _, [(study, trials)] = imported(uri, "losses", metric=metric)
+    assert (study.task.metric.name, study.task.metric.direction) == ("mse", "minimize")
+    assert [trial.value for trial in trials] == expected
+
+
+def test_a_search_by_another_metric_is_not_taken_for_the_one_that_is_asked_for(uri: str) -> None:
+    report, studies = imported(uri, "losses", metric="rmse")
+    assert studies == []
+    assert "scikit-learn search by 'neg_mean_squared_error', not 'rmse'" in report.skipped
+
+
+def test_folds_are_counted_once_where_a_search_had_several_metrics() -> None:
+    row = {"params": "{'a': 1}", "mean_fit_time": "2.0", "mean_score_time": "1.0", "mean_test_f1": "0.5"}
+    row |= {f"split{fold}_test_{name}": "0.5" for fold in range(3) for name in ("f1", "auc")}
+    [found] = autolog.candidates(a_run(params={"refit": "f1"}), [row])
+    assert (found.value, found.seconds) == (0.5, 9.0)
+
+
 def test_one_dataset_is_one_task_in_all_experiments(uri: str) -> None:
     tasks = {imported(uri, name)[1][0][0].task.fingerprint for name in ("grid", "random")}
     assert len(tasks) == 1

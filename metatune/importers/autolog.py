@@ -19,6 +19,7 @@ BOOKKEEPING = re.compile(
 )
 _LAST_STEP = re.compile(r"\('(\w+)', (\w+)\(")
 _PARAMETER = "param_"
+_FOLD = re.compile(r"split\d+_test_\w+")
 
 
 def flavour(run: ForeignRun) -> str | None:
@@ -121,7 +122,8 @@ def candidates(run: ForeignRun, rows: Sequence[Mapping[str, str]]) -> Iterator[C
     """All candidates that the search ``run`` scored; the child runs are of the five best only."""
     scorer = run.params.get("refit", "True")
     column = "mean_test_score" if rows and "mean_test_score" in rows[0] else f"mean_test_{scorer}"
-    folds = sum(bool(re.fullmatch(r"split\d+_test_\w+", name)) for name in (rows[0] if rows else ()))
+    # With several metrics, each fold has several columns.
+    folds = len({name.partition("_test_")[0] for name in (rows[0] if rows else ()) if _FOLD.fullmatch(name)})
     _, prefix = searched_estimator(run)
     for number, row in enumerate(rows):
         values = {name.removeprefix(prefix): value for name, value in _row_parameters(row).items()}

@@ -23,6 +23,8 @@ _NAMELESS = {"dataset", "train", "training", "data"}
 #: Classes whose ``score`` is R², and those where it is accuracy.
 _REGRESSORS = re.compile(r"Regressor$|SVR$|^(LinearRegression|Ridge|Lasso|ElasticNet|Lars)(CV)?$|^BayesianRidge$")
 _CLASSIFIERS = re.compile(r"Classifier$|SVC$|^LogisticRegression|NB$|Discriminant|^Perceptron$")
+#: What a search's score is called if nothing tells more.
+_PLAIN_SCORE = "score"
 #: So many metrics of a run are named where one has to be chosen.
 _NAMED = 4
 _RUNNING = {"RUNNING", "SCHEDULED"}
@@ -107,7 +109,6 @@ class _Experiment:
             return
         objective = self._scorer(run)
         if objective is None:
-            self._log.skip("scikit-learn search with a scorer of unknown direction: name it with --metric --direction")
             return
         estimator, _ = autolog.searched_estimator(run)
         family = self._mapping.family or self._names.family(estimator)
@@ -126,18 +127,24 @@ class _Experiment:
             )
 
     def _scorer(self, run: ForeignRun) -> Objective | None:
-        """The metric of ``mean_test_score``: the search's scorer, which is better when higher, or the estimator's."""
-        scoring = run.params.get("scoring", "None")
-        refit = run.params.get("refit", "True")
-        if self._mapping.metric is not None:
-            return self._names.objective(self._mapping.metric, self._mapping.direction)
-        if scoring == "None":
-            estimator, _ = autolog.searched_estimator(run)
-            regression, classification = _REGRESSORS.search(estimator), _CLASSIFIERS.search(estimator)
-            scoring = "r2" if regression else "accuracy" if classification else "score"
-        elif not re.fullmatch(r"\w+", scoring):
-            scoring = refit if re.fullmatch(r"\w+", refit) and refit not in ("True", "False") else "score"
-        return self._names.objective(scoring, "maximize")
+        """What ``mean_test_score`` is, which is better when higher; ``None`` with an entry in the log if it is not what
+        was asked for.
+        """
+        raw = _scoring(run)
+        wanted = self._mapping.metric
+        asked = None if wanted is None else self._names.objective(wanted, self._mapping.direction)
+        if asked is not None and asked.metric.name == _PLAIN_SCORE:
+            asked = wanted = None
+        if wanted is None:
+            return self._names.objective(raw, "maximize")
+        known = None if raw == _PLAIN_SCORE else self._names.objective(raw)
+        if asked is None:
+            self._log.skip(f"metric {wanted!r} has no known direction: add --direction")
+        elif known is not None and known.metric != asked.metric:
+            self._log.skip(f"scikit-learn search by {raw!r}, not {wanted!r}")
+        else:
+            return Objective(raw, asked.metric, 1.0 if asked.metric.direction == "maximize" else -1.0)
+        return None
 
     def _objective(self, run: ForeignRun, *, has_children: bool) -> Objective | None:
         """What ``run`` was judged by; ``None`` with an entry in the log if it has nothing to learn from."""
@@ -258,6 +265,19 @@ class _Experiment:
             name, digest = run.dataset
             return f"data {digest}" if name in _NAMELESS else name
         return run.experiment
+
+
+def _scoring(run: ForeignRun) -> str:
+    """The scorer of a search: the one named, or that of its estimator, or ``_PLAIN_SCORE`` for what nobody knows."""
+    scoring = run.params.get("scoring", "None")
+    refit = run.params.get("refit", "True")
+    if scoring == "None":
+        estimator, _ = autolog.searched_estimator(run)
+        regression, classification = _REGRESSORS.search(estimator), _CLASSIFIERS.search(estimator)
+        return "r2" if regression else "accuracy" if classification else _PLAIN_SCORE
+    if re.fullmatch(r"\w+", scoring):
+        return scoring
+    return refit if re.fullmatch(r"\w+", refit) and refit not in ("True", "False") else _PLAIN_SCORE
 
 
 def _seconds(run: ForeignRun) -> float:
