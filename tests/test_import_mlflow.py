@@ -225,6 +225,19 @@ def test_runs_without_a_usable_score_are_counted_by_reason(client: MlflowClient)
     assert report.refused == {"train_auc": 1}
 
 
+@pytest.mark.parametrize("by_api", [False, True])
+def test_a_run_that_diverged_has_failed(client: MlflowClient, monkeypatch: pytest.MonkeyPatch, by_api: bool) -> None:
+    experiment = client.create_experiment(f"diverged {by_api}")
+    for rate, loss in ((0.1, 1.0), (1.0, math.inf), (2.0, math.nan)):
+        add_run(client, experiment, {"lr": rate}, {"rmse": loss, "mae": loss})
+    if by_api:
+        monkeypatch.setattr(ForeignRuns, "_tabled", lambda *_: None)
+    _, [(_, trials)] = imported(client.tracking_uri, f"diverged {by_api}", metric="rmse")
+    assert [(trial.status, trial.value, dict(trial.metrics)) for trial in trials] == [
+        ("complete", 1.0, {"mae": 1.0}), ("failed", None, {}), ("failed", None, {}),
+    ]  # fmt: skip
+
+
 def test_a_mapping_says_what_runs_mean(client: MlflowClient, tmp_path: Path) -> None:
     experiment = client.create_experiment("fraud-2024")
     add_run(client, experiment, {"a": 1, "b": 2, "set": "cards"}, {"gain": 3.0, "auc": 0.5})

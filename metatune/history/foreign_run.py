@@ -1,5 +1,6 @@
 """``ForeignRun``: a run of MLflow that metatune did not write."""
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -60,7 +61,12 @@ def foreign_run(
         started=None if times[0] is None else times[0] / 1000,
         ended=None if times[1] is None else times[1] / 1000,
         params={sys.intern(k): sys.intern(v) for k, v in params.items()},
-        metrics={sys.intern(k): float(v) for k, v in metrics.items()},
+        metrics={sys.intern(k): measured(v) for k, v in metrics.items()},
         tags=told,
         dataset=None if dataset is None else dataset[:2],
     )
+
+
+def measured(value: float) -> float:
+    """The value of a metric that was logged: MLflow keeps infinities as the largest numbers there are."""
+    return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else float(value)

@@ -16,7 +16,7 @@ from metatune.errors import StoreError, UnknownNameError, first_line
 from metatune.history import schema, sql_foreign
 from metatune.history.address import Address
 from metatune.history.connections import in_use
-from metatune.history.foreign_run import TRAINED_ON, ForeignRun, foreign_run
+from metatune.history.foreign_run import TRAINED_ON, ForeignRun, foreign_run, measured
 from metatune.history.mlflow_database import FAILURES, quiet, without_links
 
 _PAGE = 1000
@@ -92,7 +92,7 @@ class ForeignRuns:
         """Pairs (step, value) of one metric, by step; of a step logged twice the later value."""
         with self._boundary() as client:
             points = sorted(client.get_metric_history(run_id, metric), key=lambda point: (point.step, point.timestamp))
-        return sorted({int(point.step): float(point.value) for point in points}.items())
+        return sorted({int(point.step): measured(point.value) for point in points}.items())
 
     def table(self, run_id: str, artifact: str) -> list[dict[str, str]] | None:
         """The rows of the CSV artifact ``artifact``, a plain file name; ``None`` if it is not there or not readable."""
