@@ -266,6 +266,26 @@ def test_a_trial_of_ray_that_still_runs_is_left_for_later(tmp_path: Path) -> Non
     assert (report.imported, dict(report.skipped)) == (4, {"not finished": 1})
 
 
+def test_a_function_of_ray_that_just_returned_has_ended(tmp_path: Path) -> None:
+    """Ray marks no result of such a trial as the last one; its file of the experiment knows."""
+    shutil.copytree(DATA / "ray", tmp_path / "ray")
+    experiment = tmp_path / "ray" / "tune_demo"
+    for path in experiment.rglob("result.json"):
+        path.write_text(path.read_text().replace('"done": true', '"done": false'))
+    statuses = {"dff36_00000": "RUNNING", "dff36_00002": "TERMINATED", "dff36_00005": "ERROR"}
+    for name in ("00000", "00002", "00005"):
+        (experiment / f"f_dff36_{name}" / "error.txt").write_text("OSError: once\n")
+    for moment, status in ((1, dict.fromkeys(statuses, "PENDING")), (2, statuses)):
+        trials = [[json.dumps({"trial_id": id, "status": one}), "{}"] for id, one in status.items()]
+        state = json.dumps({"trial_data": trials, "runner_data": {}})
+        (experiment / f"experiment_state-2026-11-22_17-19-0{moment}.json").write_text(state)
+    report, found = taken(import_ray, tmp_path / "ray")
+    assert [(t.status, t.error) for t in found["tune_demo"][1]] == [
+        ("failed", "ValueError: diverged"), ("complete", None), ("failed", "OSError: once"),
+    ]  # fmt: skip
+    assert dict(report.skipped) == {"not finished": 2}
+
+
 def test_ray_must_be_told_a_metric_that_nobody_knows(tmp_path: Path) -> None:
     folder = tmp_path / "exp" / "trial"
     folder.mkdir(parents=True)

@@ -26,8 +26,16 @@ def checked_folder(directory: str | Path, pattern: str, tool: str) -> Path:
 def read_json(path: Path) -> Any:
     """The JSON document in ``path``; ``None`` if it cannot be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return parsed_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def parsed_json(text: str) -> Any:
+    """The JSON document ``text``; ``None`` if it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
         return None
 
 

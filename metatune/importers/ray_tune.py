@@ -12,7 +12,7 @@ from typing import Any
 from metatune.errors import UsageError
 from metatune.history.store import HistoryStore
 from metatune.importers.columns import parsed
-from metatune.importers.files import checked_folder, flat, read_json, read_json_lines
+from metatune.importers.files import checked_folder, flat, parsed_json, read_json, read_json_lines
 from metatune.importers.foreign import ForeignTrial, ImportLog, Origin, finite
 from metatune.importers.intake import Settings, take_in
 from metatune.importers.names import Names, Objective, checked_metric, is_training
@@ -26,17 +26,22 @@ _OWN = frozenset(
      "time_total_s", "pid", "hostname", "node_ip", "time_since_restore", "iterations_since_restore", "timesteps_total",
      "episodes_total", "experiment_id", "experiment_tag", "timesteps_since_restore", "warmup_time", "should_checkpoint"}
 )  # fmt: skip
+#: How Ray calls a trial that ended, well or by an error.
+_ENDED, _FAILED = "TERMINATED", "ERROR"
 _OBJECT = re.compile(r"<.*>", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class _Folder:
-    """One trial: its parameters, its results in order, and the last line of its error, if it had one."""
+    """One trial: its parameters, its results in order, the last line of its error, if it ended by one, and whether it
+    ended.
+    """
 
     path: Path
     parameters: Mapping[str, Any]
     results: Sequence[Mapping[str, Any]]
     error: str | None
+    ended: bool
 
 
 def import_ray(
@@ -53,7 +58,8 @@ def import_ray(
     """Import every experiment below ``directory``, known by the ``params.json`` in the folder of each trial.
 
     ``metric`` and ``direction`` (``maximize``, ``minimize``) may be left out where the trials report one metric that
-    metatune knows. A trial counts by its last result; one that was stopped before the others is pruned.
+    metatune knows. A trial counts by its last result; one that was stopped before the others is pruned. One that runs,
+    by ``experiment_state-*.json`` or its own last result, is left for later.
     ``family`` and ``task`` (see ``import_optuna``) are the name of the experiment's folder unless given.
 
     Raises ``UsageError`` for a folder without trials, or where metric or direction must be named.
@@ -78,7 +84,8 @@ def _trials(
     task: str | None,
 ) -> Iterator[ForeignTrial]:
     for experiment in sorted({path.parent.parent for path in root.rglob("params.json")}):
-        folders = [_read(path.parent, log) for path in sorted(experiment.glob("*/params.json"))]
+        statuses = _statuses(experiment)
+        folders = [_read(path.parent, statuses, log) for path in sorted(experiment.glob("*/params.json"))]
         objective = _objective(folders, metric, direction, names)
         name = experiment.name
         origin = Origin("ray", name, task or name, family or name, objective.metric, name)
@@ -86,7 +93,7 @@ def _trials(
         for folder in folders:
             if not folder.results and folder.error is None:
                 log.skip("no result yet")
-            elif folder.error is None and folder.results[-1].get("done") is False:
+            elif not folder.ended:
                 log.skip("not finished")
             elif not folder.parameters:
                 log.skip("no parameters")
@@ -94,17 +101,42 @@ def _trials(
                 yield _foreign(folder, origin, objective, longest)
 
 
-def _read(path: Path, log: ImportLog) -> _Folder:
+def _statuses(experiment: Path) -> dict[str, str]:
+    """The status of each trial, by its id, as Ray kept them last: ``TERMINATED`` or ``ERROR`` if it ended.
+
+    A resumed experiment has a file for each session, named by when it began; each holds the trials as JSON texts.
+    """
+    found: dict[str, str] = {}
+    for path in sorted(experiment.glob("experiment_state-*.json")):
+        raw = read_json(path)
+        entries = raw.get("trial_data") or raw.get("checkpoints") if isinstance(raw, dict) else None
+        for entry in entries if isinstance(entries, list) else ():
+            text = entry[0] if isinstance(entry, list) and entry else entry
+            trial = parsed_json(text) if isinstance(text, str) else text
+            if isinstance(trial, dict):
+                found[str(trial.get("trial_id"))] = str(trial.get("status"))
+    return found
+
+
+def _read(path: Path, statuses: Mapping[str, str], log: ImportLog) -> _Folder:
     raw = read_json(path / "params.json")
     parameters = {k: v for k, v in (_settings(raw) if isinstance(raw, dict) else {}).items() if _is_setting(v, k, log)}
     results = [flat(line) for line in read_json_lines(path / "result.json") if isinstance(line, dict)]
     if not results:
         results = _progress(path / "progress.csv")
-    error = None
-    if (path / "error.txt").is_file():
-        lines = (path / "error.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        error = lines[-1][:500] if lines else "failed in Ray Tune"
-    return _Folder(path, parameters, results, error)
+    last = results[-1] if results else {}
+    status = statuses.get(str(last.get("trial_id")))
+    error = _error(path) if status in (None, _FAILED) else None  # else another attempt came after it
+    # The status may be older than the last result; but a function that just returns leaves no result that says so.
+    told = status in (_ENDED, _FAILED) if status else error is not None or last.get("done") is not False
+    return _Folder(path, parameters, results, error, told or last.get("done") is True)
+
+
+def _error(path: Path) -> str | None:
+    if not (path / "error.txt").is_file():
+        return None
+    lines = (path / "error.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1][:500] if lines else "failed in Ray Tune"
 
 
 def _settings(raw: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
