@@ -286,6 +286,17 @@ def test_a_function_of_ray_that_just_returned_has_ended(tmp_path: Path) -> None:
     assert dict(report.skipped) == {"not finished": 2}
 
 
+@pytest.mark.parametrize("metric", [None, "val_acc"])
+def test_an_experiment_of_ray_without_the_metric_keeps_no_other_one_back(tmp_path: Path, metric: str | None) -> None:
+    shutil.copytree(DATA / "ray", tmp_path / "ray")
+    shutil.copytree(DATA / "ray" / "tune_demo", tmp_path / "ray" / "broken")
+    for path in (tmp_path / "ray" / "broken").rglob("result.json"):
+        path.write_text("")
+    report, found = taken(import_ray, tmp_path / "ray", metric=metric)
+    assert (set(found), report.imported) == ({"tune_demo"}, 5)
+    assert report.skipped["no trial of the experiment reports the metric"] == 5
+
+
 def test_ray_must_be_told_a_metric_that_nobody_knows(tmp_path: Path) -> None:
     folder = tmp_path / "exp" / "trial"
     folder.mkdir(parents=True)

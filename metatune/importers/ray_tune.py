@@ -83,10 +83,20 @@ def _trials(
     family: str | None,
     task: str | None,
 ) -> Iterator[ForeignTrial]:
-    for experiment in sorted({path.parent.parent for path in root.rglob("params.json")}):
-        statuses = _statuses(experiment)
-        folders = [_read(path.parent, statuses, log) for path in sorted(experiment.glob("*/params.json"))]
-        objective = _objective(folders, metric, direction, names)
+    experiments = {
+        folder: _folders(folder, log) for folder in sorted({p.parent.parent for p in root.rglob("params.json")})
+    }
+    reported = {folder: _reported(folders) for folder, folders in experiments.items()}
+    if metric is not None and not any(metric in found for found in reported.values()):
+        known = dict.fromkeys(name for found in reported.values() for name in found)
+        raise UsageError(
+            "no trial reports this metric", field="metric", value=metric, remedy=f"Reported: {', '.join(known)}."
+        )
+    for experiment, folders in experiments.items():
+        if metric not in (None, *reported[experiment]) or not (metric or reported[experiment]):
+            log.skip("no trial of the experiment reports the metric", len(folders))
+            continue
+        objective = _objective(reported[experiment], metric, direction, names)
         name = experiment.name
         origin = Origin("ray", name, task or name, family or name, objective.metric, name)
         longest = max((len(folder.results) for folder in folders), default=0)
@@ -116,6 +126,11 @@ def _statuses(experiment: Path) -> dict[str, str]:
             if isinstance(trial, dict):
                 found[str(trial.get("trial_id"))] = str(trial.get("status"))
     return found
+
+
+def _folders(experiment: Path, log: ImportLog) -> list[_Folder]:
+    statuses = _statuses(experiment)
+    return [_read(path.parent, statuses, log) for path in sorted(experiment.glob("*/params.json"))]
 
 
 def _read(path: Path, statuses: Mapping[str, str], log: ImportLog) -> _Folder:
@@ -165,17 +180,17 @@ def _progress(path: Path) -> list[dict[str, Any]]:
         return [{k: parsed(v or "") for k, v in row.items() if k is not None} for row in csv.DictReader(file)]
 
 
-def _objective(folders: Sequence[_Folder], metric: str | None, direction: Direction | None, names: Names) -> Objective:
-    seen = [
+def _reported(folders: Sequence[_Folder]) -> list[str]:
+    """The metrics of other rows than the training rows that have a number in any trial."""
+    return [
         name
         for name in dict.fromkeys(name for folder in folders for result in folder.results for name in result)
         if name not in _OWN and not name.startswith(("config/", "perf/", "timers/")) and not is_training(name)
         and any(finite(result.get(name)) is not None for folder in folders for result in folder.results)
     ]  # fmt: skip
-    if metric is not None and metric not in seen:
-        raise UsageError(
-            "no trial reports this metric", field="metric", value=metric, remedy=f"Reported: {', '.join(seen)}."
-        )
+
+
+def _objective(seen: Sequence[str], metric: str | None, direction: Direction | None, names: Names) -> Objective:
     known = [found for name in ([metric] if metric else seen) if (found := names.objective(name, direction))]
     if len(known) == 1:
         return known[0]
@@ -190,7 +205,7 @@ def _objective(folders: Sequence[_Folder], metric: str | None, direction: Direct
         "which metric counts?",
         field="metric",
         value=None,
-        remedy=f"Name one of: {', '.join(seen) or 'none was reported'}; and its direction.",
+        remedy=f"Name one of: {', '.join(seen)}; and its direction.",
     )
 
 
