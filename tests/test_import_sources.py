@@ -205,6 +205,28 @@ def test_the_metric_of_the_training_rows_does_not_count() -> None:
         import_kerastuner(DATA / "kerastuner" / "random", MemoryStore(), metric="auc")
 
 
+def test_a_hyperparameter_with_several_ranges_gets_one_that_holds_them(tmp_path: Path) -> None:
+    """Of another branch of the model, or declared otherwise later; and one that ends between two steps."""
+    raw = json.loads((DATA / "kerastuner" / "random" / "trial_0" / "trial.json").read_text())
+
+    def declared(low: int, high: int, step: int, branch: str) -> dict[str, object]:
+        parent = {"class_name": "Parent", "config": {"name": "net", "values": [branch]}}
+        config = {"name": "units", "min_value": low, "max_value": high, "step": step, "conditions": [parent]}
+        return {"class_name": "Int", "config": {**config, "default": None, "sampling": "linear"}}
+
+    net = {"class_name": "Choice", "config": {"name": "net", "default": "a", "conditions": [], "values": ["a", "b"]}}
+    space = [net, declared(32, 100, 32, "a"), declared(160, 224, 32, "b")]
+    for i, values in enumerate(({"net": "a", "units": 96}, {"net": "b", "units": 224})):
+        (tmp_path / "nets" / f"trial_{i}").mkdir(parents=True)
+        told = raw | {"trial_id": str(i), "hyperparameters": {"space": space, "values": values}}
+        (tmp_path / "nets" / f"trial_{i}" / "trial.json").write_text(json.dumps(told))
+    _, found = taken(import_kerastuner, tmp_path)
+    study, trials = found["nets"]
+    assert (study.space["units"].low, study.space["units"].high, study.space["units"].step) == (32, 224, 32)
+    assert study.space.conditions == {"units": Condition("net", ("a", "b"))}
+    assert all(study.space.contains(trial.configuration) for trial in trials)
+
+
 def test_damaged_trials_are_counted(tmp_path: Path) -> None:
     folder = tmp_path / "random"
     shutil.copytree(DATA / "kerastuner" / "random", folder)

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -12,6 +14,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from metatune.errors import SpaceError, UsageError
 from metatune.history.store import HistoryStore
+from metatune.importers.columns import joined
 from metatune.importers.files import checked_folder, read_json
 from metatune.importers.foreign import ForeignTrial, ImportLog, Origin, finite
 from metatune.importers.intake import Settings, take_in
@@ -190,11 +193,13 @@ def _space_of(raws: Sequence[Mapping[str, Any]]) -> SearchSpace | None:
             name, known = entry["config"].get("name"), entries.setdefault(str(entry["config"].get("name")), [])
             if isinstance(name, str) and entry not in known:
                 known.append(entry)
-    parameters = {
-        name: distribution
+    # Under another condition, or after the program was changed, the same name may have another range.
+    declared = {
+        name: [distribution for entry in found if (distribution := _distribution(entry))]
         for name, found in entries.items()
-        if found and not name.startswith(_INTERNAL) and (distribution := _distribution(found[0]))
+        if not name.startswith(_INTERNAL)
     }
+    parameters = {name: reduce(joined, found) for name, found in declared.items() if found}
     if not parameters:
         return None
     conditions = {name: condition for name in parameters if (condition := _condition(entries[name], parameters))}
@@ -205,24 +210,30 @@ def _space_of(raws: Sequence[Mapping[str, Any]]) -> SearchSpace | None:
 
 
 def _distribution(entry: Mapping[str, Any]) -> BaseDistribution | None:
-    config = entry["config"]
-    log = config.get("sampling") == "log"
     try:
-        match entry.get("class_name"):
-            case "Int":
-                step = 1 if log else int(config.get("step") or 1)
-                return IntDistribution(int(config["min_value"]), int(config["max_value"]), log=log, step=step)
-            case "Float":
-                grid = None if log else config.get("step")
-                return FloatDistribution(float(config["min_value"]), float(config["max_value"]), log=log, step=grid)
-            case "Boolean":
-                return CategoricalDistribution((False, True))
-            case "Choice":
-                return CategoricalDistribution(tuple(config["values"]))
-            case "Fixed":
-                return CategoricalDistribution((config["value"],))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # Optuna's: a range ends at its last step, as in KerasTuner
+            return _declared(entry)
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _declared(entry: Mapping[str, Any]) -> BaseDistribution | None:
+    config = entry["config"]
+    log = config.get("sampling") == "log"
+    match entry.get("class_name"):
+        case "Int":
+            step = 1 if log else int(config.get("step") or 1)
+            return IntDistribution(int(config["min_value"]), int(config["max_value"]), log=log, step=step)
+        case "Float":
+            grid = None if log else config.get("step")
+            return FloatDistribution(float(config["min_value"]), float(config["max_value"]), log=log, step=grid)
+        case "Boolean":
+            return CategoricalDistribution((False, True))
+        case "Choice":
+            return CategoricalDistribution(tuple(config["values"]))
+        case "Fixed":
+            return CategoricalDistribution((config["value"],))
     return None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from metatune.errors import StoreError, UnknownNameError, first_line
 from metatune.fingerprint import fingerprint_of_name
 from metatune.history.store import HistoryStore
+from metatune.importers.columns import joined
 from metatune.importers.foreign import ForeignTrial, ImportLog, Origin
 from metatune.importers.intake import Settings, take_in
 from metatune.importers.names import Names
@@ -187,19 +188,5 @@ def _space_of(trials: Sequence[FrozenTrial]) -> SearchSpace | None:
         for name, distribution in trial.distributions.items():
             distribution = plain_distribution(distribution)
             known = found.get(name)
-            found[name] = distribution if known is None or known == distribution else _joined(known, distribution)
+            found[name] = distribution if known is None or known == distribution else joined(known, distribution)
     return SearchSpace(found) if found else None
-
-
-def _joined(a: Any, b: Any) -> BaseDistribution:
-    """A distribution that holds both; of two kinds that do not mix, ``a``."""
-    if isinstance(a, CategoricalDistribution) and isinstance(b, CategoricalDistribution):
-        extra = [choice for choice in b.choices if choice not in a.choices]
-        return CategoricalDistribution((*a.choices, *extra))
-    if isinstance(a, CategoricalDistribution) or isinstance(b, CategoricalDistribution):
-        return a if isinstance(a, CategoricalDistribution) else b
-    low, high, log = min(a.low, b.low), max(a.high, b.high), a.log and b.log
-    if isinstance(a, IntDistribution) and isinstance(b, IntDistribution):
-        same_grid = a.step == b.step and (a.low - b.low) % a.step == 0
-        return IntDistribution(low, high, log=log, step=a.step if same_grid else 1)
-    return FloatDistribution(float(low), float(high), log=log)
