@@ -101,6 +101,17 @@ def test_an_optuna_study_is_imported_whole(storage: str) -> None:
     assert first.started > 1e9
 
 
+def test_a_study_whose_space_cannot_be_held_keeps_no_other_one_back(storage: str) -> None:
+    opened = JournalStorage(JournalFileBackend(storage)) if "://" not in storage else storage
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        odd = optuna.create_study(storage=opened, study_name="odd")
+    odd.optimize(lambda trial: float(trial.suggest_categorical("a", [1, 1.0])), n_trials=1)
+    report, found = taken(import_optuna, storage)
+    assert (set(found), report.imported) == ({"mine"}, 8)
+    assert any("there twice" in reason for reason in report.skipped)
+
+
 def test_a_study_that_is_not_there_is_named(storage: str) -> None:
     with pytest.raises(UnknownNameError, match="mine"):
         import_optuna(storage, MemoryStore(), studies=["mime"])

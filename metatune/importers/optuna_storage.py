@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy import URL, Engine, create_engine, inspect, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from metatune.errors import StoreError, UnknownNameError, first_line
+from metatune.errors import SpaceError, StoreError, UnknownNameError, first_line
 from metatune.fingerprint import fingerprint_of_name
 from metatune.history.store import HistoryStore
 from metatune.importers.columns import joined
@@ -137,7 +137,11 @@ def _trials(
         if len(study.directions) != 1:
             log.skip("several objectives: metatune learns from one", len(found))
             continue
-        space = _space_of(found)
+        try:
+            space = _space_of(found)
+        except SpaceError as error:
+            log.skip(f"a space that metatune cannot hold: {error.field}, {error.problem}", len(found))
+            continue
         if space is None:
             log.skip("no parameters", len(found))
             continue
