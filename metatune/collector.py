@@ -24,6 +24,8 @@ from metatune.trial import COLLECTED, Configuration, Status, Trial
 _LOG = logging.getLogger("metatune")
 #: A curve longer than this is recorded by its reported steps only.
 _LONGEST_CURVE = 100_000
+#: What a column of whole numbers does not hold.
+_TOO_MANY_STEPS = 2**63
 
 
 def collect(
@@ -161,8 +163,8 @@ class CollectedTrial:
         others = {str(name): _number(other, f"metrics[{name!r}]") for name, other in (metrics or {}).items()}
         if step is None:
             self._result = value
-        elif isinstance(step, bool) or not isinstance(step, int | np.integer) or step < 0:
-            raise UsageError("not a step", field="step", value=step, remedy="Give a whole number from 0.")
+        elif isinstance(step, bool) or not isinstance(step, int | np.integer) or not 0 <= step < _TOO_MANY_STEPS:
+            raise UsageError("not a step", field="step", value=step, remedy="Give a whole number from 0 below 2**63.")
         else:
             self.steps[int(step)] = value
         self.metrics |= others

@@ -1,5 +1,6 @@
 """The local copy of a history: equal to the store after every refresh, whole at every moment."""
 
+import json
 import logging
 import math
 import os
@@ -138,6 +139,34 @@ def test_unreadable_runs_are_left_out_and_named_once(tmp_path, caplog):
     assert list(found.unreadable) == ["run-of-a"]
     assert caplog.text.count("run-of-a") == 1
     assert mirror.snapshot().digest == expected((study(), [trial("b", 1)]))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("number", "first"), ("key", None), ("curve", [0.5, "x"]), ("best_step", 2.5), ("reported", [[2**63, 0.5]]),
+     ("metrics", {"m": None}), ("seconds", 10**30), ("origin", 3), ("started", [1]), ("configuration", {"rate": [1]})],
+)  # fmt: skip
+def test_a_trial_with_a_field_of_another_type_takes_no_other_one_with_it(tmp_path, field, value):
+    runs = Runs().add(study(), trial("a"), trial("b", 1))
+    edited = runs.runs["run-of-a"]
+    document = json.loads(edited.tags[f"{schema.DOCUMENT}.0"]) | {field: value}
+    runs.runs["run-of-a"] = replace(edited, tags={**edited.tags, f"{schema.DOCUMENT}.0": json.dumps(document)})
+    mirror = Mirror(tmp_path)
+    found = mirror.refresh(runs)
+    assert field in found.unreadable["run-of-a"]
+    assert mirror.snapshot().digest == expected((study(), [trial("b", 1)]))
+
+
+@pytest.mark.parametrize(("field", "value"), [("created", None), ("family", 3), ("metafeatures", {"a": "b"})])
+def test_so_does_no_study(tmp_path, field, value):
+    runs = Runs().add(study("one"), trial("a")).add(study("two", created=2.0), trial("b"))
+    edited = runs.runs["run-of-one"]
+    document = json.loads(edited.tags[f"{schema.DOCUMENT}.0"])
+    (document if field in document else document["task"])[field] = value
+    runs.runs["run-of-one"] = replace(edited, tags={**edited.tags, f"{schema.DOCUMENT}.0": json.dumps(document)})
+    mirror = Mirror(tmp_path)
+    assert field in mirror.refresh(runs).unreadable["run-of-one"]
+    assert mirror.snapshot().digest == expected((study("two", created=2.0), [trial("b")]))
 
 
 def test_another_experiment_of_the_same_name_starts_anew(tmp_path):

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from metatune.errors import MetatuneError, StoreError
+from metatune.history.kinds import check_study, check_trial
 from metatune.metric import Metric
 from metatune.space import SearchSpace
 from metatune.study import StudyRecord
@@ -105,6 +106,7 @@ def study_of(document: str, source: str = "document") -> StudyRecord:
     """The study that ``study_document`` wrote. Raises ``StoreError`` naming ``source`` for anything else."""
     try:
         raw = from_json(document)
+        check_study(raw)
         task = TaskRecord(**{**raw["task"], "metric": Metric(**raw["task"]["metric"])})
         space = _space_of(json.dumps(raw["space"]))
         return StudyRecord(**{**raw, "task": task, "space": space})
@@ -132,6 +134,7 @@ def trial_of(document: str, source: str = "document") -> Trial:
     """
     try:
         raw = from_json(document)
+        check_trial(raw)
         reported = tuple((step, value) for step, value in raw.get("reported", ()))
         return Trial(**{**raw, "curve": tuple(raw["curve"]), "reported": reported})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, MetatuneError) as error:

@@ -1,0 +1,96 @@
+"""``check_trial`` and ``check_study``: what the fields of stored documents may hold.
+
+A run may have been edited, or written by somebody else; of what passes, columns can be made.
+"""
+
+import reprlib
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+_Kind: TypeAlias = Callable[[Any], bool]
+#: A column of whole numbers ends before the one, and doubles hold all whole numbers up to the other.
+_LARGEST, _EXACT = 2**63, 2**53
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, float) or (_whole(value) and abs(value) <= _EXACT)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and -_LARGEST <= value < _LARGEST
+
+
+def _parameter(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _report(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and _whole(value[0]) and _number(value[1])
+
+
+def _none_or(kind: _Kind) -> _Kind:
+    return lambda value: value is None or kind(value)
+
+
+def _list_of(kind: _Kind) -> _Kind:
+    return lambda value: isinstance(value, list) and all(map(kind, value))
+
+
+def _mapping_to(kind: _Kind) -> _Kind:
+    return lambda value: isinstance(value, dict) and all(map(kind, value.values()))
+
+
+_TRIAL: Mapping[str, _Kind] = {
+    "configuration": _mapping_to(_parameter),
+    "value": _none_or(_number),
+    "number": _whole,
+    "key": _text,
+    "metrics": _mapping_to(_number),
+    "curve": _list_of(_number),
+    "best_step": _none_or(_whole),
+    "reported": _list_of(_report),
+    "fidelity": _number,
+    "seconds": _number,
+    "origin": _text,
+    "odds": _none_or(_number),
+    "trusted": _none_or(_whole),
+    "error": _none_or(_text),
+    "started": _number,
+}
+_TASK: Mapping[str, _Kind] = {
+    "name": _text,
+    "kind": _text,
+    "fingerprint": _text,
+    "group": _text,
+    "metafeatures": _mapping_to(_number),
+    "n_rows": _whole,
+    "n_columns": _whole,
+}
+_STUDY: Mapping[str, _Kind] = {
+    "id": _text,
+    "family": _text,
+    "strategy": _text,
+    "created": _number,
+    "notes": _mapping_to(_text),
+}
+
+
+def check_trial(raw: Mapping[str, Any]) -> None:
+    """Raise ``TypeError`` naming the first field of the trial ``raw`` that holds what it cannot."""
+    _check(raw, _TRIAL)
+
+
+def check_study(raw: Mapping[str, Any]) -> None:
+    """As ``check_trial``, of a study."""
+    _check(raw, _STUDY)
+    _check(raw["task"], _TASK)
+
+
+def _check(raw: Mapping[str, Any], kinds: Mapping[str, _Kind]) -> None:
+    for name, value in raw.items():
+        if name in kinds and not kinds[name](value):
+            raise TypeError(f"{name} cannot be {reprlib.repr(value)}")
