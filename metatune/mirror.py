@@ -120,8 +120,9 @@ class Mirror:
         start, now = time.perf_counter(), time.time()
         experiment = reader.experiment()
         old = version if version.experiment == experiment else Version(version.number, experiment)
-        everything = everything or now - old.compared > COMPARE_AFTER
         since = max(0, old.watermark - OVERLAP)
+        # Times to come are of a clock that was ahead, and say nothing.
+        everything = everything or abs(now - old.compared) > COMPARE_AFTER or since > 1000 * now
         studies = StudyFile(self._folder, old)
         studies.update(reader, since=since, everything=everything)
         trials = TrialFiles(self._folder, old, studies)
@@ -129,7 +130,7 @@ class Mirror:
         newest = min(max(old.watermark, studies.newest, trials.newest), int(now * 1000))
         new = replace(
             old,
-            watermark=max(old.watermark, newest),
+            watermark=newest,
             compared=now if everything else old.compared,
             studies=studies.written(),
             segments=trials.written(),

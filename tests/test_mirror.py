@@ -106,6 +106,29 @@ def test_edits_are_found_when_everything_is_compared(tmp_path, monkeypatch):
     assert mirror.refresh(runs).written == 1, "all runs are compared once a day"
 
 
+class ByTime(Runs):
+    """As a server is read: only what ended since, unless everything is compared."""
+
+    def changes(self, record, known, *, since, studies, everything):
+        found = super().changes(record, known, since=since, studies=studies, everything=everything)
+        return (run for run in found if everything or run.ended >= since)
+
+
+def test_a_clock_that_was_far_ahead_hides_nothing_once_it_is_set_right(tmp_path, monkeypatch):
+    now, year = mirror_module.time.time(), 365 * 24 * 3600.0
+    runs = ByTime().add(study(), trial("a"))
+    runs.runs["run-of-a"] = replace(runs.runs["run-of-a"], ended=int(1000 * (now + year)))
+    mirror = Mirror(tmp_path)
+    monkeypatch.setattr(mirror_module.time, "time", lambda: now + year)
+    mirror.refresh(runs)
+    monkeypatch.setattr(mirror_module.time, "time", lambda: now)
+    for number, key in enumerate("bc", 1):
+        runs.add(study(), trial(key, number))
+        runs.runs[f"run-of-{key}"] = replace(runs.runs[f"run-of-{key}"], ended=int(1000 * now))
+        mirror.refresh(runs)
+        assert len(mirror.snapshot().family("lightgbm")) == number + 1
+
+
 def test_trials_are_read_again_when_the_space_of_their_study_changes(tmp_path):
     runs = Runs().add(study(), trial("a", 0, rate=0.5))
     mirror = Mirror(tmp_path)
