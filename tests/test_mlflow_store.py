@@ -136,6 +136,19 @@ def test_adding_again_changes_nothing(uri):
     assert store.trials("study-1") == [trial(0), trial(1), trial(2)]
 
 
+def test_trials_that_outlived_the_run_of_their_study_are_not_added_again(uri):
+    store = MLflowStore(uri)
+    store.open_study(study())
+    store.add_trials("study-1", [trial(0), trial(1)])
+    [parent] = runs(uri, "study")
+    MlflowClient(uri).delete_run(parent.info.run_id)
+    again = MLflowStore(uri)
+    again.open_study(study())
+    again.add_trials("study-1", [trial(0), trial(1), trial(2)])
+    assert len(runs(uri)) == 3
+    assert [kept.number for kept in again.trials("study-1")] == [0, 1, 2]
+
+
 def test_a_resumed_study_runs_again(uri):
     store = MLflowStore(uri)
     store.open_study(study())

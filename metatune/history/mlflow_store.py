@@ -246,13 +246,15 @@ class MLflowStore:
         return known
 
     def _reopened(self, client: MlflowClient, study_id: str) -> OpenStudy | None:
-        """A study that is in the store; trials that an earlier process did not complete are completed later."""
+        """A study that is in the store."""
         self._address.reach()
         run = mlflow_runs.single(client, self._runs(client, "study", study_id))
-        if run is None:
-            return None
-        study = OpenStudy(mlflow_runs.decoded_study(run), run.info.run_id)
-        for child in self._runs(client, "trial", study_id):
+        return None if run is None else self._with_trials(client, mlflow_runs.decoded_study(run), run)
+
+    def _with_trials(self, client: MlflowClient, record: StudyRecord, run: Run) -> OpenStudy:
+        """The study in ``run``; trials that an earlier process did not complete are completed later."""
+        study = OpenStudy(record, run.info.run_id)
+        for child in self._runs(client, "trial", record.id):
             key = child.data.tags.get(schema.TRIAL_KEY, "")
             if key in study.started:
                 study.doubtful.add(key)
@@ -272,7 +274,8 @@ class MLflowStore:
         run = mlflow_runs.single(client, self._runs(client, "study", study.id)) or made
         if run.info.run_id == made.info.run_id:
             log_dataset(client, run.info.run_id, mlflow_runs.dataset(study))
-        return OpenStudy(study, run.info.run_id)
+        # There are trials if that process was first, or if somebody deleted the run of the study and left theirs.
+        return self._with_trials(client, study, run)
 
     def _look_up(self, client: MlflowClient, experiment: str, study: OpenStudy, key: str) -> None:
         """Find the run of a trial that may have been created without our knowing, or twice."""
