@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import pytest
 from disks import fill, mounted
-from history_cases import study, trial
+from history_cases import new_database, study, trial
 from memory_store import MemoryStore
 from open_files import count_open
 
@@ -22,6 +22,7 @@ from metatune.doctor import _spool
 from metatune.errors import StoreError, StoreUnavailableError
 from metatune.history import spool
 from metatune.history.address import Address, without_secrets
+from metatune.history.mlflow_store import MLflowStore
 from metatune.history.outbox import Outbox, catch_up
 from metatune.history.pace import Pace
 from metatune.history.replay import look, send_orphans, sync
@@ -121,6 +122,18 @@ def test_damaged_lines_are_set_aside_and_the_rest_is_sent(folder):
     assert store.trials("study-1") == [trial(0), trial(1), trial(2)]
     assert not files(folder)
     assert [one.unreadable for one in look([folder])] == [4]
+
+
+@pytest.mark.parametrize("end", ['"close":"finishfd","artifacts":{}', r'"close":"finished","artifacts":{"a":"\ud800"}'])
+def test_a_damaged_end_of_a_study_keeps_no_other_file_back(folder, tmp_path, end):
+    path = dead(folder)
+    path.write_bytes(path.read_bytes() + b'{"n":9,"of":"study-1",' + end.encode() + b"}\n")
+    os.utime(path, (1, 1))
+    left_behind(folder, Entry("study-2", study("study-2")), Entry("study-2", trial(7)))
+    store = MLflowStore(new_database(tmp_path))
+    done = list(sync([folder], lambda destination: store))
+    assert [(one.sent, one.waiting, one.unreadable) for one in done] == [(3, 0, 1), (1, 0, 0)]
+    assert not store.unfinished()
 
 
 @pytest.mark.parametrize("first", [b"", b"{}", b'{"spool": 99, "store": "memory", "experiment": "x"}', b"\xff"])

@@ -22,6 +22,7 @@ from metatune.history.mlflow_database import FAILURES, create_database, log_data
 from metatune.history.mlflow_runs import HEARTBEAT, PARENT, Find, OpenStudy
 from metatune.history.sql_reader import SqlReader
 from metatune.history.sql_writer import write_ended
+from metatune.history.store import ENDINGS
 from metatune.redaction import redacted
 from metatune.study import StudyRecord
 from metatune.trial import Trial
@@ -111,13 +112,9 @@ class MLflowStore:
 
     def close_study(self, study_id: str, *, status: str, artifacts: Sequence[Path] = ()) -> None:
         """See ``HistoryStore``."""
-        if status not in ("finished", "interrupted", "failed"):
-            raise UsageError(
-                "unknown status of a study",
-                field="status",
-                value=status,
-                remedy="Use 'finished', 'interrupted' or 'failed'.",
-            )
+        if status not in ENDINGS:
+            remedy = f"Use one of: {', '.join(ENDINGS)}."
+            raise UsageError("unknown status of a study", field="status", value=status, remedy=remedy)
         with self._boundary() as client:
             self._address.reach()
             # Looked up again if this fails: another process may have begun the study too, and gone first.

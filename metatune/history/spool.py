@@ -27,6 +27,7 @@ from metatune.history import schema
 from metatune.history.address import Located, without_secrets
 from metatune.history.disk import confirm
 from metatune.history.owner import Owner
+from metatune.history.store import ENDINGS
 from metatune.study import StudyRecord
 from metatune.trial import Trial
 from metatune.user_folder import user_folder
@@ -320,7 +321,9 @@ def entry_of(raw: Mapping[str, object]) -> Entry:
     of = str(raw["of"])
     if "trial" in raw:
         return Entry(of, schema.trial_of(schema.to_json(raw["trial"])), n)
-    artifacts = raw["artifacts"]
-    if not isinstance(artifacts, Mapping):
-        raise TypeError("artifacts are texts by name")
-    return Entry(of, Ended(str(raw["close"]), {str(name): str(text) for name, text in artifacts.items()}), n)
+    status, artifacts = raw["close"], raw["artifacts"]
+    if status not in ENDINGS or not isinstance(artifacts, Mapping):
+        raise TypeError("a study ends in a known way, with texts by name")
+    texts = {str(name): str(text) for name, text in artifacts.items()}
+    "".join((*texts, *texts.values())).encode()  # half a character is none
+    return Entry(of, Ended(str(status), texts), n)

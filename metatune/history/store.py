@@ -7,6 +7,9 @@ from typing import Protocol
 from metatune.study import StudyRecord
 from metatune.trial import Trial
 
+#: How a study ends.
+ENDINGS = ("finished", "interrupted", "failed")
+
 
 class HistoryStore(Protocol):
     """Studies and their trials, complete and without duplicates.
