@@ -75,6 +75,16 @@ def test_data_bring_meta_features(history: str) -> None:
     assert study.task.metafeatures
 
 
+def test_times_of_another_unit_keep_no_trial_back(history: str) -> None:
+    """Trials of Ray may report a ``timestamp`` of their own, here in nanoseconds."""
+    shutil.copytree(DATA / "ray", "ray")
+    for path in Path("ray").rglob("result.json"):
+        path.write_text(path.read_text().replace('"timestamp": 1795', '"timestamp": 1000000000001795'))
+    assert run("ray", "ray").exit_code == 0
+    shown = CliRunner().invoke(app, ["history"])
+    assert (shown.exit_code, "unknown" in shown.stdout) == (0, True)
+
+
 def test_data_are_read_as_tune_reads_them(history: str) -> None:
     frame = load_iris(as_frame=True).frame.iloc[:100].assign(target=["yes", "no"] * 50)
     frame.to_csv("iris.csv", index=False, sep=";", decimal=",")

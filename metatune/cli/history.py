@@ -221,6 +221,13 @@ def _trials(records: "Records") -> list[Row]:
     ]
 
 
+def _minute(seconds: float) -> str:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    except (OverflowError, ValueError, OSError):  # what was imported may have any number for a time
+        return "unknown"
+
+
 _ROWS: dict[What, Callable[["Records"], list[Row]]] = {
     What.families: _families,
     What.tasks: _tasks,
@@ -254,7 +261,7 @@ _COLUMNS: dict[What, list[tuple[str, bool, _Cell]]] = {
         ("best", True, lambda row: number(row["best"])),
         ("metric", False, lambda row: row["metric"]),
         ("strategy", False, lambda row: row["strategy"]),
-        ("created", False, lambda row: time.strftime("%Y-%m-%d %H:%M", time.localtime(row["created"]))),
+        ("created", False, lambda row: _minute(row["created"])),
     ],
     What.trials: [
         ("study", False, lambda row: legible(row["study"][:12])),

@@ -1,6 +1,5 @@
 """What ``MLflowStore`` does with single runs: find them, end them, and tell who owns them."""
 
-import math
 import time
 from collections.abc import Iterator
 
@@ -18,6 +17,7 @@ PARENT = "mlflow.parentRunId"
 #: Tags of a study's run: the process that writes it, and when it last said so, in seconds since the epoch.
 OWNER, HEARTBEAT = "metatune.owner", "metatune.heartbeat"
 _PAGE = 1000
+_YEAR_10000 = 253_402_300_800.0
 
 
 class OpenStudy:
@@ -44,8 +44,8 @@ def finish(client: MlflowClient, run_id: str, data: RunData, trial: Trial) -> No
 
 
 def metric_time(trial: Trial) -> int:
-    """The time of all points of ``trial``, in milliseconds since the epoch."""
-    return int(1000 * trial.started) if math.isfinite(trial.started) and trial.started > 0 else 0
+    """The time of all points of ``trial``, in milliseconds since the epoch; 0 for what is no time at all."""
+    return int(1000 * trial.started) if 0 < trial.started < _YEAR_10000 else 0
 
 
 def search(
