@@ -238,6 +238,15 @@ def test_a_hyperparameter_with_several_ranges_gets_one_that_holds_them(tmp_path:
     assert all(study.space.contains(trial.configuration) for trial in trials)
 
 
+def test_a_search_of_kerastuner_without_the_metric_keeps_no_other_one_back(tmp_path: Path) -> None:
+    shutil.copytree(DATA / "kerastuner", tmp_path / "all")
+    for path in (tmp_path / "all" / "hyperband").rglob("trial.json"):
+        path.write_text(path.read_text().replace("accuracy", "auc"))
+    report, found = taken(import_kerastuner, tmp_path / "all", metric="val_accuracy")
+    assert (set(found), report.imported) == ({"random"}, 6)
+    assert dict(report.skipped) == {"no score of validation rows": 5}
+
+
 def test_damaged_trials_are_counted(tmp_path: Path) -> None:
     folder = tmp_path / "random"
     shutil.copytree(DATA / "kerastuner" / "random", folder)

@@ -61,14 +61,16 @@ def _trials(
     root: Path, log: ImportLog, names: Names, *, metric: str | None, family: str | None, task: str | None
 ) -> Iterator[ForeignTrial]:
     projects = sorted({path.parent.parent for path in root.rglob("trial_*/trial.json")})
-    for project in projects:
-        raws = []
-        for path in sorted(project.glob("trial_*/trial.json")):
-            raw = read_json(path)
-            if _is_trial(raw):
-                raws.append(raw)
-            else:
-                log.skip("not a trial of KerasTuner, or cut off")
+    found = {project: _read(project, log) for project in projects}
+    reported = dict.fromkeys(name for raws in found.values() for name in _common(_scored(raws)))
+    if metric is not None and metric not in reported:
+        raise UsageError(
+            "no trial has such a metric",
+            field="metric",
+            value=metric,
+            remedy=f"Use one of: {', '.join(reported) or 'none'}.",
+        )
+    for project, raws in found.items():
         space = _space_of(raws)
         objective = _objective(raws, metric, names)
         if space is None or objective is None:
@@ -82,6 +84,17 @@ def _trials(
                 yield _foreign(raw, origin, objective, names, longest)
             else:
                 log.skip("not finished: waiting or running")
+
+
+def _read(project: Path, log: ImportLog) -> list[Mapping[str, Any]]:
+    raws = []
+    for path in sorted(project.glob("trial_*/trial.json")):
+        raw = read_json(path)
+        if _is_trial(raw):
+            raws.append(raw)
+        else:
+            log.skip("not a trial of KerasTuner, or cut off")
+    return raws
 
 
 def _is_trial(raw: object) -> bool:
@@ -113,19 +126,21 @@ def _observations(entry: Mapping[str, Any]) -> list[tuple[int, float]]:
     return sorted(found)
 
 
+def _scored(raws: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [raw for raw in raws if finite(raw.get("score")) is not None and _metrics(raw)]
+
+
+def _common(scored: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The metrics that all trials with a score have."""
+    return [name for name in (_metrics(scored[0]) if scored else ()) if all(name in _metrics(raw) for raw in scored)]
+
+
 def _objective(raws: Sequence[Mapping[str, Any]], given: str | None, names: Names) -> Objective | None:
     """What the search optimised: KerasTuner does not name it, but it equals the score of every trial."""
-    scored = [raw for raw in raws if finite(raw.get("score")) is not None and _metrics(raw)]
-    common = [name for name in (_metrics(scored[0]) if scored else ()) if all(name in _metrics(raw) for raw in scored)]
-    if given is not None and given not in common:
-        raise UsageError(
-            "no trial has such a metric",
-            field="metric",
-            value=given,
-            remedy=f"Use one of: {', '.join(common) or 'none'}.",
-        )
-    equal = [name for name in common if all(_explains(name, raw) for raw in scored)]
-    candidates = sorted([given] if given else equal, key=lambda name: not name.startswith("val_"))
+    scored = _scored(raws)
+    common = _common(scored)
+    wanted = [name for name in common if (name == given if given else all(_explains(name, raw) for raw in scored))]
+    candidates = sorted(wanted, key=lambda name: not name.startswith("val_"))
     candidates = [name for name in candidates if not is_training(name) and f"val_{name}" not in common]
     if not candidates:
         return None
