@@ -35,6 +35,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tables", nargs="+", default=SEARCH, help="only these tables of stages a to d")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread")
+    parser.add_argument(
+        "--simple-tasks", type=int, metavar="N", help="tasks per table of stage a for all but metatune and gp"
+    )
     parser.add_argument("--ablation-tasks", type=int, default=12, metavar="N", help="tasks per table of stage b")
     parser.add_argument("--peer-tasks", type=int, default=6, metavar="N", help="tasks per table of stage c")
     parser.add_argument("--stress-tasks", type=int, default=20, metavar="N", help="tasks per table of stage d")
@@ -55,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for stage in options.stages:
             parts = parts_of(
-                stage, tables=options.tables, ablation_tasks=options.ablation_tasks, peer_tasks=options.peer_tasks,
+                stage, tables=options.tables, simple_tasks=options.simple_tasks,
+                ablation_tasks=options.ablation_tasks, peer_tasks=options.peer_tasks,
                 stress_tasks=options.stress_tasks,
             )  # fmt: skip
             run(

@@ -26,6 +26,8 @@ STRESS = {
 }
 #: Everything but released packages and metatune without a part.
 OWN = tuple(name for name in METHODS if name not in peers.NAMES and name not in ABLATIONS)
+#: What the bars are about.
+MAIN = ("metatune", "gp")
 FEATURES = tuple(f"metatune-features-{mode}" for mode in ("on", "off", "shuffled"))
 PIPELINE_METHODS = ("metatune", *FEATURES, "portfolio", "knn", "gp", "random")
 
@@ -50,12 +52,18 @@ class Part:
 
 
 def parts_of(
-    stage: str, *, tables: Sequence[str] = SEARCH, ablation_tasks: int, peer_tasks: int, stress_tasks: int
+    stage: str,
+    *,
+    tables: Sequence[str] = SEARCH,
+    simple_tasks: int | None,
+    ablation_tasks: int,
+    peer_tasks: int,
+    stress_tasks: int,
 ) -> list[Part]:
     """The parts of stage a to e. What a stage compares with is in it too, at no cost if this version has run it."""
     searched = tuple(table for table in tables if table != PIPELINES)
     if stage == "a":
-        return [Part(searched, OWN, steady=True)]
+        return [Part(searched, MAIN, steady=True), Part(searched, OWN, simple_tasks, steady=True)]
     if stage == "b":
         return [Part(searched, ("metatune", "gp", *ABLATIONS), ablation_tasks)]
     if stage == "c":
