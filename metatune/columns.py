@@ -1,7 +1,7 @@
 """Feature columns into the normal form of ``Dataset``, and what is wrong with them."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,8 @@ MAX_COLUMNS = 1_000
 #: A sparse table with more cells is not made dense (400 MB).
 MAX_DENSE_CELLS = 50_000_000
 DAY = 86_400.0
+#: Whole numbers below are the same as floats.
+_EXACT = 2**53
 
 
 class _Problem(NamedTuple):
@@ -200,6 +202,39 @@ def _days(column: "pd.Series[Any]") -> "pd.Series[float]":
     return since.dt.total_seconds() / DAY
 
 
+def as_numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
+    """``column``, whatever it holds, as a task reads numbers: dates in days, NaN for what is none or too large."""
+    kind = _kind_of(column)
+    try:
+        found = _days(column) if kind == "dates" else to_float(column) if kind == "number" else None
+    except OverflowError:
+        found = None
+    if found is None:
+        found = pd.to_numeric(column.astype(object), errors="coerce").astype(np.float64)
+    return found.where(found.abs() <= LARGEST)
+
+
+def as_category(column: "pd.Series[Any]", known: Collection[str]) -> "pd.Series[Any]":
+    """``column``, whatever it holds, as a task reads categories: by the texts of its values.
+
+    Whole numbers are floats in a column with gaps and integers in one without: both are the level that is ``known``.
+    """
+    if _kind_of(column) == "mixed":  # of values that are equal, such as 1 and True, one text would be taken
+        column = column.map(str, na_action="ignore")
+    codes, found = pd.factorize(column)
+    texts = [next((text for text in _spellings(level) if text in known), str(level)) for level in found]
+    codes, levels = _by_text(codes, texts)
+    return pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(levels, dtype=object)))
+
+
+def _spellings(level: object) -> tuple[str, ...]:
+    if isinstance(level, float) and level.is_integer():
+        return str(level), str(int(level))
+    if isinstance(level, int | np.integer) and abs(int(level)) < _EXACT:
+        return str(level), str(float(level))
+    return (str(level),)
+
+
 def _number(column: "pd.Series[float]", problems: dict[str, object]) -> "pd.Series[float] | None":
     low, high = _range(column)
     for problem, limit in (("infinite", np.finfo(np.float64).max), ("huge", LARGEST)):
@@ -224,8 +259,7 @@ def _range(column: "pd.Series[float]") -> tuple[float, float]:
 
 def _category(column: "pd.Series[Any]", problems: dict[str, object]) -> "pd.Series[Any] | None":
     codes, found = pd.factorize(column)
-    texts = [str(level) for level in found]
-    levels = sorted(set(texts))
+    codes, levels = _by_text(codes, [str(level) for level in found])
     if not levels:
         problems["empty"] = np.nan
         return None
@@ -239,12 +273,17 @@ def _category(column: "pd.Series[Any]", problems: dict[str, object]) -> "pd.Seri
     if looks is not None:
         example = f"{words(levels)} words" if looks == "text" else repr(levels[0])
         problems[looks] = f"{len(levels):,} different values in {len(column):,} rows, such as {example}"
-    place = {level: i for i, level in enumerate(levels)}
-    codes = np.array([*(place[text] for text in texts), -1])[codes]
     if len(levels) > MAX_LEVELS:
         problems["levels"] = f"{len(levels):,} levels in {len(column):,} rows"
         levels, codes = _most_frequent(levels, codes)
     return pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(levels)))
+
+
+def _by_text(codes: np.ndarray, texts: list[str]) -> tuple[np.ndarray, list[str]]:
+    """``codes``, positions in ``texts`` or -1, as positions in the sorted different ones; and these."""
+    levels = sorted(set(texts))
+    place = {level: i for i, level in enumerate(levels)}
+    return np.array([*(place[text] for text in texts), -1])[codes], levels
 
 
 def _most_frequent(levels: list[str], codes: np.ndarray) -> tuple[list[str], np.ndarray]:

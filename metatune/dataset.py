@@ -11,6 +11,7 @@ import pandas as pd
 
 from metatune.columns import column_names, dense, normal_columns
 from metatune.errors import DataError, UnknownNameError, UsageError
+from metatune.raw import Raw, RawTable, as_array, as_frame
 from metatune.repair import Inspector, Repair
 from metatune.target import DataKind, read_target
 
@@ -52,6 +53,11 @@ class Data(ABC, Generic[XT]):
     @abstractmethod
     def n_columns(self) -> int:
         """Number of values of which an example consists."""
+
+    @property
+    @abstractmethod
+    def raw(self) -> Raw:
+        """How further examples, as the user has them, become like ``X``."""
 
     @property
     def n_classes(self) -> int:
@@ -102,6 +108,12 @@ class Dataset(Data[pd.DataFrame]):
         """Number of feature columns."""
         return self.X.shape[1]
 
+    @property
+    def raw(self) -> Raw:
+        """See ``Data``."""
+        levels = {name: tuple(self.X[name].cat.categories) for name in self.categorical}
+        return RawTable({name: levels.get(name) for name in self.X.columns})
+
     def take(self, rows: np.ndarray) -> Self:
         """The rows at positions ``rows`` (classes and categories stay as they are)."""
         return replace(self, X=self.X.iloc[rows].reset_index(drop=True), y=self.y[rows])
@@ -127,7 +139,7 @@ def dataset_from_frame(
     repair exists, ``repair=True`` makes it instead. ``UsageError`` for an unknown or unfitting ``kind``.
     """
     inspector = Inspector(repair=repair)
-    frame = _frame(dense(X, inspector))
+    frame = as_frame(dense(X, inspector))
     series = as_series(y)
     check_lengths(frame, series)
     if frame.shape[1] == 0:
@@ -138,17 +150,6 @@ def dataset_from_frame(
         frame = frame.iloc[read.rows]
     features = normal_columns(frame, names, inspector)
     return Dataset(features, read.y, read.kind, read.classes, target), tuple(inspector.repairs)
-
-
-def _frame(X: Any) -> pd.DataFrame:
-    if isinstance(X, pd.DataFrame):
-        return X
-    array = as_array(X)
-    if array.ndim != 2 or array.dtype.names:
-        raise DataError(
-            "not a table of rows and columns", field="X", value=array.shape, remedy="Give an array of shape (n, d)."
-        )
-    return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])], copy=False)
 
 
 def as_series(y: Any) -> "pd.Series[Any]":
@@ -163,14 +164,6 @@ def as_series(y: Any) -> "pd.Series[Any]":
             "not one value a row", field="y", value=array.shape, remedy="Give an array of shape (n,), one target."
         )
     return pd.Series(array, copy=False)
-
-
-def as_array(values: Any) -> np.ndarray:
-    """``values`` as an array, one without dimensions if its parts are of unequal length."""
-    try:
-        return np.asarray(values)
-    except ValueError:
-        return np.array(None)
 
 
 def check_lengths(X: Sized, y: Sized) -> None:

@@ -1,21 +1,31 @@
 """Data that are not tables: ``Images``, ``Texts`` and ``TimeSeries``, and how they are made from arrays."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, TypedDict, TypeVar, Unpack
 
 import numpy as np
-import pandas as pd
 
 from metatune.columns import LARGEST
-from metatune.dataset import Data, Modality, as_array, as_series, check_lengths
+from metatune.dataset import Data, Modality, as_series, check_lengths
 from metatune.errors import DataError
+from metatune.raw import (
+    BRIGHTEST,
+    Raw,
+    RawImages,
+    RawSeries,
+    RawTexts,
+    as_array,
+    as_texts,
+    levels,
+    number_array,
+    padded,
+    with_channels,
+)
 from metatune.repair import Inspector, Repair
 from metatune.target import read_target
 
-#: An image has at most this many channels; more are a mix-up of the axes.
-MAX_CHANNELS = 4
-_BRIGHTEST = 255
 #: Shares that exceed 1 by no more have been interpolated or computed inexactly.
 _NEARLY_ONE = 1.01
 #: Rounding may change pixels by this part of their standard deviation; of photographs 0 to 255 it changes a hundredth.
@@ -24,9 +34,20 @@ _MOST_LOST = 0.05
 
 @dataclass(frozen=True, eq=False)
 class Images(Data[np.ndarray]):
-    """Images of one size. ``X``: ``uint8``, shape (n, height, width, channels)."""
+    """Images of one size. ``X``: ``uint8``, shape (n, height, width, channels).
+
+    ``black`` and ``white`` are what became 0 and 255 of the pixels that were given.
+    """
 
     modality: ClassVar[Modality] = "image"
+
+    black: float = 0.0
+    white: float = float(BRIGHTEST)
+
+    @property
+    def raw(self) -> Raw:
+        """See ``Data``."""
+        return RawImages(self.X.shape[1:], self.black, self.white)
 
     @property
     def n_columns(self) -> int:
@@ -41,6 +62,11 @@ class Texts(Data[np.ndarray]):
     modality: ClassVar[Modality] = "text"
 
     @property
+    def raw(self) -> Raw:
+        """See ``Data``."""
+        return RawTexts()
+
+    @property
     def n_columns(self) -> int:
         """1, the text."""
         return 1
@@ -48,9 +74,19 @@ class Texts(Data[np.ndarray]):
 
 @dataclass(frozen=True, eq=False)
 class TimeSeries(Data[np.ndarray]):
-    """Time series. ``X``: ``float32``, shape (n, length, channels), NaN where missing or beyond the end."""
+    """Time series. ``X``: ``float32``, shape (n, length, channels), NaN where missing or beyond the end.
+
+    ``dropped``: the positions of channels that were given and are not in ``X``.
+    """
 
     modality: ClassVar[Modality] = "series"
+
+    dropped: tuple[int, ...] = ()
+
+    @property
+    def raw(self) -> Raw:
+        """See ``Data``."""
+        return RawSeries(self.X.shape[2] + len(self.dropped), self.dropped)
 
     @property
     def n_columns(self) -> int:
@@ -79,9 +115,9 @@ def images_from_arrays(
     ``options`` and what is raised are those of ``metatune.dataset.dataset_from_frame``.
     """
     inspector = Inspector(repair=repair)
-    array = _numbers(as_array(X), "images", "Resize all to one height and width, and give one array.")
-    images = _pixels(_with_channels(array, "images"), inspector)
-    return _assembled(Images, images, y, inspector, **options)
+    array = number_array(as_array(X), "images", "Resize all to one height and width, and give one array.")
+    images, black, white = _pixels(with_channels(array, "images"), inspector)
+    return _assembled(partial(Images, black=black, white=white), images, y, inspector, **options)
 
 
 def texts_from_arrays(
@@ -105,9 +141,9 @@ def series_from_arrays(
     ``options`` and what is raised are those of ``metatune.dataset.dataset_from_frame``.
     """
     inspector = Inspector(repair=repair)
-    array = _numbers(_padded(X, inspector), "series", "Give arrays of numbers with equally many channels.")
-    series, usable = _steps(_with_channels(array, "series"), inspector)
-    return _assembled(TimeSeries, series, y, inspector, usable, **options)
+    array = number_array(padded(X, inspector), "series", "Give arrays of numbers with equally many channels.")
+    series, usable, dropped = _steps(with_channels(array, "series"), inspector)
+    return _assembled(partial(TimeSeries, dropped=dropped), series, y, inspector, usable, **options)
 
 
 def _assembled(
@@ -137,46 +173,11 @@ def _assembled(
     return make(X, read.y, read.kind, read.classes, target), tuple(inspector.repairs)
 
 
-def _numbers(array: np.ndarray, what: str, remedy: str) -> np.ndarray:
-    """``array`` itself, checked to hold numbers or booleans."""
-    if array.dtype == object and array.ndim <= 1:
-        raise DataError(f"no array, or {what} of unequal sizes", field="X", value=array.shape, remedy=remedy)
-    if array.dtype.kind not in "biuf":
-        raise DataError("not numbers", field="X", value=str(array.dtype), remedy="Give an array of numbers.")
-    if 0 in array.shape:
-        raise DataError("an array without values", field="X", value=array.shape, remedy=f"Give {what} with content.")
-    return array
-
-
-def _with_channels(array: np.ndarray, what: str) -> np.ndarray:
-    """``array`` with an axis of channels at its end; ``what``: ``"images"`` or ``"series"``."""
-    size = "height, width" if what == "images" else "length"
-    n_axes = 4 if what == "images" else 3
-    if array.ndim == n_axes - 1:
-        array = array[..., None]
-    if array.ndim != n_axes:
-        raise DataError(
-            f"not {what}",
-            field="X",
-            value=array.shape,
-            remedy=f"Give an array of shape (n, {size}) or (n, {size}, channels).",
-        )
-    if what == "images" and array.shape[-1] > MAX_CHANNELS:
-        raise DataError(
-            f"images with more than {MAX_CHANNELS} channels",
-            field="X",
-            value=array.shape,
-            remedy="Give an array of shape (n, height, width, channels), for example with np.moveaxis(X, 1, -1).",
-        )
-    return array
-
-
-def _pixels(array: np.ndarray, inspector: Inspector) -> np.ndarray:
-    """``array`` as whole numbers 0 to 255."""
+def _pixels(array: np.ndarray, inspector: Inspector) -> tuple[np.ndarray, float, float]:
+    """``array`` as whole numbers 0 to 255, and what became the first and the last of them."""
+    black, white = 0.0, float(BRIGHTEST)
     if array.dtype == np.uint8:
-        return array
-    if array.dtype == bool:
-        return array.astype(np.uint8) * np.uint8(_BRIGHTEST)
+        return array, black, white
     if array.dtype.kind == "f":
         unknown = ~np.isfinite(array)
         if unknown.any():
@@ -189,28 +190,28 @@ def _pixels(array: np.ndarray, inspector: Inspector) -> np.ndarray:
             )
             array = np.where(unknown, 0.0, array)
     low, high = float(array.min()), float(array.max())
-    if low < 0 or high > _BRIGHTEST:
+    if low < 0 or high > BRIGHTEST:
         inspector.found(
-            f"pixels outside 0 to {_BRIGHTEST}",
+            f"pixels outside 0 to {BRIGHTEST}",
             field="X",
             value=(low, high),
-            remedy=f"Rescale them to 0 to {_BRIGHTEST}",
+            remedy=f"Rescale them to 0 to {BRIGHTEST}",
             action="map the smallest to 0 and the largest to 255",
         )
-        array = (array.astype(np.float64) - low) / ((high - low) or 1.0)
+        array, black, white = array.astype(np.float64), low, high
     elif array.dtype.kind == "f" and high > 1 and _blurred(array, high):
         clipped = high <= _NEARLY_ONE
         inspector.found(
-            f"fractional pixels that are neither shares (0 to 1) nor on the scale 0 to {_BRIGHTEST}",
+            f"fractional pixels that are neither shares (0 to 1) nor on the scale 0 to {BRIGHTEST}",
             field="X",
             value=(low, high),
-            remedy=f"Rescale them to 0 to 1 or to 0 to {_BRIGHTEST}",
-            action="cut them at 1" if clipped else f"map 0 to 0 and the largest to {_BRIGHTEST}",
+            remedy=f"Rescale them to 0 to 1 or to 0 to {BRIGHTEST}",
+            action="cut them at 1" if clipped else f"map 0 to 0 and the largest to {BRIGHTEST}",
         )
-        array = np.minimum(array, 1.0) if clipped else array / high
-    elif array.dtype.kind != "f" or high > 1:
-        return np.asarray(np.rint(array), dtype=np.uint8)
-    return np.asarray(np.rint(array.astype(np.float32) * _BRIGHTEST), dtype=np.uint8)
+        array, white = (np.minimum(array, 1.0), 1.0) if clipped else (array, high)
+    elif array.dtype == bool or (array.dtype.kind == "f" and high <= 1):
+        white = 1.0
+    return levels(array, black, white), black, white
 
 
 def _blurred(array: np.ndarray, high: float) -> bool:
@@ -221,61 +222,22 @@ def _blurred(array: np.ndarray, high: float) -> bool:
 
 def _strings(X: Any, inspector: Inspector) -> tuple[np.ndarray, np.ndarray]:
     """``X`` as texts, and which of them are not empty."""
-    if not isinstance(X, Iterable):
-        raise DataError("not texts", field="X", value=X, remedy="Give a list of n texts.")
-    values = X if isinstance(X, str) else X.to_numpy(dtype=object) if isinstance(X, pd.Series) else _objects(X)
-    if isinstance(values, np.ndarray) and values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if isinstance(values, str) or values.ndim != 1:
-        shape = "one text" if isinstance(values, str) else values.shape
-        raise DataError("not one text a row", field="X", value=shape, remedy="Give a list of n texts.")
-    missing = np.asarray(pd.isna(values), dtype=bool)
-    strange = [type(value).__name__ for value in values[~missing] if not isinstance(value, str)]
+    texts, strange = as_texts(X)
     if strange:
         inspector.found(
             "values that are not texts",
             field="X",
-            value=f"{len(strange):,} of {len(values):,}: {', '.join(sorted(set(strange))[:5])}",
+            value=f"{len(strange):,} of {len(texts):,}: {', '.join(sorted(set(strange))[:5])}",
             remedy="Give texts only",
             action="turn them into texts",
         )
-    texts = np.empty(len(values), dtype=object)
-    texts[:] = ["" if gone else str(value) for value, gone in zip(values, missing, strict=True)]
     usable = np.array([bool(text.strip()) for text in texts], dtype=bool)
     _check_usable(usable, "empty or missing texts", inspector)
     return texts, usable
 
 
-def _objects(X: Any) -> np.ndarray:
-    """``X`` as an array of objects; a list of texts stays one-dimensional."""
-    return np.asarray(X if hasattr(X, "__array__") else list(X), dtype=object)
-
-
-def _padded(X: Any, inspector: Inspector) -> Any:
-    """``X``, as one array if it is series of unequal lengths; they are filled with NaN at their ends."""
-    array = as_array(X)
-    if array.dtype != object or array.ndim > 1 or not isinstance(X, Sequence | np.ndarray | pd.Series):
-        return array
-    rows = [as_array(row) for row in X]
-    shapes = {row.shape[1:] for row in rows}
-    if len(shapes) != 1 or any(row.ndim == 0 or row.dtype.kind not in "biuf" for row in rows):
-        return array
-    lengths = [len(row) for row in rows]
-    inspector.found(
-        "series of unequal lengths",
-        field="X",
-        value=f"{min(lengths)} to {max(lengths)} steps",
-        remedy="Fill the shorter ones with NaN at their ends",
-        action="do so",
-    )
-    padded = np.full((len(rows), max(lengths), *shapes.pop()), np.nan)
-    for place, row in zip(padded, rows, strict=True):
-        place[: len(row)] = row
-    return padded
-
-
-def _steps(array: np.ndarray, inspector: Inspector) -> tuple[np.ndarray, np.ndarray]:
-    """``array`` in single precision, and which series have any value."""
+def _steps(array: np.ndarray, inspector: Inspector) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    """``array`` in single precision, which series have any value, and the channels that were dropped."""
     if array.shape[1] < 2:
         raise DataError(
             "series of one step", field="X", value=array.shape, remedy="Make a table of it with Task.from_arrays."
@@ -294,17 +256,17 @@ def _steps(array: np.ndarray, inspector: Inspector) -> tuple[np.ndarray, np.ndar
     known = ~np.isnan(series)
     usable = np.asarray(known.any(axis=(1, 2)))
     _check_usable(usable, "series with nothing but missing values", inspector)
-    silent = ~known.any(axis=(0, 1))
-    if silent.any():
+    silent = np.flatnonzero(~known.any(axis=(0, 1)))
+    if len(silent):
         inspector.found(
             "channels with nothing but missing values",
             field="X",
-            value=np.flatnonzero(silent).tolist(),
+            value=silent.tolist(),
             remedy="Leave them out",
             action="drop them",
         )
-        series = series[..., ~silent]
-    return series, usable
+        series = np.delete(series, silent, axis=2)
+    return series, usable, tuple(silent.tolist())
 
 
 def _check_usable(usable: np.ndarray, problem: str, inspector: Inspector) -> None:

@@ -82,7 +82,7 @@ def load_model(path: str | Path) -> "TaskModel":
     manifest = read_manifest(directory)
     check_files(directory, manifest)
     try:
-        return get_family(manifest.family).load(directory).labelled(manifest.classes)
+        return get_family(manifest.family).load(directory).restored(manifest)
     except (MissingDependencyError, KnowledgeError):
         raise
     # The readers of the hosts raise whatever they like on a file that they did not write.

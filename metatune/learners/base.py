@@ -9,8 +9,10 @@ from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 import numpy as np
 
 from metatune.dataset import XT, Data, DataKind, Modality
-from metatune.learners.saving import Label, name_classes
+from metatune.errors import KnowledgeError
+from metatune.learners.saving import Label, Manifest, add_task
 from metatune.metric import Metric
+from metatune.raw import Raw, raw_from, raw_state
 from metatune.space import Change, SearchSpace
 from metatune.trial import Configuration, ParamValue
 
@@ -28,6 +30,8 @@ class FittedModel(ABC, Generic[XT]):
     library has no steps. ``best_step`` is the step (1-based) that early stopping kept, ``None`` without one.
     """
 
+    #: 0 for regression.
+    n_classes: int
     curve: tuple[float, ...] = ()
     best_step: int | None = None
 
@@ -46,9 +50,20 @@ class FittedModel(ABC, Generic[XT]):
         Ends with ``saving.write_manifest``, by which ``learners.load_model`` finds the family again.
         """
 
-    def labelled(self, classes: Iterable[object]) -> "TaskModel":
-        """This model with the labels of its task, in the order of the codes; none for regression."""
-        return TaskModel(self, classes)
+    def labelled(self, classes: Iterable[object], raw: Raw | None = None) -> "TaskModel":
+        """This model with the labels of its task, in the order of the codes (none for regression), and its ``raw``."""
+        return TaskModel(self, classes, raw)
+
+    def restored(self, manifest: Manifest) -> "TaskModel":
+        """This model, just loaded, as that of the task in ``manifest``. Raises ``KnowledgeError`` if it is not."""
+        if manifest.classes and len(manifest.classes) != self.n_classes:
+            raise KnowledgeError(
+                f"the model tells {self.n_classes} classes apart, and its manifest has names for another number",
+                field="classes",
+                value=list(manifest.classes),
+                remedy="Give the folder as it was saved, or train and save the model again.",
+            )
+        return TaskModel(self, manifest.classes, None if manifest.raw is None else raw_from(manifest.raw))
 
 
 class TaskModel:
@@ -56,26 +71,34 @@ class TaskModel:
 
     ``fitted`` is the family's own model, which knows class codes only. ``classes_`` are the labels in the order of
     the columns of ``predict_proba``, shape (k,), empty for regression. Labels that are neither texts, booleans nor
-    finite numbers (dates, intervals) are given as texts.
+    finite numbers (dates, intervals) are given as texts. ``raw`` reads examples as the task did; without it, they
+    must be as ``Data.X`` is.
     """
 
-    def __init__(self, fitted: FittedModel[Any], classes: Iterable[object]) -> None:
+    def __init__(self, fitted: FittedModel[Any], classes: Iterable[object], raw: Raw | None = None) -> None:
         self.fitted = fitted
         self.classes_ = _label_array([_label(value) for value in classes])
+        self.raw = raw
 
     def predict(self, X: Any) -> np.ndarray:
-        """Labels, or values (``float64``) for regression, for the raw examples ``X``; shape (n,)."""
-        predicted = self.fitted.predict(X)
+        """Labels, or values (``float64``) for regression, for the raw examples ``X``; shape (n,).
+
+        Raises ``DataError`` for examples of another sort than those of the task, such as a table without a column.
+        """
+        predicted = self.fitted.predict(self._normal(X))
         return self.classes_[predicted] if len(self.classes_) else predicted
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Class probabilities, shape (n, k), rows summing to 1. Only for classification."""
-        return self.fitted.predict_proba(X)
+        """Class probabilities, shape (n, k), rows summing to 1. Only for classification. Raises as ``predict``."""
+        return self.fitted.predict_proba(self._normal(X))
+
+    def _normal(self, X: Any) -> Any:
+        return X if self.raw is None else self.raw.normal(X)
 
     def save(self, directory: Path) -> Path:
         """Write the model into the existing folder ``directory`` for ``learners.load_model``; the main file's path."""
         path = self.fitted.save(directory)
-        name_classes(directory, self.classes_.tolist())
+        add_task(directory, self.classes_.tolist(), None if self.raw is None else raw_state(self.raw))
         return path
 
 

@@ -91,7 +91,7 @@ def refit(
     fitted = family.fit(
         configuration, data, valid=None, metric=task.metric, seed=seed, steps=best_step, threads=threads
     )
-    return fitted.labelled(data.classes)
+    return fitted.labelled(data.classes, data.raw)
 
 
 def test_scores(task: Task, model: TaskModel) -> dict[str, float]:

@@ -39,6 +39,7 @@ class NetworkModel(FittedModel[Any]):
         self.network = network
         self.encoder = encoder
         self.outputs = outputs
+        self.n_classes = outputs.n_classes
         self.curve = curve
         self.best_step = best_step
 

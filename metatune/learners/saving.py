@@ -13,20 +13,22 @@ from metatune.errors import KnowledgeError
 Label: TypeAlias = str | bool | int | float
 
 MANIFEST = "model.json"
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True)
 class Manifest:
     """What ``model.json`` says: the family, the SHA-256 of each file, and the family's own state in plain JSON.
 
-    ``classes`` are the labels in the order of the class codes; empty for regression.
+    ``classes`` are the labels in the order of the class codes; empty for regression. ``raw`` is what
+    ``metatune.raw.raw_state`` gave, if the model is that of a task.
     """
 
     family: str
     files: Mapping[str, str]
     state: Mapping[str, Any]
     classes: tuple[Label, ...] = ()
+    raw: Mapping[str, Any] | None = None
 
 
 def write_manifest(
@@ -37,9 +39,9 @@ def write_manifest(
     _write(directory, Manifest(family, digests, dict(state or {})))
 
 
-def name_classes(directory: Path, classes: Sequence[Label]) -> None:
-    """Add the labels to the manifest in ``directory``: a family, which writes it, knows class codes only."""
-    _write(directory, replace(read_manifest(directory), classes=tuple(classes)))
+def add_task(directory: Path, classes: Sequence[Label], raw: Mapping[str, Any] | None) -> None:
+    """Add what is the task's to the manifest in ``directory``: a family, which writes it, knows class codes only."""
+    _write(directory, replace(read_manifest(directory), classes=tuple(classes), raw=raw))
 
 
 def _write(directory: Path, manifest: Manifest) -> None:
@@ -57,7 +59,8 @@ def read_manifest(directory: Path) -> Manifest:
         classes = tuple(raw["classes"])
         if not all(isinstance(label, Label) for label in classes):
             raise _damaged("classes that are neither texts nor numbers", path, classes)
-        return Manifest(str(raw["family"]), dict(raw["files"]), dict(raw["state"]), classes)
+        examples = None if raw["raw"] is None else dict(raw["raw"])
+        return Manifest(str(raw["family"]), dict(raw["files"]), dict(raw["state"]), classes, examples)
     except OSError as error:
         raise _damaged(f"cannot be read ({error.strerror})", path, str(directory)) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
