@@ -303,3 +303,20 @@ class TestRunTrial:
 
         trial = run_trial(task, Scripted(), {"a": 0.1}, report=prune)
         assert (trial.status, trial.value, trial.fidelity) == ("pruned", 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("family", "metric"), [("hist_gradient_boosting", "neg_mean_poisson_deviance"), ("keras_mlp", "rmsle")]
+)
+def test_a_step_whose_predictions_the_metric_refuses_does_not_end_the_fit(family, metric):
+    """Logarithms of what is not positive, as the first steps predict for a target that is far from normal."""
+    known, rng = get_family(family), np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    task = Task.from_arrays(X, np.exp(1.5 * X[:, 0]), metric=metric, validation="holdout")
+    seen: list[float] = []
+    trial = run_trial(task, known, known.default(), report=lambda step, value: seen.append(value))
+    assert (trial.status, trial.error) == ("complete", None)
+    assert np.isnan(trial.curve).any()
+    assert trial.curve[trial.best_step - 1] == pytest.approx(trial.value)
+    assert seen
+    assert np.isfinite(seen).all()

@@ -18,7 +18,7 @@ from metatune.errors import KnowledgeError
 from metatune.learners.base import FittedModel, ModelFamily, Report, at_most
 from metatune.learners.preprocessing import NativeEncoder
 from metatune.learners.saving import read_manifest, write_manifest
-from metatune.learners.scoring import metric_value
+from metatune.learners.scoring import step_value
 from metatune.learners.sklearn_model import read_estimators
 from metatune.metric import Metric
 from metatune.space import Change, SearchSpace
@@ -201,15 +201,15 @@ class _Curve:
             current = (score if np.isfinite(score) else -np.inf, -_loss(self.valid, stage))
             if current > self.best or not self.best_step:
                 self.best, self.best_step = current, step
-            if self.report is not None and step % self.every == 0:
+            if self.report is not None and step % self.every == 0 and np.isfinite(value):
                 self.report(step, value)
             if step - self.best_step >= PATIENCE:
                 return
 
     def _value(self, stage: np.ndarray) -> float:
         if self.valid.kind == "regression":
-            return metric_value(self.valid, self.metric, stage, None)
-        return metric_value(self.valid, self.metric, stage.argmax(axis=1), stage)
+            return step_value(self.valid, self.metric, stage, None)
+        return step_value(self.valid, self.metric, stage.argmax(axis=1), stage)
 
 
 def _stages(estimator: BaseEstimator, matrix: np.ndarray, n_classes: int) -> Iterator[np.ndarray]:

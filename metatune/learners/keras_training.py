@@ -16,7 +16,7 @@ from metatune.learners.keras_networks import build_network
 from metatune.learners.keras_preprocessing import Outputs
 from metatune.learners.keras_trainer import Fit, borrowed_trainer, chunks
 from metatune.learners.saving import write_manifest
-from metatune.learners.scoring import metric_value
+from metatune.learners.scoring import step_value
 from metatune.learners.target_scale import standardised
 from metatune.metric import Metric
 from metatune.trial import Configuration
@@ -123,7 +123,7 @@ def train_network(
         best_step, best_score, best_weights = 1, -math.inf, trainer.network.get_weights()
         for step in range(1, epochs + 1):
             trainer.epoch()
-            value = metric_value(valid, metric, *trainer.answers(judged))
+            value = step_value(valid, metric, *trainer.answers(judged))
             curve.append(value)
             if report is not None and math.isfinite(value):
                 report(step, value)

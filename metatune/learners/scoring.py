@@ -66,6 +66,17 @@ def metric_value(data: Data[Any], metric: Metric, predicted: np.ndarray, probabi
     return metric.score(_class_score(metric.scorer, data, predicted, probability))
 
 
+def step_value(data: Data[Any], metric: Metric, predicted: np.ndarray, probability: np.ndarray | None) -> float:
+    """``metric_value`` after one step of a fit: NaN, too, where the scorer refuses the predictions.
+
+    Logarithms refuse values that are too low, as those of the first steps may be; the last ones judge the trial.
+    """
+    try:
+        return metric_value(data, metric, predicted, probability)
+    except ValueError:
+        return math.nan
+
+
 def _regression(y: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     found = {
         "rmse": math.sqrt(mean_squared_error(y, predicted)),
