@@ -149,7 +149,8 @@ def _normal(column: "pd.Series[Any]", name: str, problems: dict[str, object]) ->
     if kind == "complex":
         raise DataError("complex numbers", field=f"X[{name!r}]", value=column.iloc[0], remedy="Give real parts.")
     if kind == "dates":
-        problems["dates"] = column.dropna().iloc[0]
+        if column.notna().any():
+            problems["dates"] = column.dropna().iloc[0]
         return _number(_days(column), problems)
     if kind == "number":
         try:
@@ -197,9 +198,10 @@ def _days(column: "pd.Series[Any]") -> "pd.Series[float]":
     if isinstance(column.dtype, pd.PeriodDtype) or pd.api.types.infer_dtype(column, skipna=True) == "period":
         column = pd.PeriodIndex(column).to_timestamp().to_series(index=column.index)
     if pd.api.types.infer_dtype(column, skipna=True).startswith("timedelta"):
-        return pd.to_timedelta(column).dt.total_seconds() / DAY
-    since = pd.to_datetime(column, utc=True) - pd.Timestamp(0, tz="UTC")
-    return since.dt.total_seconds() / DAY
+        return to_float(pd.to_timedelta(column).dt.total_seconds() / DAY)
+    # In seconds: nanoseconds, which a time stamp has by itself, do not reach 9999-12-31, a usual "for ever".
+    since = pd.to_datetime(column, utc=True) - pd.Timestamp(0, tz="UTC").as_unit("s")
+    return to_float(since.dt.total_seconds() / DAY)
 
 
 def as_numbers(column: "pd.Series[Any]") -> "pd.Series[float]":

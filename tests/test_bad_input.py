@@ -234,11 +234,13 @@ def test_whole_numbers_without_limit():
         pd.Series(pd.period_range("1970-01-02", periods=N, freq="D")),
         pd.Series([dt.date(1970, 1, 2) + dt.timedelta(i) for i in range(N)]),
         pd.Series(pd.to_timedelta(np.arange(1, N + 1), unit="D")),
+        pd.Series(pd.to_timedelta(np.arange(1, N + 1), unit="D"), dtype="duration[us][pyarrow]"),
     ],
-    ids=["naive", "zone", "period", "objects", "durations"],
+    ids=["naive", "zone", "period", "objects", "durations", "arrow"],
 )
 def test_dates(dates):
     column = repaired(good().assign(age=dates)).data.X["age"]
+    assert column.dtype == np.dtype(np.float64)
     np.testing.assert_array_equal(column, np.arange(1.0, N + 1))
 
 
@@ -246,6 +248,18 @@ def test_missing_dates_stay_missing():
     dates = pd.Series(pd.date_range("2020-01-01", periods=N))
     dates[3] = pd.NaT
     assert repaired(good().assign(age=dates)).data.X["age"].isna().sum() == 1
+
+
+def test_dates_that_nanoseconds_do_not_reach():
+    for dates in ([dt.date(1, 1, 1), dt.date(9999, 12, 31)], [dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31)]):
+        column = repaired(good().assign(age=pd.Series(dates * (N // 2)))).data.X["age"]
+        assert set(column) == {-719_162.0, 2_932_896.0}
+
+
+def test_dates_of_which_none_is_known():
+    frame = good().assign(age=pd.Series([pd.NaT] * N))
+    assert "missing" in str(failure(frame))
+    assert "age" not in repaired(frame).data.X.columns
 
 
 def test_complex_numbers():
