@@ -146,7 +146,10 @@ def as_frame(X: Any) -> pd.DataFrame:
 
 
 def as_array(values: Any) -> np.ndarray:
-    """``values`` as an array, one without dimensions if its parts are of unequal length."""
+    """``values`` as an array, NaN where masked; one without dimensions if its parts are of unequal length."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        dtype = np.float64 if values.dtype.kind in "biuf" else object
+        return np.where(np.ma.getmaskarray(values), np.nan, np.ma.getdata(values).astype(dtype))
     try:
         return np.asarray(values)
     except ValueError:

@@ -142,6 +142,18 @@ def test_far_more_columns_than_rows():
     assert "g0" not in task.data.X.columns
 
 
+def test_masked_values_are_missing():
+    X = np.ma.masked_array(np.arange(2.0 * N).reshape(N, 2), mask=np.arange(2 * N).reshape(N, 2) % 7 == 0)
+    y = np.arange(N) % 2
+    data = Task.from_arrays(X, y).data
+    np.testing.assert_array_equal(data.X.isna(), X.mask)
+    np.testing.assert_array_equal(Task.from_series(np.ma.hstack([X, X]), y).data.X[:, :2, 0], data.X)
+    np.testing.assert_array_equal(data.raw.normal(X), data.X)
+    texts = np.ma.masked_array(np.where(y, "a", "b"), mask=np.arange(N) == 3)
+    assert Task.from_arrays(X, texts, repair=True).data.n_rows == N - 1
+    assert Task.from_arrays(X, np.ma.masked_array(y, mask=y < 0)).kind == "binary"
+
+
 def test_sparse_matrix():
     X = scipy.sparse.random(N, 4, density=0.5, random_state=0, format="csr")
     y = np.arange(N) % 2
