@@ -2,14 +2,18 @@
 
 import re
 
+# Texts may be long and without spaces, such as dumped bytes. A name is therefore tried from its first character only,
+# and what is secret about it is looked for once: each pattern takes time in proportion to the text.
+
 #: ``scheme://user:password@host``; everything up to the last ``@`` of the authority goes, names included.
-_AUTHORITY = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#'\"]*@")
+_AUTHORITY = re.compile(r"(?<![A-Za-z0-9+.-])(?P<scheme>[A-Za-z0-9+.-]+://)[^\s/?#'\"]*@")
 #: In the settings of an address more is secret than elsewhere, where ``sigma`` and ``key`` are common names.
 _SETTING = "pass|pwd|secret|token|key|auth|user|cred|sig"
-_QUERY = re.compile(rf"(?P<name>[?&;][\w.%-]*(?:{_SETTING})[\w.%-]*=)(?P<value>[^\s&;#,'\"]+)", re.IGNORECASE)
+_QUERY = re.compile(rf"(?P<name>[?&;](?=[\w.%-]*(?:{_SETTING}))[\w.%-]+=)(?P<value>[^\s&;#,'\"]+)", re.IGNORECASE)
 #: Values of parameters that are secrets by their name, in drivers' messages and in shells.
 _SECRET = re.compile(
-    r"(?P<name>\b[\w-]*(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|signature|\bsig(?=\s*=))[\w-]*\s*=\s*)"
+    r"(?P<name>(?<![\w-])(?=[\w-]*(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|signature|\bsig(?=\s*=)))"
+    r"[\w-]+\s*=\s*)"
     r"(?P<value>'[^']*'|\"[^\"]*\"|[^\s&;,'\"]+)",
     re.IGNORECASE,
 )
