@@ -34,6 +34,7 @@ _WATCH_SECONDS = 0.1
 _TRIAL_MEGABYTES = 500
 #: How long a dying process may take until its exit code is known.
 _DEATH_SECONDS = 5.0
+_LOOK_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class TrialProcess:
         self._connection.close()
         if self._process.pid is None:
             return
-        self._process.join(patience)
+        self._exit_code(patience)
         if sys.platform != "win32":
             with contextlib.suppress(ProcessLookupError, PermissionError):  # it has no group before its first line
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -173,8 +174,7 @@ class TrialProcess:
             raise TrialEndedError(f"MemoryError: its process took more than {limits.megabytes:g} MB")
 
     def _death(self) -> str:
-        self._process.join(_DEATH_SECONDS)
-        code = self._process.exitcode
+        code = self._exit_code(_DEATH_SECONDS)
         if code is None:
             return "ChildProcessError: the trial closed the connection of its process"
         if code >= 0:
@@ -182,6 +182,16 @@ class TrialProcess:
         hint = "; the system does that when memory runs out" if -code == getattr(signal, "SIGKILL", None) else ""
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         return f"ChildProcessError: the process of the trial was ended by {name} ({signal.strsignal(-code)}){hint}"
+
+    def _exit_code(self, patience: float) -> int | None:
+        """Its exit code as soon as it has ended, ``None`` if it has not within ``patience`` seconds.
+
+        ``join`` takes a process that closed all its files for ended, and then waits without a limit until it is.
+        """
+        until = time.monotonic() + patience
+        while self._process.exitcode is None and time.monotonic() < until:
+            time.sleep(_LOOK_SECONDS)
+        return self._process.exitcode
 
     def _resident(self) -> float:
         """Megabytes of the process that are in memory; 0 when it is gone."""

@@ -35,6 +35,14 @@ def hangs_in_c(configuration):
     ctypes.PyDLL(None).sleep(60)
 
 
+def closes_its_files_and_hangs(configuration):
+    """As a program does that makes a daemon of itself."""
+    if configuration["x"] == 0.5:
+        os.closerange(3, 256)
+        time.sleep(60)
+    return configuration["x"]
+
+
 def segfaults(configuration):
     ctypes.string_at(0)
 

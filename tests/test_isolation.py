@@ -55,6 +55,13 @@ def test_a_trial_that_reports_all_the_time_does_not_escape_its_limit():
         search(faulty.eats_memory_and_reports, (0.5,), trial_memory=600.0)
 
 
+def test_a_trial_that_closes_all_files_does_not_escape_its_limit():
+    first, failed, last = search(faulty.closes_its_files_and_hangs, trial_seconds=2.0).trials
+    assert (first.status, failed.status, last.status) == ("complete", "failed", "complete")
+    assert "closed the connection" in failed.error
+    assert failed.seconds < 15
+
+
 def test_a_process_that_dies_between_trials_costs_none():
     result = search(faulty.dies_afterwards, (0.25, 0.5), on_trial=lambda progress: time.sleep(0.6))
     assert [trial.status for trial in result.trials] == ["complete", "complete"]
