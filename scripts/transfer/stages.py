@@ -27,7 +27,7 @@ STRESS = {
 #: Everything but released packages and metatune without a part.
 OWN = tuple(name for name in METHODS if name not in peers.NAMES and name not in ABLATIONS)
 #: What the bars are about.
-MAIN = ("metatune", "gp")
+MAIN = ("metatune", "gp", "portfolio")
 FEATURES = tuple(f"metatune-features-{mode}" for mode in ("on", "off", "shuffled"))
 PIPELINE_METHODS = ("metatune", *FEATURES, "portfolio", "knn", "gp", "random")
 
