@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable
+from datetime import UTC
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -197,11 +198,21 @@ def to_float(column: "pd.Series[Any]") -> "pd.Series[float]":
 def _days(column: "pd.Series[Any]") -> "pd.Series[float]":
     if isinstance(column.dtype, pd.PeriodDtype) or pd.api.types.infer_dtype(column, skipna=True) == "period":
         column = pd.PeriodIndex(column).to_timestamp().to_series(index=column.index)
-    if pd.api.types.infer_dtype(column, skipna=True).startswith("timedelta"):
+    durations = pd.api.types.infer_dtype(column, skipna=True).startswith("timedelta")
+    if column.dtype == object:
+        column = _in_microseconds(column, "timedelta64[us]" if durations else "datetime64[us]")
+    if durations:
         return to_float(pd.to_timedelta(column).dt.total_seconds() / DAY)
     # In seconds: nanoseconds, which a time stamp has by itself, do not reach 9999-12-31, a usual "for ever".
     since = pd.to_datetime(column, utc=True) - pd.Timestamp(0, tz="UTC").as_unit("s")
     return to_float(since.dt.total_seconds() / DAY)
+
+
+def _in_microseconds(column: "pd.Series[Any]", dtype: str) -> "pd.Series[Any]":
+    """``column``, dates or durations as objects, of which pandas 2 would make nanoseconds."""
+    values = column.where(column.notna(), None)
+    plain = [v.astimezone(UTC).replace(tzinfo=None) if getattr(v, "tzinfo", None) else v for v in values]
+    return pd.Series(np.array(plain, dtype=dtype), index=column.index)
 
 
 def as_numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
