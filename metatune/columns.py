@@ -218,13 +218,20 @@ def _in_microseconds(column: "pd.Series[Any]", dtype: str) -> "pd.Series[Any]":
 def as_numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
     """``column``, whatever it holds, as a task reads numbers: dates in days, NaN for what is none or too large."""
     kind = _kind_of(column)
+    if kind == "complex":
+        return pd.Series(np.nan, index=column.index)
     try:
         found = _days(column) if kind == "dates" else to_float(column) if kind == "number" else None
     except OverflowError:
         found = None
     if found is None:
-        found = pd.to_numeric(column.astype(object), errors="coerce").astype(np.float64)
+        found = pd.to_numeric(column.astype(object).map(_no_longer), errors="coerce").astype(np.float64)
     return found.where(found.abs() <= LARGEST)
+
+
+def _no_longer(value: object) -> object:
+    # Whole numbers of Python have no largest, and pandas does not coerce what no float holds.
+    return np.inf if isinstance(value, int) and abs(value) > LARGEST else value
 
 
 def as_category(column: "pd.Series[Any]", known: Collection[str]) -> "pd.Series[Any]":

@@ -98,6 +98,21 @@ def test_what_does_not_fit_a_column_is_missing_or_unknown():
     assert found["c"].isna().tolist() == [False, True, False]
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([10**400, 2, None], [np.nan, 2, np.nan]),
+        ([-(10**400), "2", "x"], [np.nan, 2, np.nan]),
+        (np.array([1j, 2, 3]), [np.nan] * 3),
+    ],
+)
+def test_numbers_that_are_no_floats_are_missing(values, expected):
+    found = normal(
+        frame(x=SIGNAL), pd.DataFrame({"x": pd.Series(values, dtype=getattr(values, "dtype", object)), "noise": 0.0})
+    )
+    np.testing.assert_array_equal(found["x"], expected)
+
+
 @pytest.mark.parametrize("family", ["lightgbm", "linear"])
 def test_one_row_and_none(family):
     X = frame(x=DATES, c=np.where(SIGNAL, "a", "b"))
