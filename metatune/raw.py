@@ -146,14 +146,25 @@ def as_frame(X: Any) -> pd.DataFrame:
 
 
 def as_array(values: Any) -> np.ndarray:
-    """``values`` as an array, NaN where masked; one without dimensions if its parts are of unequal length."""
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        dtype = np.float64 if values.dtype.kind in "biuf" else object
-        return np.where(np.ma.getmaskarray(values), np.nan, np.ma.getdata(values).astype(dtype))
+    """``values`` as an array, NaN or NaT where masked; one without dimensions if its parts are of unequal length."""
     try:
-        return np.asarray(values)
+        # NumPy forgets the masks of arrays in a list.
+        masked = isinstance(values, list | tuple) and any(isinstance(part, np.ma.MaskedArray) for part in values)
+        array = np.ma.array(values) if masked else values
+        return _unmasked(array) if isinstance(array, np.ma.MaskedArray) else np.asarray(array)
     except ValueError:
         return np.array(None)
+
+
+def _unmasked(array: np.ma.MaskedArray) -> np.ndarray:
+    values = np.ma.getdata(array)
+    if values.dtype.names or not np.ma.is_masked(array):
+        return values
+    if values.dtype.kind in "mM":
+        return np.where(np.ma.getmaskarray(array), values.dtype.type("NaT"), values)
+    return np.where(
+        np.ma.getmaskarray(array), np.nan, values.astype(np.float64 if values.dtype.kind in "biuf" else object)
+    )
 
 
 def number_array(array: np.ndarray, what: str, remedy: str) -> np.ndarray:
@@ -217,6 +228,8 @@ def as_texts(X: Any) -> tuple[np.ndarray, list[str]]:
 
 def _objects(X: Any) -> np.ndarray:
     """``X`` as an array of objects; a list of texts stays one-dimensional."""
+    if isinstance(X, np.ma.MaskedArray):
+        X = as_array(X)
     return np.asarray(X if hasattr(X, "__array__") else list(X), dtype=object)
 
 

@@ -154,6 +154,31 @@ def test_masked_values_are_missing():
     assert Task.from_arrays(X, np.ma.masked_array(y, mask=y < 0)).kind == "binary"
 
 
+HIDDEN = np.arange(N) % 7 == 0
+
+
+@pytest.mark.parametrize("dtype", ["datetime64[ns]", "timedelta64[ns]"])
+def test_masked_dates_are_missing_dates(dtype):
+    days = (np.arange(N) * 86_400 * 10**9).astype(dtype)[:, None]
+    data = Task.from_arrays(np.ma.masked_array(days, mask=HIDDEN), np.arange(N) % 2, repair=True).data
+    np.testing.assert_array_equal(data.X["x0"], np.where(HIDDEN, np.nan, np.arange(N)))
+
+
+def test_masked_texts_are_missing_texts():
+    texts = np.ma.masked_array([f"word{i}" for i in range(N)], mask=HIDDEN)
+    assert Task.from_texts(texts, np.arange(N) % 2, repair=True).data.n_rows == N - HIDDEN.sum()
+
+
+def test_masked_values_of_rows_in_a_list_are_missing():
+    rows = [np.ma.masked_array([i, -1.0], mask=[False, hide]) for i, hide in enumerate(HIDDEN)]
+    np.testing.assert_array_equal(np.isnan(Task.from_series(rows, np.arange(N) % 2).data.X[:, 1, 0]), HIDDEN)
+
+
+def test_masked_records_are_not_a_table():
+    with pytest.raises(DataError, match="X: not a table"):
+        Task.from_arrays(np.ma.array([(1, 2.0)], dtype="i,f", mask=[(0, 1)]), [0])
+
+
 def test_sparse_matrix():
     X = scipy.sparse.random(N, 4, density=0.5, random_state=0, format="csr")
     y = np.arange(N) % 2
