@@ -430,11 +430,13 @@ def test_a_row_stays_the_same_when_others_bring_a_text_or_a_gap_into_its_columns
         assert (report.imported, report.known) == expected
 
 
-def test_a_gap_in_the_column_of_tasks_renames_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("column", ["set", "self"])
+def test_a_gap_in_the_column_of_tasks_renames_none(tmp_path: Path, column: str) -> None:
     store = MemoryStore()
-    import_table(csv_file(tmp_path, "a,set,auc\n1,3,0.5\n2,31,0.6\n"), store, metric="auc", task_column="set")
-    path = csv_file(tmp_path, "a,set,auc\n1,3,0.5\n2,31,0.6\n3,,0.7\n")
-    assert import_table(path, store, metric="auc", task_column="set").known == 2
+    rows = f"a,{column},auc\n1,3,0.5\n2,31,0.6\n"
+    import_table(csv_file(tmp_path, rows), store, metric="auc", task_column=column)
+    path = csv_file(tmp_path, rows + "3,,0.7\n")
+    assert import_table(path, store, metric="auc", task_column=column).known == 2
     assert {study.task.name for study in store.studies()} == {"3", "31"}
 
 

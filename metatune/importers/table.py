@@ -123,7 +123,8 @@ def _of_tasks(frame: pd.DataFrame, column: str, log: ImportLog) -> pd.DataFrame:
     told = [None if value is None else str(value) for value in _values(frame[column])]
     if unknown := told.count(None):
         log.skip(f"no task in the column {column!r}", unknown)
-    frame = frame.assign(**{column: pd.Series(told, index=frame.index, dtype=object)})
+    frame = frame.copy(deep=False)
+    frame[column] = pd.Series(told, index=frame.index, dtype=object)
     return frame[frame[column].notna()]
 
 
