@@ -3,6 +3,7 @@
 A run may have been edited, or written by somebody else; of what passes, columns can be made.
 """
 
+import re
 import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -10,10 +11,16 @@ from typing import Any, TypeAlias
 _Kind: TypeAlias = Callable[[Any], bool]
 #: A column of whole numbers ends before the one, and doubles hold all whole numbers up to the other.
 _LARGEST, _EXACT = 2**63, 2**53
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def _text(value: Any) -> bool:
     return isinstance(value, str)
+
+
+def _whole_text(value: Any) -> bool:
+    """Whether ``value`` can be in a column of texts, or the name of a column: half a character cannot."""
+    return isinstance(value, str) and not _HALF.search(value)
 
 
 def _number(value: Any) -> bool:
@@ -40,22 +47,22 @@ def _list_of(kind: _Kind) -> _Kind:
     return lambda value: isinstance(value, list) and all(map(kind, value))
 
 
-def _mapping_to(kind: _Kind) -> _Kind:
-    return lambda value: isinstance(value, dict) and all(map(kind, value.values()))
+def _mapping_to(kind: _Kind, *, names: _Kind = _text) -> _Kind:
+    return lambda value: isinstance(value, dict) and all(map(names, value)) and all(map(kind, value.values()))
 
 
 _TRIAL: Mapping[str, _Kind] = {
     "configuration": _mapping_to(_parameter),
     "value": _none_or(_number),
     "number": _whole,
-    "key": _text,
-    "metrics": _mapping_to(_number),
+    "key": _whole_text,
+    "metrics": _mapping_to(_number, names=_whole_text),
     "curve": _list_of(_number),
     "best_step": _none_or(_whole),
     "reported": _list_of(_report),
     "fidelity": _number,
     "seconds": _number,
-    "origin": _text,
+    "origin": _whole_text,
     "odds": _none_or(_number),
     "trusted": _none_or(_whole),
     "error": _none_or(_text),
@@ -71,7 +78,7 @@ _TASK: Mapping[str, _Kind] = {
     "n_columns": _whole,
 }
 _STUDY: Mapping[str, _Kind] = {
-    "id": _text,
+    "id": _whole_text,
     "family": _text,
     "strategy": _text,
     "created": _number,
