@@ -247,6 +247,26 @@ def test_a_search_of_kerastuner_without_the_metric_keeps_no_other_one_back(tmp_p
     assert dict(report.skipped) == {"no score of validation rows": 5}
 
 
+def test_a_search_of_kerastuner_whose_space_cannot_be_held_keeps_no_other_one_back(tmp_path: Path) -> None:
+    shutil.copytree(DATA / "kerastuner", tmp_path / "all")
+    endless = {"class_name": "Choice", "config": {"name": "clip", "values": [1.0, math.nan], "conditions": []}}
+    for path in (tmp_path / "all" / "hyperband").rglob("trial.json"):
+        raw = json.loads(path.read_text())
+        raw["hyperparameters"]["space"].append(endless)
+        path.write_text(json.dumps(raw))
+    report, found = taken(import_kerastuner, tmp_path / "all")
+    assert (set(found), report.imported) == ({"random"}, 6)
+    assert ["space['clip']" in reason for reason in report.skipped] == [True]
+
+
+def test_a_score_that_no_float_holds_is_none(tmp_path: Path) -> None:
+    shutil.copytree(DATA / "ray", tmp_path / "ray")
+    path = sorted((tmp_path / "ray").rglob("result.json"))[0]
+    lines = [json.loads(line) | {"samples": 10**400} for line in path.read_text().splitlines()]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert import_ray(tmp_path / "ray", MemoryStore()).imported == import_ray(DATA / "ray", MemoryStore()).imported
+
+
 def test_damaged_trials_are_counted(tmp_path: Path) -> None:
     folder = tmp_path / "random"
     shutil.copytree(DATA / "kerastuner" / "random", folder)

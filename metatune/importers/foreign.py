@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from metatune.errors import SpaceError
 from metatune.metric import Metric
 from metatune.space import SearchSpace
 from metatune.trial import Status
@@ -64,6 +65,10 @@ class ImportLog:
         """Leave ``count`` records out because of ``reason``."""
         self.skipped[reason] += count
 
+    def skip_space(self, error: SpaceError, count: int) -> None:
+        """Leave ``count`` records out because their space cannot be held."""
+        self.skip(f"a space that metatune cannot hold: {error.field}, {error.problem}", count)
+
     def refuse(self, metric: str) -> None:
         """Leave a record out because all it has are training scores, ``metric`` for example."""
         self.refused[metric] += 1
@@ -77,4 +82,8 @@ def finite(value: object) -> float | None:
     """``value`` as a finite number, else ``None``."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) else None
+    try:
+        number = float(value)
+    except OverflowError:  # whole numbers of Python have no largest
+        return None
+    return number if math.isfinite(number) else None

@@ -71,7 +71,11 @@ def _trials(
             remedy=f"Use one of: {', '.join(reported) or 'none'}.",
         )
     for project, raws in found.items():
-        space = _space_of(raws)
+        try:
+            space = _space_of(raws)
+        except SpaceError as error:
+            log.skip_space(error, len(raws))
+            continue
         objective = _objective(raws, metric, names)
         if space is None or objective is None:
             log.skip("no parameters" if space is None else "no score of validation rows", len(raws))

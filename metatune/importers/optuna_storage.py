@@ -140,7 +140,7 @@ def _trials(
         try:
             space = _space_of(found)
         except SpaceError as error:
-            log.skip(f"a space that metatune cannot hold: {error.field}, {error.problem}", len(found))
+            log.skip_space(error, len(found))
             continue
         if space is None:
             log.skip("no parameters", len(found))
