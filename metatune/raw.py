@@ -127,10 +127,33 @@ def raw_state(raw: Raw) -> dict[str, Any]:
 
 
 def raw_from(state: Mapping[str, Any]) -> Raw:
-    """The inverse of ``raw_state``."""
+    """The inverse of ``raw_state``. Raises ``ValueError``, ``KeyError`` or ``TypeError`` for what it did not give."""
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in state.items()}
     kind = fields.pop("modality")
-    return _KINDS[str(kind)](**fields)
+    raw = _KINDS[str(kind)](**fields)
+    if not _is_sound(raw):
+        raise ValueError(f"not how examples of the modality {kind!r} are read: {fields}")
+    return raw
+
+
+def _is_sound(raw: Raw) -> bool:
+    match raw:
+        case RawTable(columns):
+            return isinstance(columns, Mapping) and all(
+                levels is None or (isinstance(levels, list | tuple) and all(isinstance(level, str) for level in levels))
+                for levels in columns.values()
+            )
+        case RawImages(size, black, white):
+            ends = all(isinstance(value, int | float) for value in (black, white))
+            return ends and _are_whole(size) and len(size) == 3
+        case RawSeries(channels, dropped):
+            return _are_whole((channels,)) and _are_whole(dropped) and all(0 <= one < channels for one in dropped)
+        case _:
+            return True
+
+
+def _are_whole(values: object) -> bool:
+    return isinstance(values, tuple) and all(type(value) is int for value in values)
 
 
 def as_frame(X: Any) -> pd.DataFrame:

@@ -186,7 +186,7 @@ def _clear(advantage: np.ndarray, weights: np.ndarray) -> bool:
 
 
 def _promising(gain: Gain, same_metric: np.ndarray) -> bool:
-    """Whether tasks like this one won more than they lost, and half of those by this metric something that matters."""
+    """Whether enough tasks like this one won more than they lost, and half of those by this metric what matters."""
     return gain.evidence > _DOUBT and (not same_metric.any() or gain.quantile(0.5, same_metric) > _MATTERS)
 
 

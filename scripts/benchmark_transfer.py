@@ -36,7 +36,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread")
     parser.add_argument(
-        "--simple-tasks", type=int, metavar="N", help="tasks per table of stage a for all but metatune, gp and portfolio"
+        "--simple-tasks",
+        type=int,
+        metavar="N",
+        help="tasks per table of stage a for the simple methods",
     )
     parser.add_argument("--ablation-tasks", type=int, default=12, metavar="N", help="tasks per table of stage b")
     parser.add_argument("--peer-tasks", type=int, default=6, metavar="N", help="tasks per table of stage c")

@@ -188,7 +188,19 @@ def test_texts_may_be_missing():
 
 
 @pytest.mark.parametrize(
-    "change", [{"classes": ["a"]}, {"classes": ["a", "b", "c"]}, {"raw": {}}, {"raw": {"modality": "x"}}]
+    "change",
+    [
+        {"classes": ["a"]},
+        {"classes": ["a", "b", "c"]},
+        {"raw": {}},
+        {"raw": {"modality": "x"}},
+        {"raw": {"modality": "table", "columns": {"x": 3}}},
+        {"raw": {"modality": "table", "columns": {"x": [1, 2]}}},
+        {"raw": {"modality": "table", "columns": ["x"]}},
+        {"raw": {"modality": "image", "size": [8, 8], "black": 0.0, "white": 1.0}},
+        {"raw": {"modality": "image", "size": [8, 8, 1], "black": None, "white": 1.0}},
+        {"raw": {"modality": "series", "channels": 2, "dropped": [2]}},
+    ],
 )
 def test_a_manifest_that_does_not_fit_its_model_is_refused(change, tmp_path):
     X = frame(x=SIGNAL)
