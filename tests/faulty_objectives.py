@@ -38,7 +38,7 @@ def hangs_in_c(configuration):
 def closes_its_files_and_hangs(configuration):
     """As a program does that makes a daemon of itself."""
     if configuration["x"] == 0.5:
-        os.closerange(3, 256)
+        os.closerange(3, 65536)
         time.sleep(60)
     return configuration["x"]
 

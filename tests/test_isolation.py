@@ -56,10 +56,10 @@ def test_a_trial_that_reports_all_the_time_does_not_escape_its_limit():
 
 
 def test_a_trial_that_closes_all_files_does_not_escape_its_limit():
-    first, failed, last = search(faulty.closes_its_files_and_hangs, trial_seconds=30.0).trials
+    first, failed, last = search(faulty.closes_its_files_and_hangs, trial_seconds=20.0).trials
     assert (first.status, failed.status, last.status) == ("complete", "failed", "complete")
     assert "closed the connection" in failed.error
-    assert failed.seconds < 30
+    assert failed.seconds < 20
 
 
 def test_a_process_that_dies_between_trials_costs_none():
