@@ -1,11 +1,15 @@
 """The options of ``metatune import``, and what is made of them."""
 
+import functools
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from metatune.cli import options
+from metatune.cli.boundary import Answer
 
 # Everything heavy is imported where it is used: `metatune --help` must not load pandas or MLflow.
 if TYPE_CHECKING:
@@ -32,11 +36,11 @@ Parameters: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="A,B,...", help="The hyperparameters; all unless given.", rich_help_panel=MEANING),
 ]
-Data: TypeAlias = Annotated[
+_Data: TypeAlias = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="The data that was tuned on, for its meta-features.", rich_help_panel=MEANING),
 ]
-Target: TypeAlias = Annotated[
+_Target: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--target",
@@ -54,6 +58,41 @@ Into: TypeAlias = Annotated[
 ]
 DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Say what would be imported, and write nothing.")]
 
+#: By name: how ``--data`` are read, with the type of the option and its default.
+_READING: Mapping[str, tuple[Any, Any]] = {
+    "data": (_Data, None),
+    "target": (_Target, None),
+    "kind": (options.Kind, None),
+    "positive": (options.Positive, None),
+    "text": (options.TextColumn, None),
+    "modality": (options.Modality, None),
+    "separator": (options.Separator, None),
+    "decimal": (options.Decimal, "."),
+    "repair": (options.Repair, False),
+}
+#: What the options of ``_READING`` were given as, by name.
+Reading: TypeAlias = dict[str, Any]
+
+
+def reads_data(function: Callable[..., Answer]) -> Callable[..., Answer]:
+    """``function`` with the options of ``_READING`` in the place of its parameter ``reading``, which gets them all."""
+
+    @functools.wraps(function)
+    def run(**given: Any) -> Answer:
+        reading = {name: given.pop(name) for name in _READING}
+        return function(**given, reading=reading)
+
+    signature = inspect.signature(function)
+    parameters = []
+    for parameter in signature.parameters.values():
+        if parameter.name == "reading":
+            parameters += [parameter.replace(name=n, annotation=a, default=d) for n, (a, d) in _READING.items()]
+        else:
+            parameters.append(parameter)
+    # typer makes an option of every parameter of the signature.
+    vars(run)["__signature__"] = signature.replace(parameters=parameters)
+    return run
+
 
 def listed(text: str | None) -> tuple[str, ...]:
     """The names in ``text``, which commas separate."""
@@ -67,7 +106,7 @@ def names(aliases: Path | None) -> "Names":
     return Names.load(aliases)
 
 
-def task_on(data: Path | None, name: str | None, **reading: Any) -> "Task | None":
+def task_on(name: str | None, *, data: Path | None, **reading: Any) -> "Task | None":
     """The task in the file ``data``, read as ``reading`` says; ``None`` without one. Raises ``UsageError``."""
     from metatune.errors import UsageError
 

@@ -1,7 +1,7 @@
 """``metatune import``: what other tools recorded, brought into the history."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,18 +10,18 @@ from metatune.cli.boundary import Answer, command, console
 from metatune.cli.import_options import (
     MEANING,
     Aliases,
-    Data,
     Direction,
     DryRun,
     Family,
     Into,
     Metric,
     Parameters,
-    Target,
+    Reading,
     TaskName,
     listed,
     mappings,
     names,
+    reads_data,
     task_on,
 )
 from metatune.cli.import_report import shown
@@ -37,6 +37,7 @@ app = typer.Typer(help="Bring into the history what other tools recorded.", no_a
 
 @app.command("mlflow")
 @command
+@reads_data
 def from_mlflow(
     uri: Annotated[
         str | None, typer.Argument(help="Where the runs are; where the history is unless given.", show_default=False)
@@ -59,15 +60,8 @@ def from_mlflow(
         str | None, typer.Option(help="The tag or param that names the task.", rich_help_panel=MEANING)
     ] = None,
     parameters: Parameters = None,
-    data: Data = None,
-    target: Target = None,
-    kind: options.Kind = None,
-    positive: options.Positive = None,
-    text: options.TextColumn = None,
-    modality: options.Modality = None,
-    separator: options.Separator = None,
-    decimal: options.Decimal = ".",
-    repair: options.Repair = False,
+    *,
+    reading: Reading,
     aliases: Aliases = None,
     tracking_uri: options.TrackingUri = None,
     into: Into = "metatune",
@@ -81,10 +75,7 @@ def from_mlflow(
         mapping, metric=metric, direction=direction, family=family, task=task, dataset_tag=dataset_tag,
         parameters=listed(parameters) or None,
     )  # fmt: skip
-    on = task_on(
-        data, task, target=target, kind=kind, positive=positive, text=text, modality=modality,
-        separator=separator, decimal=decimal, repair=repair,
-    )  # fmt: skip
+    on = task_on(task, **reading)
     with console().status("Reading runs"):
         report = import_mlflow(
             uri or tracking_uri,
@@ -100,21 +91,15 @@ def from_mlflow(
 
 @app.command("optuna")
 @command
+@reads_data
 def from_optuna(
     storage: Annotated[str, typer.Argument(help="A journal file, or a URL such as sqlite:///study.db.")],
     study: Annotated[list[str] | None, typer.Option(help="This study only; may be repeated.")] = None,
     metric: Metric = None,
     family: Family = None,
     task: TaskName = None,
-    data: Data = None,
-    target: Target = None,
-    kind: options.Kind = None,
-    positive: options.Positive = None,
-    text: options.TextColumn = None,
-    modality: options.Modality = None,
-    separator: options.Separator = None,
-    decimal: options.Decimal = ".",
-    repair: options.Repair = False,
+    *,
+    reading: Reading,
     aliases: Aliases = None,
     tracking_uri: options.TrackingUri = None,
     into: Into = "metatune",
@@ -124,10 +109,7 @@ def from_optuna(
     """Optuna studies, with their spaces, directions and intermediate values."""
     from metatune.importers import import_optuna
 
-    on = task_on(
-        data, task, target=target, kind=kind, positive=positive, text=text, modality=modality,
-        separator=separator, decimal=decimal, repair=repair,
-    )  # fmt: skip
+    on = task_on(task, **reading)
     with console().status("Reading studies"):
         report = import_optuna(
             storage,
@@ -144,20 +126,14 @@ def from_optuna(
 
 @app.command("kerastuner")
 @command
+@reads_data
 def from_kerastuner(
     directory: Annotated[Path, typer.Argument(help="A folder below which there are trial_*/trial.json.")],
     metric: Metric = None,
     family: Family = None,
     task: TaskName = None,
-    data: Data = None,
-    target: Target = None,
-    kind: options.Kind = None,
-    positive: options.Positive = None,
-    text: options.TextColumn = None,
-    modality: options.Modality = None,
-    separator: options.Separator = None,
-    decimal: options.Decimal = ".",
-    repair: options.Repair = False,
+    *,
+    reading: Reading,
     aliases: Aliases = None,
     tracking_uri: options.TrackingUri = None,
     into: Into = "metatune",
@@ -167,10 +143,7 @@ def from_kerastuner(
     """KerasTuner searches, from their folders."""
     from metatune.importers import import_kerastuner
 
-    on = task_on(
-        data, task, target=target, kind=kind, positive=positive, text=text, modality=modality,
-        separator=separator, decimal=decimal, repair=repair,
-    )  # fmt: skip
+    on = task_on(task, **reading)
     with console().status("Reading trials"):
         report = import_kerastuner(
             directory,
@@ -186,21 +159,15 @@ def from_kerastuner(
 
 @app.command("ray")
 @command
+@reads_data
 def from_ray(
     directory: Annotated[Path, typer.Argument(help="A folder below which the trials have a params.json each.")],
     metric: Metric = None,
     direction: Direction = None,
     family: Family = None,
     task: TaskName = None,
-    data: Data = None,
-    target: Target = None,
-    kind: options.Kind = None,
-    positive: options.Positive = None,
-    text: options.TextColumn = None,
-    modality: options.Modality = None,
-    separator: options.Separator = None,
-    decimal: options.Decimal = ".",
-    repair: options.Repair = False,
+    *,
+    reading: Reading,
     aliases: Aliases = None,
     tracking_uri: options.TrackingUri = None,
     into: Into = "metatune",
@@ -210,10 +177,7 @@ def from_ray(
     """Ray Tune experiments, from their folders; pickled files are not opened."""
     from metatune.importers import import_ray
 
-    on = task_on(
-        data, task, target=target, kind=kind, positive=positive, text=text, modality=modality,
-        separator=separator, decimal=decimal, repair=repair,
-    )  # fmt: skip
+    on = task_on(task, **reading)
     with console().status("Reading trials"):
         report = import_ray(
             directory,
@@ -230,6 +194,7 @@ def from_ray(
 
 @app.command("table")
 @command
+@reads_data
 def from_table(
     file: Annotated[Path, typer.Argument(help="A CSV or Parquet file with one trial a row.")],
     metric: Annotated[str, typer.Option("--metric", "-m", help="The column with the score.", rich_help_panel=MEANING)],
@@ -240,15 +205,8 @@ def from_table(
     ] = None,
     family: Family = None,
     task: TaskName = None,
-    data: Data = None,
-    target: Target = None,
-    kind: options.Kind = None,
-    positive: options.Positive = None,
-    text: options.TextColumn = None,
-    modality: options.Modality = None,
-    separator: options.Separator = None,
-    decimal: options.Decimal = ".",
-    repair: options.Repair = False,
+    *,
+    reading: Reading,
     aliases: Aliases = None,
     tracking_uri: options.TrackingUri = None,
     into: Into = "metatune",
@@ -258,11 +216,9 @@ def from_table(
     """Trials in a CSV or Parquet file."""
     from metatune.importers import import_table
 
-    reading: dict[str, Any] = {"separator": separator, "decimal": decimal}  # of both files
-    on = task_on(
-        data, task, target=target, kind=kind, positive=positive, text=text, modality=modality, repair=repair,
-        **({} if data is None else reading),
-    )  # fmt: skip
+    of_both = {name: reading[name] for name in ("separator", "decimal")}
+    alone = {name: value for name, value in reading.items() if name not in of_both}
+    on = task_on(task, **(alone if reading["data"] is None else reading))
     with console().status("Reading rows"):
         report = import_table(
             file,
@@ -275,7 +231,7 @@ def from_table(
             task=on or task,
             names=names(aliases),
             dry_run=dry_run,
-            **reading,
+            **of_both,
         )
     return _answer(report)
 
