@@ -215,6 +215,18 @@ def _in_microseconds(column: "pd.Series[Any]", dtype: str) -> "pd.Series[Any]":
     return pd.Series(np.array(plain, dtype=dtype), index=column.index)
 
 
+def require_columns(X: pd.DataFrame, names: Iterable[str]) -> None:
+    """Raise ``DataError`` naming the first of ``names`` that ``X`` does not have."""
+    for name in names:
+        if name not in X.columns:
+            raise DataError(
+                "a column that the model was trained on is missing",
+                field="X",
+                value=name,
+                remedy="Give all feature columns of the training data; their order does not matter.",
+            )
+
+
 def as_numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
     """``column``, whatever it holds, as a task reads numbers: dates in days, NaN for what is none or too large."""
     kind = _kind_of(column)

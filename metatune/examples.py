@@ -18,9 +18,9 @@ from metatune.raw import (
     RawTexts,
     as_array,
     as_texts,
-    levels,
     number_array,
     padded,
+    pixels,
     with_channels,
 )
 from metatune.repair import Inspector, Repair
@@ -211,7 +211,7 @@ def _pixels(array: np.ndarray, inspector: Inspector) -> tuple[np.ndarray, float,
         array, white = (np.minimum(array, 1.0), 1.0) if clipped else (array, high)
     elif array.dtype == bool or (array.dtype.kind == "f" and high <= 1):
         white = 1.0
-    return levels(array, black, white), black, white
+    return pixels(array, black, white), black, white
 
 
 def _blurred(array: np.ndarray, high: float) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import pandas as pd
 
-from metatune.columns import LARGEST, as_category, as_numbers, column_names, dense
+from metatune.columns import LARGEST, as_category, as_numbers, column_names, dense, require_columns
 from metatune.errors import DataError
 from metatune.repair import Inspector
 
@@ -40,14 +40,7 @@ class RawTable:
         frame = as_frame(dense(X, inspector))
         frame = frame.set_axis(column_names(frame.columns, inspector), axis="columns")
         frame = frame.set_axis(pd.RangeIndex(len(frame)), axis="index")
-        for name in self.columns:
-            if name not in frame.columns:
-                raise DataError(
-                    "a column that the model was trained on is missing",
-                    field="X",
-                    value=name,
-                    remedy="Give all feature columns of the training data; their order does not matter.",
-                )
+        require_columns(frame, self.columns)
         normal = {
             name: as_numbers(frame[name]) if levels is None else as_category(frame[name], set(levels))
             for name, levels in self.columns.items()
@@ -78,9 +71,9 @@ class RawImages:
         if array.dtype == np.uint8:
             return array
         if array.dtype == bool:
-            return levels(array, 0.0, 1.0)
+            return pixels(array, 0.0, 1.0)
         array = np.where(np.isfinite(array), array, 0.0)
-        return levels(np.clip(array, self.black, self.white), self.black, self.white)
+        return pixels(np.clip(array, self.black, self.white), self.black, self.white)
 
 
 @dataclass(frozen=True)
@@ -224,7 +217,7 @@ def with_channels(array: np.ndarray, what: str) -> np.ndarray:
     return array
 
 
-def levels(array: np.ndarray, black: float, white: float) -> np.ndarray:
+def pixels(array: np.ndarray, black: float, white: float) -> np.ndarray:
     """``array``, pixels from ``black`` to ``white``, as whole numbers 0 to 255."""
     if (black, white) == (0.0, BRIGHTEST):
         return np.asarray(np.rint(array), dtype=np.uint8)

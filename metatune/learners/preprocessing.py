@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from metatune.columns import require_columns
 from metatune.dataset import Dataset
-from metatune.errors import DataError
 
 #: Levels of a categorical column that get an indicator each; the rest share the frequency column.
 ONE_HOT_LEVELS = 16
@@ -125,18 +125,6 @@ class NativeEncoder:
     def from_state(cls, state: Mapping[str, Any]) -> "NativeEncoder":
         """The encoder that ``to_state`` described."""
         return cls(state["columns"], {name: tuple(levels) for name, levels in state["levels"].items()})
-
-
-def require_columns(X: pd.DataFrame, names: Sequence[str]) -> None:
-    """Raise ``DataError`` naming the first of ``names`` that ``X`` does not have."""
-    for name in names:
-        if name not in X.columns:
-            raise DataError(
-                "a column that the model was trained on is missing",
-                field="X",
-                value=name,
-                remedy="Give all feature columns of the training data; their order does not matter.",
-            )
 
 
 def numbers(column: pd.Series) -> np.ndarray:
