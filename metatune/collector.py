@@ -13,6 +13,7 @@ import numpy as np
 import optuna
 
 from metatune.errors import UsageError
+from metatune.history.kinds import TOO_LARGE
 from metatune.history.store import HistoryStore
 from metatune.metric import Direction
 from metatune.notebook import Notebook, notebook_of, plain_configuration, task_of
@@ -24,8 +25,6 @@ from metatune.trial import COLLECTED, Configuration, Status, Trial
 _LOG = logging.getLogger("metatune")
 #: A curve longer than this is recorded by its reported steps only.
 _LONGEST_CURVE = 100_000
-#: What a column of whole numbers does not hold.
-_TOO_MANY_STEPS = 2**63
 
 
 def collect(
@@ -163,7 +162,7 @@ class CollectedTrial:
         others = {str(name): _number(other, f"metrics[{name!r}]") for name, other in (metrics or {}).items()}
         if step is None:
             self._result = value
-        elif isinstance(step, bool) or not isinstance(step, int | np.integer) or not 0 <= step < _TOO_MANY_STEPS:
+        elif isinstance(step, bool) or not isinstance(step, int | np.integer) or not 0 <= step < TOO_LARGE:
             raise UsageError("not a step", field="step", value=step, remedy="Give a whole number from 0 below 2**63.")
         else:
             self.steps[int(step)] = value

@@ -37,11 +37,10 @@ def tables_of(
         tasks = [
             t for t in tasks_of(view, ConfigurationEncoder.of(view)) if np.isfinite(t.score).sum() >= MIN_COMPLETED
         ]
-        if len(tasks) > 1:
-            table = _family_table(name, view, tasks, borrowed)
-            searched = tuple(i for i, task in enumerate(table.tasks) if task.own or search_borrowed)
-            if searched:
-                tables.append(replace(table, searched=searched))
+        own = [_is_own(task, view, borrowed) for task in tasks]
+        searched = tuple(i for i in range(len(tasks)) if own[i] or search_borrowed)
+        if len(tasks) > 1 and searched:
+            tables.append(replace(_family_table(name, view, tasks, own), searched=searched))
     return tables
 
 
@@ -49,7 +48,7 @@ def _is_own(task: TaskTrials, view: FamilyTable, borrowed: Collection[str]) -> b
     return any(view.studies[i].id not in borrowed for i in np.unique(view.study[task.rows]))
 
 
-def _family_table(name: str, view: FamilyTable, tasks: Sequence[TaskTrials], borrowed: Collection[str]) -> ReplayTable:
+def _family_table(name: str, view: FamilyTable, tasks: Sequence[TaskTrials], own: Sequence[bool]) -> ReplayTable:
     rows = np.concatenate([task.rows for task in tasks])
     studies = [view.studies[i] for i in np.unique(view.study[rows])]
     space = joint_space([s.space for s in sorted(studies, key=lambda study: (study.created, study.id))])
@@ -61,14 +60,8 @@ def _family_table(name: str, view: FamilyTable, tasks: Sequence[TaskTrials], bor
     configurations = unique(configurations)
     ends = np.cumsum([len(task.rows) for task in tasks])
     found = [
-        ReplayTask(
-            task.record,
-            places[end - len(task.rows) : end],
-            task.score,
-            view.seconds[task.rows],
-            _is_own(task, view, borrowed),
-        )
-        for task, end in zip(tasks, ends, strict=True)
+        ReplayTask(task.record, places[end - len(task.rows) : end], task.score, view.seconds[task.rows], is_own)
+        for task, end, is_own in zip(tasks, ends, own, strict=True)
     ]
     return ReplayTable(name, space, configurations, tuple(found), default)
 

@@ -180,8 +180,8 @@ def _of_knowledge(directory: str | None, family: Sequence[str] | None, *, borrow
     for name in family or ():
         if name not in snapshot.families:
             raise UnknownNameError.of("--family", name, snapshot.families)
-    found = tables_of(snapshot, borrowed=known.borrowed, search_borrowed=borrowed)
-    tables = [table for table in found if not family or table.name in family]
+    chosen = snapshot.only(family) if family else snapshot
+    tables = tables_of(chosen, borrowed=known.borrowed, search_borrowed=borrowed)
     if not tables:
         raise NoHistoryError(
             f"no family has two tasks with {MIN_COMPLETED} completed trials"

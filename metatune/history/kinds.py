@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 _Kind: TypeAlias = Callable[[Any], bool]
-#: A column of whole numbers ends before the one, and doubles hold all whole numbers up to the other.
-_LARGEST, _EXACT = 2**63, 2**53
+#: A column of whole numbers ends before it.
+TOO_LARGE = 2**63
+#: Doubles hold all whole numbers up to it.
+_EXACT = 2**53
 _HALF = re.compile("[\ud800-\udfff]")
 
 
@@ -28,7 +30,7 @@ def _number(value: Any) -> bool:
 
 
 def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and -_LARGEST <= value < _LARGEST
+    return isinstance(value, int) and not isinstance(value, bool) and -TOO_LARGE <= value < TOO_LARGE
 
 
 def _parameter(value: Any) -> bool:
