@@ -35,9 +35,9 @@ class RawTable:
     columns: Mapping[str, Collection[str] | None]
 
     def normal(self, X: Any) -> pd.DataFrame:
-        """See ``Raw``; columns in any order, others are left out, those of an array are called x0, x1, ..."""
+        """See ``Raw``; columns in any order or as the index, others are left out, those of an array are x0, x1, ..."""
         inspector = Inspector(repair=True)
-        frame = as_frame(dense(X, inspector))
+        frame = with_index(as_frame(dense(X, inspector)))
         frame = frame.set_axis(column_names(frame.columns, inspector), axis="columns")
         frame = frame.set_axis(pd.RangeIndex(len(frame)), axis="index")
         require_columns(frame, self.columns)
@@ -159,6 +159,16 @@ def as_frame(X: Any) -> pd.DataFrame:
             "not a table of rows and columns", field="X", value=array.shape, remedy="Give an array of shape (n, d)."
         )
     return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])], copy=False)
+
+
+def with_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """``frame`` with what its index has under a name as columns, first; without a name, it only numbers the rows."""
+    names = list(frame.index.names)
+    found = frame.copy(deep=False)
+    for level in reversed(range(len(names))):
+        if names[level] is not None and names[level] not in found.columns:
+            found.insert(0, names[level], frame.index.get_level_values(level))
+    return found
 
 
 def as_array(values: Any) -> np.ndarray:

@@ -18,6 +18,7 @@ import pyarrow.parquet
 from metatune.appearance import are_decimals
 from metatune.dataset import Modality, column_of
 from metatune.errors import DataError, UnknownNameError, UsageError
+from metatune.raw import with_index
 from metatune.repair import Inspector
 
 PARQUET = (".parquet", ".pq")
@@ -139,7 +140,7 @@ def read_table(path: Path, inspector: Inspector, *, separator: str | None = None
 
     Without ``separator``, a comma (a tab in ``.tsv``). ``decimal`` stands before the decimals of a number.
     Raises ``DataError`` for a file that is missing, empty, binary, broken, or separated otherwise; the last can be
-    repaired. Names that are there twice stay so.
+    repaired. Names that are there twice stay so. What pandas wrote as an index with a name is a column, as in CSV.
     """
     if decimal not in (".", ","):
         raise UsageError("not a decimal point or comma", field="decimal", value=decimal, remedy="Use '.' or ','.")
@@ -183,9 +184,9 @@ def _without_thousands(column: "pd.Series[Any]") -> "pd.Series[Any]":
 def _parquet(path: Path) -> pd.DataFrame:
     names = pyarrow.parquet.read_schema(path).names
     if len(set(names)) == len(names):
-        return pd.read_parquet(path)
+        return with_index(pd.read_parquet(path))
     frame: pd.DataFrame = pyarrow.parquet.ParquetFile(path).read().to_pandas()  # pandas itself refuses such a file
-    return frame
+    return with_index(frame)
 
 
 def _check_file(path: Path) -> None:

@@ -234,6 +234,7 @@ class Task:
         alone. With ``modality="series"`` the other columns are the steps of one time series a row.
         ``.npz``: to predict the array ``target`` (``"y"`` unless given) from the array ``X``: texts, a table (2 axes)
         or images (4 axes); where the axes leave a doubt, ``modality`` says which (``"image"``, ``"series"``).
+        What pandas wrote to Parquet as an index with a name is a column.
         ``separator``: of a CSV file, a comma unless given; ``decimal``: ``","`` for decimal commas in it. ``options``:
         as for ``from_dataframe``.
         """

@@ -482,6 +482,16 @@ def test_values_and_names_of_any_type_are_read(tmp_path: Path) -> None:
     assert import_table(path, MemoryStore(), metric="auc").imported == 2
 
 
+@pytest.mark.parametrize("index", ["lr", "set", "rmse", ["set", "lr"]])
+def test_a_column_that_pandas_wrote_as_an_index_is_read(table: Path, index: str | list[str]) -> None:
+    indexed = table.with_name("indexed.parquet")
+    pd.read_csv(table).set_index(index).to_parquet(indexed)
+    store = MemoryStore()
+    for file, imported in ((table, 4), (indexed, 0)):
+        report = import_table(file, store, metric="rmse", task_column="set", family="tree")
+        assert (report.imported, report.imported + report.known) == (imported, 4)
+
+
 def test_a_file_may_have_a_name_that_is_no_text(tmp_path: Path) -> None:
     path = csv_file(tmp_path, "a,auc\n1,0.5\n2,0.6\n").rename(tmp_path / "caf\udce9.csv")
     assert taken(import_table, path, metric="auc")[0].imported == 2

@@ -122,6 +122,12 @@ def test_one_row_and_none(family):
     assert normal(X, X.iloc[:0]).shape == (0, 3)
 
 
+def test_a_column_may_have_become_the_index():
+    X = frame(x=SIGNAL, y=NOISE)
+    for index in ("x", ["noise", "y"]):
+        pd.testing.assert_frame_equal(normal(X, X.set_index(index)), normal(X, X))
+
+
 @pytest.mark.parametrize("X", [TABLES["an index"][["noise"]], np.c_[SIGNAL, NOISE], TABLES["numbered columns"]])
 def test_a_missing_column_is_named(X):
     with pytest.raises(DataError, match="column that the model was trained on"):

@@ -128,6 +128,32 @@ def test_files_give_the_same_task(tmp_path, name):
     assert task.fingerprint == Task.from_dataframe(frame, "target").fingerprint
 
 
+@pytest.mark.parametrize("index", [["flower"], ["target"], ["flower", "petal width (cm)"]])
+def test_a_named_index_in_a_parquet_file_is_a_column_as_in_csv(tmp_path, index):
+    frame = iris().assign(flower=np.arange(150) * 7 % 150)
+    indexed = frame.set_index(index)
+    indexed.to_parquet(tmp_path / "iris.parquet")
+    indexed.to_csv(tmp_path / "iris.csv")
+    found, expected = (Task.from_file(tmp_path / f"iris.{suffix}", "target") for suffix in ("parquet", "csv"))
+    assert found.fingerprint == expected.fingerprint == Task.from_dataframe(indexed.reset_index(), "target").fingerprint
+    assert set(found.data.X.columns) == set(frame.columns) - {"target"}
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(None, None, -1), np.arange(150) * 7 % 150])
+def test_an_index_without_a_name_only_numbers_the_rows(tmp_path, rows):
+    frame = iris().iloc[rows]
+    frame.to_parquet(tmp_path / "iris.parquet")
+    found = Task.from_file(tmp_path / "iris.parquet", "target")
+    assert found.fingerprint == Task.from_dataframe(frame, "target").fingerprint
+
+
+def test_a_column_that_is_also_the_index_is_there_once(tmp_path):
+    frame = iris().set_index("petal width (cm)", drop=False)
+    frame.to_parquet(tmp_path / "iris.parquet")
+    found = Task.from_file(tmp_path / "iris.parquet", "target")
+    assert list(found.data.X.columns) == list(frame.columns.drop("target"))
+
+
 def test_question_marks_in_files_are_missing_values(tmp_path):
     path = tmp_path / "a.csv"
     iris().rename(columns={"petal width (cm)": "width"}).assign(width=["?", "1", "2"] * 50).to_csv(path, index=False)
