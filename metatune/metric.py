@@ -44,6 +44,13 @@ _UNFIT: dict[Kind, frozenset[str]] = {
     "multiclass": frozenset({"positive_likelihood_ratio", "neg_negative_likelihood_ratio"}),
     "regression": frozenset(),
 }
+#: The lowest target for which a scorer is defined, and whether it is so for this number itself or only above.
+_LOWEST = {
+    "neg_mean_squared_log_error": (-1.0, False),
+    "neg_root_mean_squared_log_error": (-1.0, False),
+    "neg_mean_poisson_deviance": (0.0, True),
+    "neg_mean_gamma_deviance": (0.0, False),
+}
 #: Scores of one of two classes, the positive one.
 OF_POSITIVE = frozenset(
     {"f1", "precision", "recall", "average_precision", "jaccard", "positive_likelihood_ratio",
@@ -87,6 +94,20 @@ class Metric:
         It is its own inverse: applied to such a score, it gives the value back. Arrays are taken element by element.
         """
         return value if self.direction == "maximize" else -value
+
+    def check_targets(self, y: np.ndarray, target: str) -> None:
+        """Raise ``UsageError`` unless the metric is defined for all of ``y``, values of the column ``target``."""
+        low, inclusive = _LOWEST.get(self.scorer or "", (-np.inf, True))
+        wrong = y < low if inclusive else y <= low
+        if wrong.any():
+            bound = f"from {low:g} on" if inclusive else f"above {low:g}"
+            raise UsageError(
+                f"it is defined for targets {bound} only, which {wrong.sum():,} of {len(y):,} values of {target!r} "
+                f"are not, such as {y[wrong][0]:g}",
+                field="metric",
+                value=self.name,
+                remedy=f"Use for example {DEFAULT_METRIC['regression']!r}, or correct or shift the target.",
+            )
 
     @property
     def gains_are_relative(self) -> bool:

@@ -197,6 +197,8 @@ class Task:
         y = as_series(y)
         plan = plan_splits(validation, test_size, len(y))
         data, repairs = read(X, y, kind=kind, target=target, rows_per_class=plan.rows_per_class, repair=repair)
+        judge = Metric.of(metric, data.kind)
+        judge.check_targets(data.y, target)
         strata = data.y if data.classes else np.zeros(data.n_rows, dtype=np.int64)
         test, folds = split(strata, plan, seed=seed)
         if positive is not None:  # after the split, which stays as it is
@@ -204,7 +206,7 @@ class Task:
         return cls(
             name=name or target,
             kind=data.kind,
-            metric=Metric.of(metric, data.kind),
+            metric=judge,
             fingerprint=fingerprint_of(data),
             data=data,
             test=test,

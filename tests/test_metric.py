@@ -13,6 +13,7 @@ from sklearn.naive_bayes import GaussianNB
 
 from metatune.errors import UnknownNameError, UsageError
 from metatune.metric import DEFAULT_METRIC, Metric, metric_names
+from metatune.task import Task
 
 KINDS = ("binary", "multiclass", "regression")
 
@@ -105,6 +106,23 @@ def test_metrics_of_another_kind_are_refused(name, kind):
     with pytest.raises(UsageError, match=f"not for {kind}") as caught:
         Metric.of(name, kind)
     assert DEFAULT_METRIC[kind] in caught.value.remedy
+
+
+@pytest.mark.parametrize("low", [-7.5, -1.0, -0.999, -0.001, 0.0, 0.001])
+@pytest.mark.parametrize("name", sorted(metric_names("regression")))
+def test_a_target_that_the_metric_refuses_makes_no_task(name, low):
+    X, y = np.arange(60.0)[:, None], np.arange(60.0) + 1
+    model = Ridge().fit(X, y)
+    y[7] = low
+    try:
+        get_scorer(Metric.of(name, "regression").scorer)(model, X, y)
+    except ValueError:
+        with pytest.raises(UsageError, match=f"1 of 60 values of 'price' are not, such as {low:g}") as caught:
+            Task.from_arrays(X, y, metric=name, target="price")
+        assert (caught.value.field, caught.value.value) == ("metric", name)
+        assert "'rmse'" in caught.value.remedy
+    else:
+        assert Task.from_arrays(X, y, metric=name).metric.name == name
 
 
 def test_a_custom_metric_has_no_scorer():
