@@ -116,9 +116,10 @@ def _numbered(texts: list[str]) -> list[str]:
     return unique
 
 
-def normal_columns(X: pd.DataFrame, names: list[str], inspector: Inspector) -> pd.DataFrame:
+def normal_columns(X: pd.DataFrame, names: list[str], inspector: Inspector) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The columns of ``X`` as ``float64`` or ``category`` under ``names``, without copying what is so already.
 
+    With them, the names of the categories of which rare levels became missing.
     Raises ``DataError`` for the first kind of problem, naming all columns that have it.
     """
     X = X.set_axis(pd.RangeIndex(len(X)), axis="index")
@@ -141,7 +142,8 @@ def normal_columns(X: pd.DataFrame, names: list[str], inspector: Inspector) -> p
             inspector.noticed(field=f"X[{name!r}]", value=value, notice=notice.format(name=name))
     if not kept:
         raise DataError("no usable column is left", field="X", value=X.shape, remedy="Add columns that vary.")
-    return _not_too_wide(pd.DataFrame(kept, copy=False), inspector)
+    columns = _not_too_wide(pd.DataFrame(kept, copy=False), inspector)
+    return columns, tuple(name for name in found.get("levels", ()) if name in columns)
 
 
 def _normal(column: "pd.Series[Any]", name: str, problems: dict[str, object]) -> "pd.Series[Any] | None":

@@ -89,9 +89,12 @@ class Dataset(Data[pd.DataFrame]):
 
     ``X``: unique string column names, a plain ``RangeIndex``; each column is either ``float64`` (NaN where
     missing, never infinite) or ``category`` with string categories (missing where NaN).
+    ``cut``: names of the categories of which rare levels became missing.
     """
 
     modality: ClassVar[Modality] = "table"
+
+    cut: tuple[str, ...] = ()
 
     @cached_property
     def categorical(self) -> tuple[str, ...]:
@@ -112,7 +115,7 @@ class Dataset(Data[pd.DataFrame]):
     def raw(self) -> Raw:
         """See ``Data``."""
         levels = {name: tuple(self.X[name].cat.categories) for name in self.categorical}
-        return RawTable({name: levels.get(name) for name in self.X.columns})
+        return RawTable({name: levels.get(name) for name in self.X.columns}, self.cut)
 
     def take(self, rows: np.ndarray) -> Self:
         """The rows at positions ``rows`` (classes and categories stay as they are)."""
@@ -148,8 +151,8 @@ def dataset_from_frame(
     read = read_target(series, target, kind=kind, rows_per_class=rows_per_class, inspector=inspector)
     if len(read.rows) < len(frame):
         frame = frame.iloc[read.rows]
-    features = normal_columns(frame, names, inspector)
-    return Dataset(features, read.y, read.kind, read.classes, target), tuple(inspector.repairs)
+    features, cut = normal_columns(frame, names, inspector)
+    return Dataset(features, read.y, read.kind, read.classes, target, cut), tuple(inspector.repairs)
 
 
 def as_series(y: Any) -> "pd.Series[Any]":

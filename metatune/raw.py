@@ -28,11 +28,15 @@ class Raw(Protocol):
 
 @dataclass(frozen=True)
 class RawTable:
-    """A table with at least ``columns``: of each the levels of a category, or ``None`` for numbers."""
+    """A table with at least ``columns``: of each the levels of a category, or ``None`` for numbers.
+
+    Of the categories ``cut``, rare levels were missing for the task, and so is every other level here.
+    """
 
     modality: ClassVar[str] = "table"
 
     columns: Mapping[str, Collection[str] | None]
+    cut: tuple[str, ...] = ()
 
     def normal(self, X: Any) -> pd.DataFrame:
         """See ``Raw``; columns in any order or as the index, others are left out, those of an array are x0, x1, ..."""
@@ -45,6 +49,8 @@ class RawTable:
             name: as_numbers(frame[name]) if levels is None else as_category(frame[name], set(levels))
             for name, levels in self.columns.items()
         }
+        for name in self.cut:
+            normal[name] = normal[name].where(normal[name].isin(self.columns[name] or ()))
         return pd.DataFrame(normal)
 
 
@@ -131,11 +137,9 @@ def raw_from(state: Mapping[str, Any]) -> Raw:
 
 def _is_sound(raw: Raw) -> bool:
     match raw:
-        case RawTable(columns):
-            return isinstance(columns, Mapping) and all(
-                levels is None or (isinstance(levels, list | tuple) and all(isinstance(level, str) for level in levels))
-                for levels in columns.values()
-            )
+        case RawTable(columns, cut):
+            known = isinstance(columns, Mapping) and all(columns.get(name) is not None for name in cut)
+            return known and all(levels is None or _are_texts(levels) for levels in columns.values())
         case RawImages(size, black, white):
             ends = all(isinstance(value, int | float) for value in (black, white))
             return ends and _are_whole(size) and len(size) == 3
@@ -143,6 +147,10 @@ def _is_sound(raw: Raw) -> bool:
             return _are_whole((channels,)) and _are_whole(dropped) and all(0 <= one < channels for one in dropped)
         case _:
             return True
+
+
+def _are_texts(values: object) -> bool:
+    return isinstance(values, list | tuple) and all(isinstance(value, str) for value in values)
 
 
 def _are_whole(values: object) -> bool:

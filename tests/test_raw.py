@@ -90,6 +90,27 @@ def test_gaps_do_not_rename_numbered_categories():
     assert normal(whole, frame(x=[0.5, 10.0**300, np.inf] * 20))["x"].tolist()[0] == "0.5"
 
 
+@pytest.mark.parametrize("family", ["linear", "lightgbm", "keras_mlp"])
+def test_a_rare_level_is_read_as_in_training(family, tmp_path):
+    if family == "keras_mlp":
+        pytest.importorskip("tensorflow")
+    n = 30_000
+    common = np.arange(n) % 5 < 3
+    levels = np.where(common, np.arange(n) % 50, np.arange(n)).astype(str)
+    X = pd.DataFrame({"zip": levels, "noise": np.random.default_rng(0).normal(size=n)})
+    X.loc[np.arange(n) % 100 == 0, "zip"] = None
+    task = Task.from_arrays(X, ~common, repair=True, validation="holdout")
+    assert task.data.cut == ("zip",)
+    model = model_of(task, family)
+    model.save(tmp_path)
+    few = np.r_[:200, n - 200 : n]
+    expected = model.fitted.predict_proba(task.data.take(few).X)
+    later = X.iloc[few].replace({"zip": {levels[-1]: "never seen"}})
+    for known in (model, load_model(tmp_path)):
+        np.testing.assert_array_equal(known.predict_proba(X.iloc[few]), expected)
+        np.testing.assert_array_equal(known.predict_proba(later), expected)
+
+
 def test_what_does_not_fit_a_column_is_missing_or_unknown():
     later = pd.DataFrame({"c": [3, None, True], "x": ["4", "four", 1e300]})
     found = normal(frame(x=SIGNAL * 1.0, c=np.where(SIGNAL, "a", "b")), later.assign(noise=pd.Categorical([1, 2, 3])))
@@ -203,6 +224,9 @@ def test_texts_may_be_missing():
         {"raw": {"modality": "table", "columns": {"x": 3}}},
         {"raw": {"modality": "table", "columns": {"x": [1, 2]}}},
         {"raw": {"modality": "table", "columns": ["x"]}},
+        {"raw": {"modality": "table", "columns": {"x": None}, "cut": ["x"]}},
+        {"raw": {"modality": "table", "columns": {"x": None}, "cut": ["y"]}},
+        {"raw": {"modality": "table", "columns": {"x": None}, "cut": 3}},
         {"raw": {"modality": "image", "size": [8, 8], "black": 0.0, "white": 1.0}},
         {"raw": {"modality": "image", "size": [8, 8, 1], "black": None, "white": 1.0}},
         {"raw": {"modality": "series", "channels": 2, "dropped": [2]}},
