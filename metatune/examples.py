@@ -10,8 +10,8 @@ import numpy as np
 from metatune.columns import LARGEST
 from metatune.dataset import Data, Modality, as_series, check_lengths
 from metatune.errors import DataError
+from metatune.pixels import BRIGHTEST, NEARLY_ONE, pixels
 from metatune.raw import (
-    BRIGHTEST,
     Raw,
     RawImages,
     RawSeries,
@@ -20,14 +20,11 @@ from metatune.raw import (
     as_texts,
     number_array,
     padded,
-    pixels,
     with_channels,
 )
 from metatune.repair import Inspector, Repair
 from metatune.target import read_target
 
-#: Shares that exceed 1 by no more have been interpolated or computed inexactly.
-_NEARLY_ONE = 1.01
 #: Rounding may change pixels by this part of their standard deviation; of photographs 0 to 255 it changes a hundredth.
 _MOST_LOST = 0.05
 
@@ -200,7 +197,7 @@ def _pixels(array: np.ndarray, inspector: Inspector) -> tuple[np.ndarray, float,
         )
         array, black, white = array.astype(np.float64), low, high
     elif array.dtype.kind == "f" and high > 1 and _blurred(array, high):
-        clipped = high <= _NEARLY_ONE
+        clipped = high <= NEARLY_ONE
         inspector.found(
             f"fractional pixels that are neither shares (0 to 1) nor on the scale 0 to {BRIGHTEST}",
             field="X",
@@ -217,7 +214,7 @@ def _pixels(array: np.ndarray, inspector: Inspector) -> tuple[np.ndarray, float,
 def _blurred(array: np.ndarray, high: float) -> bool:
     """Whether rounding the pixels, up to ``high``, would take what tells images apart."""
     lost = float(np.square(array - np.rint(array)).mean(dtype=np.float64))
-    return high <= _NEARLY_ONE or lost > _MOST_LOST**2 * float(array.var(dtype=np.float64))
+    return high <= NEARLY_ONE or lost > _MOST_LOST**2 * float(array.var(dtype=np.float64))
 
 
 def _strings(X: Any, inspector: Inspector) -> tuple[np.ndarray, np.ndarray]:

@@ -9,12 +9,11 @@ import pandas as pd
 
 from metatune.columns import LARGEST, as_category, as_numbers, column_names, dense, require_columns
 from metatune.errors import DataError
+from metatune.pixels import pixels, warn_of_another_scale
 from metatune.repair import Inspector
 
 #: An image has at most this many channels; more are a mix-up of the axes.
 MAX_CHANNELS = 4
-#: The brightest pixel.
-BRIGHTEST = 255
 
 
 class Raw(Protocol):
@@ -65,7 +64,7 @@ class RawImages:
     white: float
 
     def normal(self, X: Any) -> np.ndarray:
-        """See ``Raw``. Whole numbers of 8 bits and booleans say themselves what is white."""
+        """See ``Raw``. Whole numbers of 8 bits and booleans say themselves what is white; others may get a warning."""
         array = with_channels(number_array(as_array(X), "images", "Give all in one array of one size."), "images")
         if array.shape[1:] != tuple(self.size):
             raise DataError(
@@ -79,6 +78,7 @@ class RawImages:
         if array.dtype == bool:
             return pixels(array, 0.0, 1.0)
         array = np.where(np.isfinite(array), array, 0.0)
+        warn_of_another_scale(array, self.black, self.white)
         return pixels(np.clip(array, self.black, self.white), self.black, self.white)
 
 
@@ -233,14 +233,6 @@ def with_channels(array: np.ndarray, what: str) -> np.ndarray:
             remedy="Give an array of shape (n, height, width, channels), for example with np.moveaxis(X, 1, -1).",
         )
     return array
-
-
-def pixels(array: np.ndarray, black: float, white: float) -> np.ndarray:
-    """``array``, pixels from ``black`` to ``white``, as whole numbers 0 to 255."""
-    if (black, white) == (0.0, BRIGHTEST):
-        return np.asarray(np.rint(array), dtype=np.uint8)
-    shares = array if (black, white) == (0.0, 1.0) else (array - black) / ((white - black) or 1.0)
-    return np.asarray(np.rint(shares.astype(np.float32) * BRIGHTEST), dtype=np.uint8)
 
 
 def as_texts(X: Any) -> tuple[np.ndarray, list[str]]:

@@ -193,6 +193,52 @@ def test_a_dark_picture_stays_dark():
     assert raw.normal(np.ones((1, 8, 8))).max() == 1
 
 
+@pytest.mark.parametrize(
+    ("trained", "given"),
+    [
+        ((pictures() * 255).astype(np.uint8), pictures()),
+        (pictures() * 255, pictures().astype(np.float32)),
+        (np.rint(pictures() * 255), pictures() * 2 - 1),
+        (pictures(), np.rint(pictures() * 255)),
+        (pictures(), (pictures() * 255).astype(np.int64)),
+        (pictures() > 0.5, pictures() * 255),
+        (pictures() - 0.5, pictures() * 255),
+        (pictures() * 60_000, pictures()),
+        (pictures() * 255, pictures() * 60_000),
+    ],
+)
+def test_pictures_on_another_scale_are_told(trained, given, caplog):
+    data = Task.from_images(trained, SIGNAL, repair=True).data
+    raw = raw_from(json.loads(json.dumps(raw_state(data.raw))))
+    raw.normal(trained)
+    assert caplog.text == ""
+    raw.normal(given)
+    assert f"(got {given.min():g} to {given.max():g}, not {data.black:g} to {data.white:g})" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("trained", "given"),
+    [
+        (pictures() * 255, np.zeros((1, 8, 8))),
+        (pictures() * 255, np.ones((1, 8, 8))),
+        (pictures() * 255, np.rint(pictures())),
+        (pictures() * 255, pictures() * 2),
+        (pictures() * 255, pictures() > 0.5),
+        (pictures() * 255, (pictures() * 3).astype(np.uint8)),
+        (pictures() * 255, pictures() * 280 - 10),
+        (pictures() * 255, np.full((1, 8, 8), np.nan)),
+        (pictures(), pictures() / 100),
+        (pictures(), pictures() * 1.3 - 0.1),
+        (pictures(), np.zeros((1, 8, 8), dtype=np.int64)),
+        (pictures(), (pictures() * 255).astype(np.uint8)),
+        (pictures() - 0.5, pictures() * 1.5 - 0.5),
+    ],
+)
+def test_dark_and_bright_pictures_are_no_other_scale(trained, given, caplog):
+    Task.from_images(trained, SIGNAL, repair=True).data.raw.normal(given)
+    assert caplog.text == ""
+
+
 def test_series_are_read_as_the_task_read_them():
     X = np.random.default_rng(0).normal(size=(N, 20))
     silent = np.stack([np.full_like(X, np.nan), X], axis=-1)
