@@ -1,15 +1,12 @@
 """The options of ``metatune import``, and what is made of them."""
 
-import functools
-import inspect
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from metatune.cli import options
-from metatune.cli.boundary import Answer
+from metatune.cli.data_options import HOW, takes
 
 # Everything heavy is imported where it is used: `metatune --help` must not load pandas or MLflow.
 if TYPE_CHECKING:
@@ -58,40 +55,8 @@ Into: TypeAlias = Annotated[
 ]
 DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Say what would be imported, and write nothing.")]
 
-#: By name: how ``--data`` are read, with the type of the option and its default.
-_READING: Mapping[str, tuple[Any, Any]] = {
-    "data": (_Data, None),
-    "target": (_Target, None),
-    "kind": (options.Kind, None),
-    "positive": (options.Positive, None),
-    "text": (options.TextColumn, None),
-    "modality": (options.Modality, None),
-    "separator": (options.Separator, None),
-    "decimal": (options.Decimal, "."),
-    "repair": (options.Repair, False),
-}
-#: What the options of ``_READING`` were given as, by name.
-Reading: TypeAlias = dict[str, Any]
-
-
-def reads_data(function: Callable[..., Answer]) -> Callable[..., Answer]:
-    """``function`` with the options of ``_READING`` in the place of its parameter ``reading``, which gets them all."""
-
-    @functools.wraps(function)
-    def run(**given: Any) -> Answer:
-        reading = {name: given.pop(name) for name in _READING}
-        return function(**given, reading=reading)
-
-    signature = inspect.signature(function)
-    parameters = []
-    for parameter in signature.parameters.values():
-        if parameter.name == "reading":
-            parameters += [parameter.replace(name=n, annotation=a, default=d) for n, (a, d) in _READING.items()]
-        else:
-            parameters.append(parameter)
-    # typer makes an option of every parameter of the signature.
-    vars(run)["__signature__"] = signature.replace(parameters=parameters)
-    return run
+#: For a command that may be given data; what it gets are arguments of ``task_on``.
+reads_data = takes({"data": (_Data, None), "target": (_Target, None), **HOW})
 
 
 def listed(text: str | None) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import typer
 
 from metatune.cli import options
 from metatune.cli.boundary import Answer, command, console
+from metatune.cli.data_options import Reading
 from metatune.cli.import_options import (
     MEANING,
     Aliases,
@@ -16,7 +17,6 @@ from metatune.cli.import_options import (
     Into,
     Metric,
     Parameters,
-    Reading,
     TaskName,
     listed,
     mappings,

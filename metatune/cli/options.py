@@ -17,65 +17,9 @@ if TYPE_CHECKING:
     from metatune.splits import Validation
     from metatune.task import Task
 
-_DATA, _SEARCH, _HISTORY = "Data", "Search", "History"
+_SEARCH, _HISTORY = "Search", "History"
 SORTS: "tuple[Sort, ...]" = ("table", "image", "text", "series")
 
-Data: TypeAlias = Annotated[
-    Path, typer.Argument(metavar="DATA", help="A CSV, Parquet or .npz file.", show_default=False)
-]
-Target: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--target",
-        "-t",
-        help="The column to predict; of an .npz file the array, y unless given.",
-        rich_help_panel=_DATA,
-    ),
-]
-TextColumn: TypeAlias = Annotated[
-    str | None,
-    typer.Option("--text", metavar="COLUMN", help="Learn from the texts in this column alone.", rich_help_panel=_DATA),
-]
-Modality: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        help="table, image, text or series: what the examples are, where the file leaves a doubt.",
-        rich_help_panel=_DATA,
-    ),
-]
-Separator: TypeAlias = Annotated[
-    str | None,
-    typer.Option(help="Separates the columns of a CSV file; a comma unless given.", rich_help_panel=_DATA),
-]
-Decimal: TypeAlias = Annotated[
-    str, typer.Option(help="Stands before the decimals of a number in a CSV file.", rich_help_panel=_DATA)
-]
-Kind: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        help="binary, multiclass, classification or regression; inferred unless given.", rich_help_panel=_DATA
-    ),
-]
-Positive: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        metavar="LABEL",
-        help="Of two classes, that which f1, precision and recall are of; the last one unless given.",
-        rich_help_panel=_DATA,
-    ),
-]
-Name: TypeAlias = Annotated[
-    str | None, typer.Option(help="The task's name in the history; the file's unless given.", rich_help_panel=_DATA)
-]
-Repair: TypeAlias = Annotated[
-    bool, typer.Option("--repair", help="Repair bad data and say what was done.", rich_help_panel=_DATA)
-]
-MetricName: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--metric", "-m", help="Any scorer of scikit-learn, or rmse, mae, log_loss, auc ...", rich_help_panel=_DATA
-    ),
-]
 Family: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -122,11 +66,11 @@ AsJson: TypeAlias = Annotated[
 ]
 
 
-def read_task(path: Path, target: str | None, *, validation: str | None = None, **options: Any) -> "Task":
-    """The task in the file ``path``; ``options`` as for ``Task.from_file``."""
+def read_task(data: Path, target: str | None, *, validation: str | None = None, **options: Any) -> "Task":
+    """The task in the file ``data``; ``options`` as for ``Task.from_file``."""
     from metatune.task import Task
 
-    return Task.from_file(path, target, validation=parse_validation(validation), **options)
+    return Task.from_file(data, target, validation=parse_validation(validation), **options)
 
 
 def parse_validation(text: str | None) -> "Validation":

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from metatune.cli import options
 from metatune.cli.boundary import Answer, command
+from metatune.cli.data_options import Reading, reads_task
 from metatune.cli.display import headline, settings
 from metatune.cli.listing import Listing
 from metatune.wording import legible, number, plural
@@ -17,23 +18,15 @@ if TYPE_CHECKING:
 
 
 @command
+@reads_task
 def recommend(
-    data: options.Data,
-    target: options.Target = None,
+    *,
+    reading: Reading,
     family: options.Family = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many configurations.")] = 3,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 5 if the history says nothing about data like this.")
     ] = False,
-    metric: options.MetricName = None,
-    kind: options.Kind = None,
-    positive: options.Positive = None,
-    name: options.Name = None,
-    text: options.TextColumn = None,
-    modality: options.Modality = None,
-    separator: options.Separator = None,
-    decimal: options.Decimal = ".",
-    repair: options.Repair = False,
     knowledge: options.KnowledgeDirectory = None,
     seed: options.Seed = 0,
     as_json: options.AsJson = False,
@@ -42,20 +35,7 @@ def recommend(
     # Heavy imports wait until the command runs, for the sake of --help.
     from metatune.recommender import recommend as verb
 
-    task = options.read_task(
-        data,
-        target,
-        metric=metric,
-        kind=kind,
-        name=name,
-        text=text,
-        modality=modality,
-        separator=separator,
-        decimal=decimal,
-        repair=repair,
-        positive=positive,
-        seed=seed,
-    )
+    task = options.read_task(**reading, seed=seed)
     found = verb(task, family, n, knowledge=options.open_knowledge(knowledge), strict=strict, seed=seed)
     repairs = [str(repair) for repair in task.repairs]
     document = {"task": task.name, "kind": task.kind, **found.to_dict(), "repairs": repairs}

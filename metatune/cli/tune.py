@@ -12,6 +12,7 @@ from rich.text import Text
 
 from metatune.cli import options
 from metatune.cli.boundary import INTERRUPTED, Answer, command, console
+from metatune.cli.data_options import Reading, reads_task
 from metatune.cli.display import mlflow_ui, settings
 from metatune.cli.progress import SearchProgress
 from metatune.errors import UsageError
@@ -27,20 +28,12 @@ _PARTIAL = 6
 
 
 @command
+@reads_task
 def tune(
     context: typer.Context,
-    data: options.Data,
-    target: options.Target = None,
+    *,
+    reading: Reading,
     family: options.Family = None,
-    metric: options.MetricName = None,
-    kind: options.Kind = None,
-    positive: options.Positive = None,
-    name: options.Name = None,
-    text: options.TextColumn = None,
-    modality: options.Modality = None,
-    separator: options.Separator = None,
-    decimal: options.Decimal = ".",
-    repair: options.Repair = False,
     trials: Annotated[int, typer.Option(help="Trials in all, those before a --resume included.")] = 25,
     timeout: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="After so many seconds no further trial begins.")
@@ -93,11 +86,7 @@ def tune(
     from metatune.tuner import tune as verb
 
     configurations = [] if warm_start is None else read_configurations(warm_start)
-    task = options.read_task(
-        data, target, metric=metric, kind=kind, name=name, text=text, modality=modality,
-        separator=separator, decimal=decimal, repair=repair, positive=positive,
-        validation=validation, test_size=test_size, seed=seed,
-    )  # fmt: skip
+    task = options.read_task(**reading, validation=validation, test_size=test_size, seed=seed)
     family = family or default_for(task)
     first = completed(configurations, family) if configurations else []
     store = options.open_store(tracking_uri, experiment)
