@@ -1,6 +1,7 @@
 """``Trial``: one configuration that was tried on one task, and what came of it."""
 
 import math
+import numbers
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,7 +41,8 @@ class Trial:
     ``odds`` and ``trusted`` say why a model proposed as it did (see ``Proposal``); ``None`` where none was asked.
     ``started`` is seconds since the epoch. ``error`` is kept without credentials.
 
-    Raises ``UsageError`` for a value that contradicts the status.
+    Raises ``UsageError`` for a value that contradicts the status, and for what is no number where one belongs: a
+    boolean is none.
     """
 
     configuration: Configuration
@@ -68,6 +70,7 @@ class Trial:
                 value=self.status,
                 remedy=f"Use one of {', '.join(STATUSES)}.",
             )
+        self._check_numbers()
         if self.value is not None and not math.isfinite(self.value):
             raise UsageError(
                 "a value is finite",
@@ -94,6 +97,20 @@ class Trial:
         object.__setattr__(self, "configuration", MappingProxyType(dict(self.configuration)))
         object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
 
+    def _check_numbers(self) -> None:
+        """Raise ``UsageError`` for what could be written into the history, but not be read again."""
+        fields = {"seconds": self.seconds, "fidelity": self.fidelity, "started": self.started}
+        fields |= {} if self.value is None else {"value": self.value}
+        wrong: dict[str, object] = {name: value for name, value in fields.items() if not _is_number(value)}
+        wrong |= {f"metrics[{name!r}]": value for name, value in self.metrics.items() if not _is_number(value)}
+        for name, value in wrong.items():
+            raise UsageError(
+                f"not a number but of type {type(value).__name__}",
+                field=name,
+                value=value,
+                remedy="Give a float.",
+            )
+
     def __repr__(self) -> str:
         """Without what fills pages: the curve, the reports, other metrics and the key."""
         shown: dict[str, object] = {"number": self.number, "status": self.status, "value": self.value}
@@ -107,6 +124,10 @@ class Trial:
         state["configuration"] = dict(self.configuration)
         state["metrics"] = dict(self.metrics)
         return _rebuild, (state,)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) or (isinstance(value, numbers.Real) and not isinstance(value, bool))
 
 
 def _rebuild(state: dict[str, object]) -> Trial:

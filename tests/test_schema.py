@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name, _validate_param, _validate_tag
 from strategies import foreign_configurations, names, study_records, trials
 
-from metatune.errors import StoreError
+from metatune.errors import StoreError, UsageError
 from metatune.history import schema
 from metatune.metric import Metric
 from metatune.space import SearchSpace
@@ -85,6 +86,14 @@ def test_numpy_values_become_plain_ones():
     decoded = schema.decode_trial(schema.encode_trial(trial, study()).tags)
     assert dict(decoded.configuration) == {"a": 3, "b": 0.5, "c": True}
     assert decoded.configuration["c"] is True
+
+
+@pytest.mark.parametrize("wrong", [True, np.bool_(True), "0.5"])
+@pytest.mark.parametrize("field", ["value", "seconds", "fidelity", "started", "metrics['auc']"])
+def test_what_could_not_be_read_as_a_number_makes_no_trial(field, wrong):
+    given = {"metrics": {"auc": wrong}} if field.startswith("metrics") else {field: wrong}
+    with pytest.raises(UsageError, match=rf"^{re.escape(field)}: not a number but of type {type(wrong).__name__} "):
+        Trial(**{"configuration": {"rate": 0.1}, "status": "complete", "value": 0.5} | given)
 
 
 def test_documents_that_are_older_than_a_field():

@@ -361,7 +361,7 @@ def test_what_cannot_be_written_down_keeps_nothing_back(folder, caplog):
     store = MemoryStore()
     outbox = Outbox(store, pace=QUICK)
     outbox.open_study(study())
-    outbox.add_trial("study-1", trial(0, metrics={"odd": object()}))
+    outbox.add_trial("study-1", trial(0, configuration={"odd": object()}))
     outbox.add_trial("study-1", trial(1))
     assert outbox.flush()
     assert [one.number for one in store.trials("study-1")] == [1]
