@@ -106,21 +106,34 @@ class Notebook:
 
 
 def _fits(space: SearchSpace, configuration: Configuration) -> bool:
-    return all(name in space and in_distribution(space[name], value) for name, value in configuration.items())
+    return all(name in space and _has_room(space[name], value) for name, value in configuration.items())
+
+
+def _has_room(known: BaseDistribution, value: ParamValue) -> bool:
+    """Whether ``value`` is in ``known``, or is a ``None`` among numbers, which is kept and counts as missing.
+
+    Room for it would make choices of the numbers, and a space of every new one.
+    """
+    return in_distribution(known, value) or (value is None and not isinstance(known, CategoricalDistribution))
 
 
 def widened(space: SearchSpace | None, configuration: Configuration) -> SearchSpace:
-    """``space`` with room for ``configuration``: numbers from a tenth to ten times of what was seen, choices."""
+    """``space`` with room for ``configuration``: numbers from a tenth to ten times of what was seen, choices.
+
+    ``None`` is a choice unless there are numbers.
+    """
     parameters: dict[str, Any] = {} if space is None else dict(space.parameters)
     for name, value in configuration.items():
         known = parameters.get(name)
-        if known is None or not in_distribution(known, value):
+        if known is None or not _has_room(known, value):
             parameters[name] = _around(known, value)
     return SearchSpace(parameters, None if space is None else space.conditions)
 
 
 def _around(known: BaseDistribution | None, value: ParamValue) -> BaseDistribution:
     numeric = isinstance(value, int | float) and not isinstance(value, bool)
+    if numeric and isinstance(known, CategoricalDistribution) and known.choices == (None,):
+        known = None
     if isinstance(known, CategoricalDistribution) or (known is None and not numeric):
         choices = () if known is None else known.choices
         return CategoricalDistribution((*choices, *(() if any(same_value(value, c) for c in choices) else (value,))))

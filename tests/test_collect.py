@@ -23,6 +23,7 @@ from metatune.history.replay import send_orphans
 from metatune.learners import get_family
 from metatune.notebook import notebook_of, widened
 from metatune.parameter import in_distribution
+from metatune.snapshot import Snapshot
 from metatune.space import SearchSpace
 
 pytestmark = [
@@ -235,6 +236,21 @@ class TestStudies:
         assert spaces[0].contains(seen[0])
         assert all(spaces[1].contains(configuration) for configuration in seen)
 
+    @pytest.mark.parametrize("first", [{"rate": 0.1}, {"rate": None}])
+    def test_none_among_numbers_makes_no_study_of_each_number(self, first):
+        store = MemoryStore()
+        seen = [{"rate": rate} for rate in (0.1, None, 0.2, 0.3, None, 0.15)]
+        for configuration in [first, *seen]:
+            with collect(store, configuration) as trial:
+                trial.report(1.0)
+        kept(store)
+        record = store.studies()[-1]
+        assert [dict(trial.configuration) for trial in store.trials(record.id)][-6:] == seen
+        assert record.space == widened(None, {"rate": 0.1})
+        assert len(store.studies()) == (1 if first["rate"] else 2)  # nobody knows what a lone None stands among
+        table = Snapshot.of((one, store.trials(one.id)) for one in store.studies()).family("net")
+        assert [dict(trial.configuration) for _, trial in table.trials()] == [first, *seen]
+
     def test_numpy_numbers_are_numbers(self):
         import numpy as np
 
@@ -259,7 +275,9 @@ def test_an_inferred_space_has_room_for_the_configuration(configurations):
     space = None
     for configuration in configurations:
         space = widened(space, configuration)
-        assert all(in_distribution(space[name], value) for name, value in configuration.items())
+        outside = {name: value for name, value in configuration.items() if not in_distribution(space[name], value)}
+        assert set(outside.values()) <= {None}
+        assert not any(isinstance(space[name], optuna.distributions.CategoricalDistribution) for name in outside)
 
 
 def test_stores_of_one_address_are_one(tmp_path):
