@@ -14,13 +14,17 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from memory_store import PLANE, custom
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
 from metatune.doctor import examine
 from metatune.errors import StoreError, UsageError
 from metatune.history import address, schema
+from metatune.history.defects import Defects
+from metatune.history.forgetting import erase, find
 from metatune.history.mlflow_store import MLflowStore
+from metatune.history.mlflow_upkeep import defects
 from metatune.knowledge import starter_directory
 from metatune.metric import Metric
 from metatune.snapshot import snapshot_of
@@ -28,6 +32,7 @@ from metatune.space import SearchSpace
 from metatune.study import StudyRecord
 from metatune.task import TaskRecord
 from metatune.trial import Trial
+from metatune.tuner import tune
 
 # MLflow's connections to copied databases live as long as its engines, which is as long as the process.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
@@ -147,6 +152,61 @@ def test_trials_that_outlived_the_run_of_their_study_are_not_added_again(uri):
     again.add_trials("study-1", [trial(0), trial(1), trial(2)])
     assert len(runs(uri)) == 3
     assert [kept.number for kept in again.trials("study-1")] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        lambda store: store.add_trials("study-1", [trial(1)]),
+        lambda store: store.add_many("study-1", [trial(1)]),
+        lambda store: store.beat("study-1"),
+        lambda store: store.close_study("study-1", status="finished"),
+    ],
+    ids=["trial", "trials", "beat", "end"],
+)
+def test_a_study_whose_run_is_deleted_meanwhile_gets_a_new_one(uri, then, caplog):
+    store = MLflowStore(uri)
+    store.open_study(study())
+    store.add_trials("study-1", [trial(0)])
+    [deleted] = runs(uri, "study")
+    MlflowClient(uri).delete_run(deleted.info.run_id)
+    then(store)
+    store.add_trials("study-1", [trial(0), trial(1), trial(2)])
+    store.close_study("study-1", status="finished")
+    [(record, trials)] = MLflowStore(uri).records()
+    assert (record.id, trials) == ("study-1", [trial(0), trial(1), trial(2)])
+    [run] = runs(uri, "study")
+    assert (run.info.status, run.info.run_id != deleted.info.run_id) == ("FINISHED", True)
+    parents = {trial.data.tags["metatune.number"]: trial.data.tags["mlflow.parentRunId"] for trial in runs(uri)}
+    assert parents["2"] == run.info.run_id
+    assert defects(store) == Defects()
+    assert caplog.text.count("study-1 was deleted in MLflow") == 1
+
+
+def test_a_study_that_is_gone_for_good_meanwhile_gets_a_new_run(uri):
+    store = MLflowStore(uri)
+    store.open_study(study())
+    store.add_trials("study-1", [trial(0)])
+    erase(uri, find(uri, "metatune", lambda record: True))
+    store.add_trials("study-1", [trial(1)])
+    assert [trials for _, trials in MLflowStore(uri).records()] == [[trial(1)]]
+
+
+def test_a_search_whose_run_is_deleted_meanwhile_loses_no_trial(uri):
+    def objective(configuration):
+        if len(calls) == 3:
+            [run] = runs(uri, "study")
+            MlflowClient(uri).delete_run(run.info.run_id)
+        calls.append(configuration)
+        return configuration["x"]
+
+    calls = []
+    store = MLflowStore(uri)
+    result = tune(custom(), "own", objective=objective, space=PLANE, n_trials=6, strategy="random", store=store)
+    assert (len(calls), result.warnings, result.unsaved) == (6, (), ())
+    assert tuple(MLflowStore(uri).trials(result.study_id)) == result.trials
+    assert [record.id for record in MLflowStore(uri).studies()] == [result.study_id]
+    assert not MLflowStore(uri).unfinished()
 
 
 def test_a_resumed_study_runs_again(uri):

@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterator
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, Metric, Param, Run, ViewType
+from mlflow.entities import Dataset, DatasetInput, LifecycleStage, Metric, Param, Run, ViewType
+from mlflow.exceptions import MlflowException
 
 from metatune.history import schema
 from metatune.history.filters import tag_equals
@@ -122,6 +123,16 @@ def single(client: MlflowClient, runs: Iterator[Run]) -> Run | None:
         first, extra = sorted((first, run), key=order)
         client.delete_run(extra.info.run_id)
     return first
+
+
+def is_there(client: MlflowClient, run_id: str) -> bool:
+    """Whether the run is neither marked as deleted nor gone for good."""
+    try:
+        return bool(client.get_run(run_id).info.lifecycle_stage == LifecycleStage.ACTIVE)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
 
 
 def order(run: Run) -> tuple[int, str]:

@@ -116,9 +116,9 @@ class MLflowStore:
             remedy = f"Use one of: {', '.join(ENDINGS)}."
             raise UsageError("unknown status of a study", field="status", value=status, remedy=remedy)
         with self._boundary() as client:
-            self._address.reach()
+            study = self._opened(client, study_id)
             # Looked up again if this fails: another process may have begun the study too, and gone first.
-            study = self._open.pop(study_id, None) or self._opened(client, study_id)
+            del self._open[study_id]
             for path in artifacts:
                 client.log_artifact(study.run_id, str(path))
             client.set_terminated(study.run_id, schema.RUN_STATUS[status])
@@ -127,7 +127,6 @@ class MLflowStore:
     def beat(self, study_id: str) -> None:
         """See ``HistoryStore``."""
         with self._boundary() as client:
-            self._address.reach()
             client.set_tag(self._opened(client, study_id).run_id, HEARTBEAT, mlflow_runs.signature()[HEARTBEAT])
 
     def studies(self) -> list[StudyRecord]:
@@ -231,14 +230,17 @@ class MLflowStore:
         return iter(()) if experiment is None else mlflow_runs.search(client, experiment, record, study_id)
 
     def _opened(self, client: MlflowClient, study_id: str) -> OpenStudy:
-        known = self._open.get(study_id) or self._reopened(client, study_id)
+        """The study that is written to; in a new run if its own was deleted, as for one that is taken up again."""
+        self._address.reach()
+        known = self._open.get(study_id)
+        if known is not None and not mlflow_runs.is_there(client, known.run_id):
+            # MLflow takes trials under a deleted run without a word, and nobody would ever read them.
+            known = self._reopened(client, study_id) or self._created(client, known.record)
+            _LOG.warning("The run of study %s was deleted in MLflow meanwhile: it has a new one.", study_id)
+        known = known or self._reopened(client, study_id)
         if known is None:
-            raise StoreError(
-                "no such study in the history",
-                field="study",
-                value=study_id,
-                remedy="Call open_study first; the study may have been deleted in MLflow.",
-            )
+            remedy = "Call open_study first; the study may have been deleted in MLflow."
+            raise StoreError("no such study in the history", field="study", value=study_id, remedy=remedy)
         self._open[study_id] = known
         return known
 
