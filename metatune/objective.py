@@ -118,7 +118,7 @@ class Judge(Protocol):
     """Turns a configuration into an ended trial: ``complete``, ``failed`` or ``pruned``.
 
     ``KeyboardInterrupt`` travels, everything else that the evaluation raises becomes a failed trial. ``repeatable``
-    says that a configuration tried again would give what it gave before.
+    says that a configuration tried again is sure to give what it gave before.
     """
 
     @property

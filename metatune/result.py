@@ -49,9 +49,9 @@ class TuneResult:
     ``test_scores`` its scores there, ``test_score`` the one by the task's metric; all empty after an interruption, for
     an own objective, or without refit.
     ``seconds`` is wall time of this call of tune, before which ``earlier`` trials had ended. ``wanted`` is how many
-    trials there were to be, where the time was up before. ``recorded``: the search is in a history and can be resumed.
-    ``warnings`` are texts for the user; ``unsaved`` are trials that wait in the local spool because the history did not
-    take them yet (``metatune sync``).
+    trials there were to be, where the search came to an end before, and ``ending`` says in words why. ``recorded``: the
+    search is in a history and can be resumed. ``warnings`` are texts for the user; ``unsaved`` are trials that wait in
+    the local spool because the history did not take them yet (``metatune sync``).
     """
 
     task: TaskRecord
@@ -66,6 +66,7 @@ class TuneResult:
     interrupted: bool = False
     earlier: int = 0
     wanted: int | None = None
+    ending: str | None = None
     recorded: bool = False
     warnings: tuple[str, ...] = ()
     unsaved: tuple[Trial, ...] = ()
@@ -94,7 +95,7 @@ class TuneResult:
     @property
     def state(self) -> str:
         """How the search ended, in words."""
-        return "interrupted" if self.interrupted else "done" if self.wanted is None else "the time was up"
+        return "interrupted" if self.interrupted else self.ending or "done"
 
     @property
     def trials_text(self) -> str:

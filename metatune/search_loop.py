@@ -23,6 +23,7 @@ from metatune.space import SearchSpace
 from metatune.strategies import GridSampler
 from metatune.study import StudyRecord
 from metatune.trial import WARM_START, Configuration, ParamValue, Trial
+from metatune.wording import plural
 
 #: When so many trials at the beginning raise one and the same error, the others would too.
 _HOPELESS = 5
@@ -38,7 +39,8 @@ class _FailedTrialError(Exception):
 class SearchLoop:
     """Order of calls: ``replay`` the trials of an earlier run, ``enqueue`` warm starts, ``run``.
 
-    ``trials`` are all ended trials; ``study`` is Optuna's, with the same numbers.
+    ``trials`` are all ended trials; ``study`` is Optuna's, with the same numbers. ``ending`` says in words why ``run``
+    came to an end before all its trials were made, where no exception tells it.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class SearchLoop:
         self._on_trial = on_trial
         self._total = 0
         self._stopped = False
-        self.time_was_up = False
+        self.ending: str | None = None
         self._size: int | None = None
         self._began = time.perf_counter()
         with quiet_optuna():
@@ -124,9 +126,10 @@ class SearchLoop:
         ``KeyboardInterrupt`` travels on.
         """
         self._total = n_trials
-        self._size = _size(self.record.space, n_trials) if self._judge.repeatable else None
+        self._size = _size(self.record.space, n_trials)
         left = n_trials - len(self.done)
-        if left <= 0 or self._exhausted(len(self.study.trials) - 1):
+        self.ending = self._used_up(len(self.study.trials) - 1)
+        if left <= 0 or self.ending:
             return
         with quiet_optuna():
             self.study.optimize(
@@ -136,7 +139,8 @@ class SearchLoop:
                 catch=(_FailedTrialError,),
                 callbacks=[self._after],
             )
-        self.time_was_up = timeout is not None and not self._stopped and len(self.done) < n_trials
+        if timeout is not None and not self._stopped and len(self.done) < n_trials:
+            self.ending = "the time was up"
 
     def _objective(self, asked: optuna.Trial) -> float:
         """What Optuna calls: the value of the trial, or an exception that tells how it ended."""
@@ -180,7 +184,8 @@ class SearchLoop:
 
     def _after(self, study: optuna.Study, ended: optuna.trial.FrozenTrial) -> None:
         """What Optuna calls after each trial."""
-        if self._hopeless() or self._exhausted(ended.number):
+        self.ending = self._used_up(ended.number)
+        if self.ending or self._hopeless():
             self._stopped = True
             study.stop()
         if self._on_trial is not None:
@@ -189,12 +194,22 @@ class SearchLoop:
                 Progress(trial=self.trials[-1], best=self.best, done=len(self.done), total=self._total, seconds=seconds)
             )
 
-    def _exhausted(self, number: int) -> bool:
-        """Whether a finite space has nothing left after the trial ``number`` that would tell more."""
+    def _used_up(self, number: int) -> str | None:
+        """In words, that trials are left but nothing to try after the trial ``number`` that would tell more."""
+        if len(self.done) >= self._total:
+            return None
+        tried = len({_key(trial) for trial in self.done})
+        if self._size is not None and tried >= self._size and not self._noisy():
+            return f"the whole space was tried ({plural(tried, 'configuration')})"
         sampler = self.study.sampler
         if isinstance(sampler, GridSampler) and not sampler.has(number + 1):
-            return True
-        return self._size is not None and len({repr(dict(trial.configuration)) for trial in self.done}) >= self._size
+            return f"the whole grid was tried ({plural(tried, 'point')})"
+        return None
+
+    def _noisy(self) -> bool:
+        """Whether a configuration that was tried again is known to have got another score."""
+        scores = {(_key(trial), trial.value) for trial in self.done if trial.status == "complete"}
+        return not self._judge.repeatable and len(scores) > len({key for key, _ in scores})
 
     def _hopeless(self) -> bool:
         """Whether the first trials all raised one error that has nothing to do with their configurations."""
@@ -202,6 +217,10 @@ class SearchLoop:
         error = next(iter(first))
         same = len(first) == 1 and error is not None and not error.startswith(_HOPEFUL)
         return same and len(self.trials) == _HOPELESS
+
+
+def _key(trial: Trial) -> str:
+    return repr(dict(trial.configuration))
 
 
 def _size(space: SearchSpace, most: int) -> int | None:

@@ -73,9 +73,11 @@ def tune(
     parameter named ``report``, it gets a function there to report ``(step, value)`` on the way. One that raises, or
     returns no finite number, makes a failed trial. When the first five trials all raise one and the same error, the
     search ends.
-    ``n_trials``: trials in total, those before a ``resume`` included. ``timeout``: seconds after which no further
-    trial begins; while what is left of them seems too little for the trials that are left, proposals weigh what a trial
-    promises against the seconds that it is expected to take.
+    ``n_trials``: trials in total, those before a ``resume`` included; fewer when all configurations of a finite space
+    were tried, unless an ``objective`` is known to be noisy because one configuration (a warm start that is given
+    twice, for example) got two scores. ``timeout``: seconds after which no further trial begins; while what is left of
+    them seems too little for the trials that are left, proposals weigh what a trial promises against the seconds that
+    it is expected to take.
     ``strategy``: see ``make_sampler``. ``warm_start``: configurations that are tried first.
     ``space``: another space than the family's; parameters that it leaves out keep the family's default.
     ``knowledge``: ``None`` for what ``Knowledge.find`` finds, ``False`` for a search without history.
@@ -129,7 +131,8 @@ def tune(
     result = replace(
         _result(loop, guide, judge, interrupted=interrupted),
         earlier=ended,
-        wanted=n_trials if loop.time_was_up else None,
+        wanted=n_trials if loop.ending else None,
+        ending=loop.ending,
         recorded=history is not None,
     )
     if refit and isinstance(judge, FamilyJudge) and not interrupted:

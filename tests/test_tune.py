@@ -25,12 +25,15 @@ from metatune.recommender import recommend
 from metatune.search.budget import TimeBudget
 from metatune.snapshot import snapshot_of
 from metatune.space import Condition, SearchSpace
+from metatune.strategies import STRATEGIES
 from metatune.task import Task
 from metatune.tuner import tune
 
 SMALL = SearchSpace(
     {"n_estimators": {"type": "int", "low": 5, "high": 20}, "num_leaves": {"type": "int", "low": 4, "high": 8}}
 )
+#: Six configurations.
+FEW = SearchSpace({"a": ["u", "v"], "b": [1, 2, 3]})
 WORST = {"x": 1.0, "y": 1.0, "kind": "bad"}
 
 
@@ -370,14 +373,35 @@ class TestTrials:
         result = tune(
             iris(), "svm", space=space, n_trials=100, strategy=strategy, knowledge=False, store=False, refit=False
         )
+        assert result.state == "the whole space was tried (4 configurations)"
         tried = [tuple(t.configuration.values()) for t in result.trials]
         assert sorted(set(tried)) == [(0.5, "linear"), *((0.5, "rbf", gamma) for gamma in (0.1, 0.2, 0.3))]
         assert tried.index(tried[-1]) == len(tried) - 1
 
-    def test_an_objective_may_be_asked_again(self):
-        space = SearchSpace({"x": {"type": "int", "low": 0, "high": 1}})
-        result = bowl_search(lambda c: float(c["x"]), space=space, n_trials=9)
-        assert len(result.trials) == 9
+    @pytest.mark.parametrize("strategy", STRATEGIES)
+    def test_a_finite_space_that_is_used_up_ends_the_search_of_an_objective(self, strategy):
+        store, options = MemoryStore(), {"space": FEW, "strategy": strategy, "n_trials": 40}
+        result = bowl_search(lambda c: float(c["b"]), store=store, **options)
+        assert result.state == "the whole space was tried (6 configurations)"
+        assert result.trials_text.startswith(f"{len(result.trials)} of 40 in ")
+        assert len({repr(dict(t.configuration)) for t in result.trials}) == 6
+        if strategy in ("meta", "grid"):  # the others repeat themselves before
+            assert len(result.trials) == 6
+        again = bowl_search(pytest.fail, store=store, resume=result.study_id, **options)
+        assert (again.trials, again.state) == (result.trials, result.state)
+        assert bowl_search(lambda c: 0.5, space=FEW, strategy="grid", n_trials=6).state == "done"
+
+    def test_a_noisy_objective_is_asked_again(self):
+        rng, warm = np.random.default_rng(0), [{"a": "u", "b": 1}] * 2
+        result = bowl_search(lambda c: rng.random(), space=FEW, n_trials=12, warm_start=warm)
+        assert (len(result.trials), result.state) == (12, "done")
+
+    def test_a_finite_space_in_which_all_fails_is_used_up_too(self):
+        def objective(configuration):
+            raise MemoryError(str(configuration))
+
+        with pytest.raises(SearchError, match="none of 6 trials"):
+            bowl_search(objective, space=FEW, strategy="meta", n_trials=20)
 
     def test_progress(self):
         seen = []
