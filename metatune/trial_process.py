@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -19,6 +18,7 @@ import optuna
 from metatune.errors import MetatuneError, UsageError
 from metatune.learners.base import Report
 from metatune.objective import Judge
+from metatune.orphan import end_with_parent
 from metatune.trial import Configuration, Trial
 
 #: What the process is called, from its first line on.
@@ -263,9 +263,7 @@ def _serve(connection: Connection) -> None:
     if sys.platform != "win32":
         # Ctrl-C is for the search, which decides about the trial; and all that a trial starts can be killed at once.
         os.setsid()
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    end_with_parent(group=True)
     connection.send(True)
     try:
         judge: Judge = connection.recv()
@@ -289,11 +287,3 @@ def _serve(connection: Connection) -> None:
             connection.send(judge(configuration, number=number, origin=origin, report=report))
         except MetatuneError as error:
             connection.send(error)
-
-
-def _end_with(sentinel: int) -> None:
-    """End this process and what it started as soon as its parent died, of whatever."""
-    wait([sentinel])
-    if sys.platform != "win32":
-        os.killpg(0, signal.SIGKILL)
-    os._exit(1)

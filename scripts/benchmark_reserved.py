@@ -28,10 +28,9 @@ import argparse
 import json
 import os
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +45,7 @@ from kb.worker import prepared
 from metatune.errors import DataError, MetatuneError, SearchError
 from metatune.knowledge import Knowledge, starter_directory
 from metatune.learners import family_names
+from metatune.orphan import end_with_parent
 from metatune.tuner import tune
 
 FAMILIES = ("lightgbm", "keras_mlp", "keras_cnn", "keras_text")
@@ -74,16 +74,8 @@ _knowledge: list[Knowledge] = []
 
 
 def _begin(folder: Path) -> None:
+    end_with_parent()
     _knowledge.append(Knowledge.load(folder))
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A process of a pool whose owner was killed would train on, and then wait for ever."""
-    owner = parent_process()
-    if owner is not None:
-        owner.join()
-        os._exit(1)
 
 
 def run(search: Search, entry: Entry, packages: Path) -> Ended:

@@ -1,8 +1,10 @@
 """``metatune backtest`` as a user types it: on a folder and on knowledge, with its document, page and exit codes."""
 
+import contextlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -354,3 +356,31 @@ def test_an_interrupt_is_told_in_a_word(folder: Path) -> None:
         [sys.executable, "-c", _INTERRUPTED, *words], capture_output=True, text=True, start_new_session=True, timeout=60
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "Interrupted.\n")
+
+
+_KILLED = """
+import multiprocessing, os, signal, sys
+from metatune.cli.backtest import ReplayProgress
+from metatune.cli.main import app
+
+def killed(self, runs, ended, total):
+    print(f"killed with {len(multiprocessing.active_children())} processes", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+ReplayProgress.__call__ = killed
+app(["backtest", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="only a signal ends a process without a word")
+def test_no_process_outlives_a_killed_backtest(folder: Path) -> None:
+    words = ["--table", str(folder), "--methods", "random", "--workers", "2", "--seeds", "9"]
+    command = [sys.executable, "-c", _KILLED, *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as killed:
+        try:
+            _, told = killed.communicate(timeout=60)  # ends with the last process that could write there
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(killed.pid, signal.SIGKILL)
+    assert killed.returncode == -signal.SIGKILL
+    assert told.startswith("killed with 2 processes\n")

@@ -21,6 +21,7 @@ from metatune.backtest.registry import METHODS, available
 from metatune.backtest.run import Journal, Key, Protocol, Run
 from metatune.backtest.table import ReplayTable
 from metatune.errors import SearchError, UsageError
+from metatune.orphan import end_with_parent
 from metatune.version import __version__
 
 #: Called in the parent as runs end: with those that just ended, how many ended so far, and how many there are.
@@ -200,6 +201,7 @@ _worker: list[_Worker] = []
 
 
 def _begin(tables: Sequence[ReplayTable], protocol: Protocol) -> None:
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a traceback of every process would hide what the parent says
     if _HAS_MASK:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -2,8 +2,8 @@
 
 A fit that is inside compiled code answers to no signal of Python, so a worker that exceeds the limit is killed; its
 trial becomes a failed one, and the rest of its unit goes to a new process. The limit is on processor time and kept
-by the kernel: what else runs on the machine makes no trial fail. A worker that finds its pipe closed (the builder was
-killed) ends by itself.
+by the kernel: what else runs on the machine makes no trial fail. A worker whose builder was killed ends by
+itself, in the middle of a trial too.
 """
 
 import multiprocessing

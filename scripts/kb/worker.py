@@ -30,6 +30,7 @@ from metatune.errors import DataError, MetatuneError
 from metatune.learners import get_family
 from metatune.learners.evaluate import run_trial
 from metatune.metafeatures import describe
+from metatune.orphan import end_with_parent
 from metatune.search.proposer import Proposer
 from metatune.study import StudyRecord
 from metatune.task import Task, TaskRecord
@@ -84,6 +85,7 @@ def serve(pipe: Connection, folder: str, limit: float) -> None:
 
     The kernel ends this process when a trial has used ``limit`` seconds of processor time.
     """
+    end_with_parent()
     try:
         while True:
             for message in work(pipe.recv(), Path(folder)):
