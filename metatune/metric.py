@@ -121,7 +121,7 @@ class Metric:
         Raises ``UsageError`` for a name that everybody knows with the other direction: such trials would later be
         taken for the contrary of what they are.
         """
-        known: Direction | None = "minimize" if name in _LOSSES else "maximize" if name in _CERTAIN_SCORES else None
+        known = usual_direction(name)
         metric = cls(name, direction)
         if known not in (None, direction):
             raise UsageError(
@@ -163,6 +163,11 @@ class Metric:
             return cls(name, "minimize", _LOSSES[name])
         scorer = _SCORES.get(name, name)
         return cls(name, "maximize", _MULTICLASS_NAME.get(scorer, scorer) if kind == "multiclass" else scorer)
+
+
+def usual_direction(name: str) -> Direction | None:
+    """The direction of a metric that everybody knows by ``name``; ``None`` for a name that may mean anything."""
+    return "minimize" if name in _LOSSES else "maximize" if name in _CERTAIN_SCORES else None
 
 
 def metric_names(kind: Kind) -> frozenset[str]:

@@ -120,10 +120,32 @@ def test_metrics_are_known_by_many_names(raw, name, direction, sign) -> None:
 
 
 def test_a_direction_that_contradicts_the_name_makes_another_metric() -> None:
-    found = Names.load().objective("accuracy", "minimize")
+    found = Names.load().objective("score", "minimize")
     assert found is not None
-    assert (found.metric.name, found.metric.direction, found.sign) == ("accuracy", "minimize", 1.0)
+    assert (found.metric.name, found.metric.direction, found.sign) == ("score", "minimize", 1.0)
     assert Names.load().objective("profit") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "contrary"),
+    [
+        ("accuracy", "minimize"), ("val_acc", "minimize"), ("AUC", "minimize"), ("rmse", "maximize"),
+        ("valid_0-l2", "maximize"), ("neg_log_loss", "minimize"), ("mean_test_neg_mean_squared_error", "minimize"),
+        ("max_error", "maximize"),
+    ],
+)  # fmt: skip
+def test_a_well_known_metric_has_one_direction_under_all_its_names(name, contrary) -> None:
+    names = Names.load()
+    right = "maximize" if contrary == "minimize" else "minimize"
+    assert "better when it is" in (names.contradiction(names.objective(name, contrary).metric) or "")
+    assert names.contradiction(names.objective(name, right).metric) is None
+
+
+@pytest.mark.parametrize("name", ["score", "loss", "error", "objective", "my_accuracy", "profit"])
+def test_what_a_name_does_not_tell_may_have_any_direction(name) -> None:
+    names = Names.load()
+    for direction in ("minimize", "maximize"):
+        assert names.contradiction(names.objective(name, direction).metric) is None
 
 
 def test_training_scores_are_told_by_name() -> None:

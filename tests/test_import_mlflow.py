@@ -194,6 +194,22 @@ def test_the_metric_must_be_named_where_several_could_be_meant(client: MlflowCli
     assert (trial.value, dict(trial.metrics)) == (0.9, {"precision": 0.1})
 
 
+def test_a_metric_that_everybody_knows_is_not_imported_with_the_contrary_direction(
+    uri: str, client: MlflowClient
+) -> None:
+    experiment = client.create_experiment("contrary")
+    for x in range(3):
+        add_run(client, experiment, {"x": x}, {"rmse": 2.0 + x})
+    report, studies = imported(client.tracking_uri, "contrary", metric="rmse", direction="maximize")
+    assert studies == []
+    [(reason, count)] = report.skipped.items()
+    assert count == 3
+    assert "'rmse' is better when it is lower" in reason
+    report, studies = imported(uri, "losses", metric="mse", direction="maximize")
+    assert studies == []
+    assert "scikit-learn search by 'neg_mean_squared_error', not 'mse' to maximize" in report.skipped
+
+
 def test_an_unknown_metric_needs_a_direction(client: MlflowClient) -> None:
     experiment = client.create_experiment("profit")
     add_run(client, experiment, {"x": 1}, {"profit": 12.0})

@@ -548,6 +548,56 @@ def test_other_names_can_be_added(table: Path, tmp_path: Path) -> None:
     assert all(math.isfinite(trial.value) for trial in trials if trial.status == "complete")
 
 
+def in_optuna(folder: Path) -> None:
+    study = optuna.create_study(storage=f"sqlite:///{folder}/study.db", direction="minimize", study_name="mine")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names(["accuracy"])
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=5)
+
+
+def in_kerastuner(folder: Path) -> None:
+    shutil.copytree(DATA / "kerastuner" / "random", folder / "random")
+    for path in folder.rglob("trial.json"):
+        path.write_text(path.read_text().replace('"direction": "max"', '"direction": "min"'))
+
+
+@pytest.mark.parametrize(
+    ("read", "source", "options", "write"),
+    [
+        (import_optuna, "sqlite:///{}/study.db", {}, in_optuna),
+        (import_kerastuner, "{}/random", {}, in_kerastuner),
+        (import_ray, DATA / "ray", {"metric": "val_acc", "direction": "minimize"}, None),
+        (import_table, "{}/trials.csv", {"metric": "rmse", "direction": "maximize"}, None),
+    ],
+)
+def test_a_metric_that_everybody_knows_is_not_imported_with_the_contrary_direction(
+    table: Path, tmp_path: Path, read, source, options, write
+) -> None:
+    if write is not None:
+        write(tmp_path)
+    source = str(source).format(tmp_path)
+    store = MemoryStore()
+    report = read(source, store, **options)
+    assert (report.imported, list(store.studies())) == (0, [])
+    [(reason, count)] = report.skipped.items()
+    assert count >= 5
+    assert "is better when it is" in reason
+    assert "--aliases" in reason
+    names = tmp_path / "names.toml"
+    names.write_text('[metrics.minimize]\nwrongs = ["accuracy", "acc"]\n[metrics.maximize]\nmine = ["rmse"]')
+    assert read(source, store, names=Names.load(names), **options).imported >= 3
+    assert {study.task.metric.name for study in store.studies()} <= {"wrongs", "mine"}
+
+
+def test_a_study_with_a_contrary_metric_keeps_no_other_one_back(tmp_path: Path) -> None:
+    in_optuna(tmp_path)
+    address = f"sqlite:///{tmp_path}/study.db"
+    optuna.create_study(storage=address, study_name="plain").optimize(lambda t: t.suggest_float("x", 0, 1), n_trials=4)
+    report, found = taken(import_optuna, address)
+    assert (set(found), report.imported, sum(report.skipped.values())) == ({"plain"}, 4, 5)
+
+
 def test_what_was_imported_without_data_guides_the_next_search(tmp_path: Path) -> None:
     """Three tasks of which nothing but the responses is known, all best where the rate is .01."""
     rates = np.logspace(-4, 0, 24)

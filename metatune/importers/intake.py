@@ -81,6 +81,7 @@ class _Intake:
 
     def add_family(self, family: str, studies: Mapping[Origin, Sequence[ForeignTrial]]) -> None:
         """Import the trials of one family, whose parameters are named and typed alike."""
+        studies = {origin: found for origin, found in studies.items() if self._is_sound(origin.metric, len(found))}
         names = {name: None for found in studies.values() for trial in found for name in trial.parameters}
         names |= {name: None for origin in studies if origin.space is not None for name in origin.space}
         plain = [name for name in names if name not in self._settings.names.ignored]
@@ -96,6 +97,13 @@ class _Intake:
                 self._note_types(family, space)
             self._note_aliases(family, space, renamed, {name for trial in found for name in trial.parameters})
             self._add_study(origin, space, _trials(found, space, renamed))
+
+    def _is_sound(self, metric: Metric, trials: int) -> bool:
+        """Whether ``trials`` judged by ``metric`` can be learnt from; the log is told if not."""
+        reason = self._settings.names.contradiction(metric)
+        if reason is not None:
+            self._log.skip(reason, trials)
+        return reason is None
 
     def _inferred(
         self, family: str, studies: Mapping[Origin, Sequence[ForeignTrial]], renamed: Mapping[str, str]

@@ -141,7 +141,8 @@ class _Experiment:
         if asked is None:
             self._log.skip(f"metric {wanted!r} has no known direction: add --direction")
         elif known is not None and known.metric != asked.metric:
-            self._log.skip(f"scikit-learn search by {raw!r}, not {wanted!r}")
+            contrary = f" to {asked.metric.direction}" if asked.metric.name == known.metric.name else ""
+            self._log.skip(f"scikit-learn search by {raw!r}, not {wanted!r}{contrary}")
         else:
             return Objective(raw, asked.metric, 1.0 if asked.metric.direction == "maximize" else -1.0)
         return None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from metatune.errors import UsageError
-from metatune.metric import Direction, Metric
+from metatune.metric import Direction, Metric, usual_direction
 
 SHIPPED = Path(__file__).with_name("names.toml")
 _TABLES = ("parameters", "ignored", "families", "metrics")
@@ -105,6 +105,21 @@ class Names:
         if direction is not None and direction != known_direction:
             return Objective(raw, Metric(raw, direction))
         return Objective(raw, Metric(canonical, usual), sign)
+
+    def contradiction(self, metric: Metric) -> str | None:
+        """Why ``metric`` cannot be what its name says; ``None`` if it can.
+
+        A well-known metric with the contrary direction would later be taken for the contrary of what it is.
+        """
+        told = self.objective(metric.name) or Objective(metric.name, metric)
+        usual = usual_direction(told.metric.name)
+        if usual is None or (usual == metric.direction) == (told.sign > 0):
+            return None
+        better, was = ("lower", "maximised") if metric.direction == "maximize" else ("higher", "minimised")
+        return (
+            f"{metric.name!r} is better when it is {better}, but was {was}: correct the direction, or name it "
+            "otherwise with --aliases if it is another metric"
+        )
 
 
 def _inverted(table: Mapping[str, Iterable[str]], *, itself: bool = False) -> dict[str, str]:
