@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence, Set
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -156,6 +157,33 @@ def _check_choices(choices: Sequence[Any]) -> None:
             raise TypeError(f"the choice {choice!r} is not a text, number, boolean or None")
         if any(same_value(choice, other) for other in choices[:i]):
             raise ValueError(f"the choice {choice!r} is there twice")
+
+
+def joined(one: Any, other: Any) -> BaseDistribution:
+    """A distribution that holds what both do; where a number meets choices, ``one`` alone.
+
+    The scale is logarithmic if one of them is and the range allows it: the encoder takes it so, and on a linear scale
+    all that was searched on a logarithmic one would be near 0. Steps are kept if all values of both are on one grid.
+    """
+    if isinstance(one, CategoricalDistribution) != isinstance(other, CategoricalDistribution):
+        return one  # type: ignore[no-any-return]
+    if isinstance(one, CategoricalDistribution):
+        more = [choice for choice in other.choices if not any(same_value(choice, own) for own in one.choices)]
+        return CategoricalDistribution((*one.choices, *more))
+    low, high = min(one.low, other.low), max(one.high, other.high)
+    log = (one.log or other.log) and low > 0
+    step = None if log else _common_step(one, other)
+    if isinstance(one, IntDistribution) and isinstance(other, IntDistribution):
+        return IntDistribution(low, high, log=log, step=int(step or 1))
+    return FloatDistribution(float(low), float(high), log=log, step=step)
+
+
+def _common_step(one: Any, other: Any) -> float | None:
+    """The step of both, if one grid has the values of both; in decimals, as Optuna counts steps."""
+    if one.step is None or one.step != other.step:
+        return None
+    apart = Decimal(str(other.low)) - Decimal(str(one.low))
+    return None if apart % Decimal(str(one.step)) else float(one.step)
 
 
 def plain_distribution(distribution: BaseDistribution) -> BaseDistribution:

@@ -357,6 +357,23 @@ def test_joint_spaces_hold_all_ranges_and_choices_and_the_last_kind() -> None:
     )
 
 
+def test_joint_spaces_keep_a_grid_and_a_logarithmic_scale() -> None:
+    old = SearchSpace({"units": {"type": "int", "low": 32, "high": 96, "step": 32}, "rate": {"low": 1e-3, "high": 1.0}})
+    new = SearchSpace(
+        {
+            "units": {"type": "int", "low": 64, "high": 256, "step": 32},
+            "rate": {"low": 1e-4, "high": 0.1, "log": True},
+        }
+    )
+    for spaces in ((old, new), (new, old)):
+        assert joint_space(spaces) == SearchSpace(
+            {
+                "units": {"type": "int", "low": 32, "high": 256, "step": 32},
+                "rate": {"low": 1e-4, "high": 1.0, "log": True},
+            }
+        )
+
+
 def test_a_condition_whose_parent_is_of_another_kind_now_is_none() -> None:
     unit = {"low": 0.0, "high": 1.0}
     old = SearchSpace({"booster": ["tree", "dart"], "rate": unit}, {"rate": Condition("booster", ("dart",))})

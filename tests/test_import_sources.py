@@ -220,21 +220,27 @@ def test_a_hyperparameter_with_several_ranges_gets_one_that_holds_them(tmp_path:
     """Of another branch of the model, or declared otherwise later; and one that ends between two steps."""
     raw = json.loads((DATA / "kerastuner" / "random" / "trial_0" / "trial.json").read_text())
 
-    def declared(low: int, high: int, step: int, branch: str) -> dict[str, object]:
+    def declared(low: float, high: float, step: int | None, branch: str, name: str = "units") -> dict[str, object]:
         parent = {"class_name": "Parent", "config": {"name": "net", "values": [branch]}}
-        config = {"name": "units", "min_value": low, "max_value": high, "step": step, "conditions": [parent]}
-        return {"class_name": "Int", "config": {**config, "default": None, "sampling": "linear"}}
+        config = {"name": name, "min_value": low, "max_value": high, "step": step, "conditions": [parent]}
+        sampling = "log" if (name, branch) == ("rate", "b") else "linear"
+        kind = "Int" if name == "units" else "Float"
+        return {"class_name": kind, "config": {**config, "default": None, "sampling": sampling}}
 
     net = {"class_name": "Choice", "config": {"name": "net", "default": "a", "conditions": [], "values": ["a", "b"]}}
-    space = [net, declared(32, 100, 32, "a"), declared(160, 224, 32, "b")]
-    for i, values in enumerate(({"net": "a", "units": 96}, {"net": "b", "units": 224})):
+    rates = [declared(0.01, 1.0, None, "a", "rate"), declared(1e-4, 0.1, None, "b", "rate")]
+    space = [net, declared(32, 100, 32, "a"), declared(160, 224, 32, "b"), *rates]
+    found_values = ({"net": "a", "units": 96, "rate": 0.5}, {"net": "b", "units": 224, "rate": 0.001})
+    for i, values in enumerate(found_values):
         (tmp_path / "nets" / f"trial_{i}").mkdir(parents=True)
         told = raw | {"trial_id": str(i), "hyperparameters": {"space": space, "values": values}}
         (tmp_path / "nets" / f"trial_{i}" / "trial.json").write_text(json.dumps(told))
     _, found = taken(import_kerastuner, tmp_path)
     study, trials = found["nets"]
     assert (study.space["units"].low, study.space["units"].high, study.space["units"].step) == (32, 224, 32)
-    assert study.space.conditions == {"units": Condition("net", ("a", "b"))}
+    rate = study.space["rate"]
+    assert (rate.low, rate.high, rate.log) == (1e-4, 1.0, True)
+    assert study.space.conditions["units"] == Condition("net", ("a", "b"))
     assert all(study.space.contains(trial.configuration) for trial in trials)
 
 

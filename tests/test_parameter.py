@@ -10,7 +10,16 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from strategies import anything, choices, distributions, numeric_distributions, values_of
 
 from metatune.errors import SpaceError, UnknownNameError
-from metatune.parameter import describe, distribution_of, in_distribution, nearest, same_value, units_at, value_at
+from metatune.parameter import (
+    describe,
+    distribution_of,
+    in_distribution,
+    joined,
+    nearest,
+    same_value,
+    units_at,
+    value_at,
+)
 
 units = st.floats(0.0, 1.0)
 
@@ -23,6 +32,36 @@ def test_value_at_any_quantile_is_allowed(distribution, u):
 @given(st.data(), distributions)
 def test_every_allowed_value_is_in_its_distribution(data, distribution):
     assert in_distribution(distribution, data.draw(values_of(distribution)))
+
+
+@given(st.data(), distributions, distributions)
+def test_joined_holds_what_both_do_unless_a_number_meets_choices(data, one, other):
+    joint = joined(one, other)
+    if isinstance(one, CategoricalDistribution) != isinstance(other, CategoricalDistribution):
+        assert joint == one
+        return
+    for distribution in (one, other):
+        assert in_distribution(joint, data.draw(values_of(distribution)))
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_joined_keeps_a_grid_that_both_share_and_a_logarithmic_scale(turn):
+    def both(one, other):
+        return joined(*(one, other)[::turn])
+
+    assert both(IntDistribution(32, 96, step=32), IntDistribution(160, 224, step=32)) == IntDistribution(
+        32, 224, step=32
+    )
+    assert both(IntDistribution(32, 96, step=32), IntDistribution(40, 72, step=32)) == IntDistribution(32, 96)
+    assert both(FloatDistribution(0.1, 0.3, step=0.1), FloatDistribution(0.4, 0.7, step=0.1)) == FloatDistribution(
+        0.1, 0.7, step=0.1
+    )
+    assert both(FloatDistribution(0.1, 0.3, step=0.1), FloatDistribution(0, 1)) == FloatDistribution(0, 1)
+    assert both(FloatDistribution(1e-4, 0.1, log=True), FloatDistribution(0.01, 1)) == FloatDistribution(
+        1e-4, 1, log=True
+    )
+    assert both(FloatDistribution(1e-4, 0.1, log=True), FloatDistribution(0, 1)) == FloatDistribution(0, 1)
+    assert both(IntDistribution(1, 8, log=True), IntDistribution(2, 8, step=2)) == IntDistribution(1, 8, log=True)
 
 
 @given(st.data(), numeric_distributions)

@@ -2,15 +2,14 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 
 from metatune.backtest.table import ReplayTable, ReplayTask
 from metatune.encoding import ConfigurationEncoder
 from metatune.learners import family_names, get_family
-from metatune.parameter import in_distribution, same_value
+from metatune.parameter import in_distribution, joined
 from metatune.search.candidates import Identity, identity, unique
 from metatune.snapshot import Snapshot
 from metatune.space import Condition, SearchSpace
@@ -79,7 +78,7 @@ def joint_space(spaces: Sequence[SearchSpace]) -> SearchSpace:
     for space in reversed(spaces):
         for name, distribution in space.parameters.items():
             if name in parameters:
-                parameters[name] = _joint(parameters[name], distribution)
+                parameters[name] = joined(parameters[name], distribution)
             else:
                 parameters[name] = distribution
                 if name in space.conditions:
@@ -89,17 +88,3 @@ def joint_space(spaces: Sequence[SearchSpace]) -> SearchSpace:
 
 def _is_possible(condition: Condition, parameters: Mapping[str, BaseDistribution]) -> bool:
     return all(in_distribution(parameters[condition.parent], value) for value in condition.values)
-
-
-def _joint(one: Any, other: Any) -> BaseDistribution:
-    """Both ranges in the kind of ``one``; ``one`` alone where a number meets a choice."""
-    if isinstance(one, CategoricalDistribution) != isinstance(other, CategoricalDistribution):
-        return one  # type: ignore[no-any-return]
-    if isinstance(one, CategoricalDistribution):
-        more = [c for c in other.choices if not any(same_value(c, own) for own in one.choices)]
-        return CategoricalDistribution([*one.choices, *more])
-    low, high = min(one.low, other.low), max(one.high, other.high)
-    log = (one.log or other.log) and low > 0
-    if isinstance(one, IntDistribution) and isinstance(other, IntDistribution):
-        return IntDistribution(low, high, log=log)
-    return FloatDistribution(float(low), float(high), log=log)

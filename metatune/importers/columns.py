@@ -1,11 +1,10 @@
-"""Types and ranges of parameters: of recorded values alone, column by column, and of several declarations together."""
+"""Types and ranges of parameters, of recorded values alone, column by column."""
 
 import math
 import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from optuna.distributions import (
@@ -132,20 +131,6 @@ def coerced(value: object, distribution: BaseDistribution) -> ParamValue:
                 if same_value(choice, wanted):
                     return choice
     return read
-
-
-def joined(a: Any, b: Any) -> BaseDistribution:
-    """A distribution that holds both; of two kinds that do not mix, ``a``."""
-    if isinstance(a, CategoricalDistribution) and isinstance(b, CategoricalDistribution):
-        extra = [choice for choice in b.choices if not any(same_value(choice, known) for known in a.choices)]
-        return CategoricalDistribution((*a.choices, *extra))
-    if isinstance(a, CategoricalDistribution) or isinstance(b, CategoricalDistribution):
-        return a if isinstance(a, CategoricalDistribution) else b
-    low, high, log = min(a.low, b.low), max(a.high, b.high), a.log and b.log
-    if isinstance(a, IntDistribution) and isinstance(b, IntDistribution):
-        same_grid = a.step == b.step and (a.low - b.low) % a.step == 0
-        return IntDistribution(low, high, log=log, step=a.step if same_grid else 1)
-    return FloatDistribution(float(low), float(high), log=log)
 
 
 def columns_of(rows: Iterable[Mapping[str, object]]) -> dict[str, Column]:

@@ -14,13 +14,13 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from metatune.errors import SpaceError, UsageError
 from metatune.history.store import HistoryStore
-from metatune.importers.columns import joined
 from metatune.importers.files import checked_folder, read_json
 from metatune.importers.foreign import ForeignTrial, ImportLog, Origin, finite
 from metatune.importers.intake import Settings, take_in
 from metatune.importers.names import Names, Objective, checked_metric, is_training
 from metatune.importers.report import ImportReport
 from metatune.metric import Direction
+from metatune.parameter import joined
 from metatune.space import Condition, SearchSpace
 from metatune.task import Task
 

@@ -20,14 +20,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from metatune.errors import SpaceError, StoreError, UnknownNameError, first_line
 from metatune.fingerprint import fingerprint_of_name
 from metatune.history.store import HistoryStore
-from metatune.importers.columns import joined
 from metatune.importers.foreign import ForeignTrial, ImportLog, Origin
 from metatune.importers.intake import Settings, take_in
 from metatune.importers.names import Names
 from metatune.importers.report import ImportReport
 from metatune.metric import Direction, Metric
 from metatune.optuna_trials import ENDED, key_of, trial_of
-from metatune.parameter import plain_distribution
+from metatune.parameter import joined, plain_distribution
 from metatune.redaction import redacted
 from metatune.space import SearchSpace
 from metatune.task import Task
