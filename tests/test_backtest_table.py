@@ -164,6 +164,14 @@ def test_the_default_is_known_when_every_active_parameter_has_one(tmp_path: Path
     assert read_table(write_folder(tmp_path / "t", space=SPACE | {"params": params})).default is None
 
 
+@pytest.mark.parametrize(("name", "default"), [("kind", "best"), ("x", "0.5"), ("x", -1), ("degree", 2.5)])
+def test_a_default_that_is_no_value_of_its_parameter_is_refused(tmp_path: Path, name: str, default: Any) -> None:
+    space = described(**{name: SPACE["params"][name] | {"default": default}})
+    with pytest.raises(DataError) as caught:
+        read_table(write_folder(tmp_path / "t", space=space))
+    assert (caught.value.field, caught.value.value) == (f"params[{name!r}]['default']", default)
+
+
 def test_qualities_serve_where_there_are_no_meta_features_and_groups_are_taken_over(tmp_path: Path) -> None:
     tasks = pd.DataFrame({"task_id": [f"task{i}" for i in range(6)], "q__size": [1.0, np.inf, 3, 4, 5, 6]})
     table = read_table(write_folder(tmp_path / "t", tasks=tasks.assign(group=["a", "a", "b", "b", "c", "c"])))

@@ -24,6 +24,7 @@ from metatune.backtest.layout import (
 from metatune.encoding import ConfigurationEncoder, Scale, UnitEncoder
 from metatune.errors import DataError, UsageError
 from metatune.metric import Metric
+from metatune.parameter import describe, in_distribution
 from metatune.space import SearchSpace
 from metatune.task import TaskRecord
 from metatune.trial import Configuration, ParamValue
@@ -177,15 +178,23 @@ def _table(name: str, trials: pd.DataFrame, tasks: pd.DataFrame, described: Mapp
         ReplayTask(records[task], codes[rows], score[rows], seconds[rows])
         for task, rows in trials.groupby("task_id", sort=False).indices.items()
     ]
-    given = {n: described["params"][n].get("default") for n in space}
-    default, changes = space.clip({n: value for n, value in given.items() if value is not None})
-    return ReplayTable(
-        name,
-        space,
-        _configurations(space, columns, first),
-        tuple(found),
-        None if any(change.reason == "missing" for change in changes) else default,
-    )
+    default = _default(space, described["params"])
+    return ReplayTable(name, space, _configurations(space, columns, first), tuple(found), default)
+
+
+def _default(space: SearchSpace, params: Mapping[str, Mapping[str, Any]]) -> Configuration | None:
+    """The default, if all of its active parameters have one. Raises ``DataError`` for one that is not of ``space``."""
+    given = {name: value for name in space if (value := params[name].get("default")) is not None}
+    for name, value in given.items():
+        if not in_distribution(space[name], value):
+            raise DataError(
+                "a default that the parameter cannot have",
+                field=f"params[{name!r}]['default']",
+                value=value,
+                remedy=f"Use a value in {describe(space[name])}, widen that, or leave the default out.",
+            )
+    default, changes = space.clip(given)
+    return None if any(change.reason == "missing" for change in changes) else default
 
 
 def _configurations(space: SearchSpace, columns: Mapping[str, Column], rows: np.ndarray) -> list[dict[str, ParamValue]]:
