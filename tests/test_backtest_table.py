@@ -265,6 +265,13 @@ def test_what_no_parameter_has_is_refused(tmp_path: Path, key: str, said: str) -
     assert (caught.value.field, caught.value.value) == ("params['x']", key)
 
 
+@pytest.mark.parametrize("log", ["yes", "true", 1, "pre_applied"])
+def test_a_scale_that_nobody_knows_is_refused(tmp_path: Path, log: object) -> None:
+    with pytest.raises(DataError, match="pre-applied") as caught:
+        read_table(write_folder(tmp_path / "t", space=described(x={"type": "float", "log": log})))
+    assert (caught.value.field, caught.value.value) == ("params['x']['log']", log)
+
+
 def test_a_list_of_parameters_is_refused_with_the_right_form(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "t", space=SPACE | {"params": [{"name": "x", "type": "float"}]})
     with pytest.raises(DataError, match=r"by name, such as \{\"params\": \{"):

@@ -26,6 +26,7 @@ from metatune.trial import ParamValue
 
 _FLOATS = ("float", "uniform_float")
 _INTEGERS = ("int", "integer", "uniform_int")
+_SCALES = (True, False, "pre-applied", None)
 _KINDS = (*_FLOATS, *_INTEGERS, "categorical")
 #: What may be said of a parameter; the last two are in public tables and not used.
 _KEYS = ("type", "lower", "upper", "log", "choices", "ordinal", "default", "name", "n_values")
@@ -97,6 +98,13 @@ def read_description(path: Path) -> dict[str, Any]:
         for key in spec:
             if key not in _KEYS:
                 raise UnknownNameError.of(f"params[{name!r}]", key, _KEYS)
+        if not any(same_value(spec.get("log"), scale) for scale in _SCALES):
+            raise DataError(
+                "not a scale",
+                field=f"params[{name!r}]['log']",
+                value=spec["log"],
+                remedy='Use true, false, or "pre-applied" if the column holds logarithms already.',
+            )
     return described
 
 
