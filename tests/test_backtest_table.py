@@ -249,6 +249,16 @@ def test_a_column_that_cannot_be_read_is_named(tmp_path: Path, changed: dict[str
     assert caught.value.field == field
 
 
+@pytest.mark.parametrize("column", ["task_id", "search_space_id"])
+def test_rows_that_belong_nowhere_are_refused(tmp_path: Path, column: str) -> None:
+    trials = trials_of(tasks=2, n=12).assign(search_space_id=["one", "two"] * 12)
+    trials.loc[[3, 5], column] = None
+    tasks = pd.DataFrame({"task_id": ["task0", "task1"]})
+    with pytest.raises(DataError, match="missing in 2 rows") as caught:
+        read_tables(write_folder(tmp_path / "t", trials, tasks=tasks))
+    assert caught.value.field == f"trials.parquet['{column}']"
+
+
 @pytest.mark.parametrize(
     "spec", [5, {"type": "categorical", "choices": 5}, {"type": "float", "lower": "low", "upper": 1.0}]
 )

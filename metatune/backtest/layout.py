@@ -23,6 +23,7 @@ from metatune.metric import Direction
 from metatune.parameter import same_value
 from metatune.space import Condition, SearchSpace
 from metatune.trial import ParamValue
+from metatune.wording import plural
 
 _FLOATS = ("float", "uniform_float")
 _INTEGERS = ("int", "integer", "uniform_int")
@@ -61,7 +62,8 @@ class Column:
 def read_parquet(path: Path, required: Sequence[str]) -> pd.DataFrame:
     """The table in ``path``, ``task_id`` as text.
 
-    Raises ``DataError`` for a file that is missing, unreadable or without the columns ``required``.
+    Raises ``DataError`` for a file that is missing, unreadable or without the columns ``required``, and for rows of no
+    task.
     """
     try:
         frame: pd.DataFrame = pq.read_table(path, partitioning=None).to_pandas()
@@ -70,8 +72,20 @@ def read_parquet(path: Path, required: Sequence[str]) -> pd.DataFrame:
     for name in required:
         if name not in frame:
             raise DataError("column missing", field=f"{path.name}[{name!r}]", value=str(path), remedy="Add the column.")
+    check_known(frame["task_id"], path.name)
     frame["task_id"] = frame["task_id"].astype(str)  # one file may hold numbers where the other holds texts
     return frame
+
+
+def check_known(column: pd.Series, file: str) -> None:
+    """Raise ``DataError`` where ``column`` of ``file`` does not say to what a row belongs."""
+    if unknown := int(column.isna().sum()):
+        raise DataError(
+            f"missing in {plural(unknown, 'row')}",
+            field=f"{file}[{column.name!r}]",
+            value=None,
+            remedy="Fill it in, or remove these rows.",
+        )
 
 
 def read_description(path: Path) -> dict[str, Any]:

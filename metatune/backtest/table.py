@@ -15,6 +15,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from metatune.backtest.layout import (
     Column,
     as_numbers,
+    check_known,
     directions_of,
     parameter_columns,
     read_description,
@@ -151,6 +152,7 @@ def read_tables(folder: str | Path) -> list[ReplayTable]:
     trials = read_parquet(folder / "trials.parquet", ["task_id", "y"])
     about = read_parquet(folder / "tasks.parquet", ["task_id"]).drop_duplicates("task_id").set_index("task_id")
     if "search_space_id" in trials and trials["search_space_id"].nunique() > 1:
+        check_known(trials["search_space_id"], "trials.parquet")
         parts = [(str(name), part) for name, part in trials.groupby("search_space_id")]
     else:
         parts = [(folder.resolve().name, trials)]
