@@ -180,6 +180,22 @@ def test_qualities_serve_where_there_are_no_meta_features_and_groups_are_taken_o
     assert [task.record.group for task in table.tasks] == ["a", "a", "b", "b", "c", "c"]
 
 
+@pytest.mark.parametrize("groups", [["a", None, None, "a"], [1.0, np.nan, np.nan, 1.0]])
+def test_tasks_without_a_group_are_history_for_one_another(tmp_path: Path, groups: list[Any]) -> None:
+    trials = trials_of(tasks=4, n=12)
+    tasks = pd.DataFrame({"task_id": [f"task{i}" for i in range(4)], "group": groups})
+    found = [task.record.group for task in read_table(write_folder(tmp_path / "t", trials, tasks=tasks)).tasks]
+    assert found[0] == found[3]
+    assert len(set(found)) == 3
+
+
+def test_tasks_that_are_all_of_one_group_are_refused(tmp_path: Path) -> None:
+    tasks = pd.DataFrame({"task_id": ["task0", "task1"], "group": "same"})
+    with pytest.raises(DataError, match="none is history") as caught:
+        read_table(write_folder(tmp_path / "t", trials_of(tasks=2, n=12), tasks=tasks))
+    assert (caught.value.field, caught.value.value) == ("tasks.parquet['group']", "same")
+
+
 def test_what_more_of_the_tasks_have_describes_them(tmp_path: Path) -> None:
     few, more = [1.0, 2, np.nan, np.nan, np.nan, np.nan], [1.0, 2, 3, np.nan, np.nan, np.nan]
     tasks = pd.DataFrame({"task_id": [f"task{i}" for i in range(6)], "mf__one": few, "mf__two": few, "q__size": more})

@@ -173,6 +173,13 @@ def _table(name: str, trials: pd.DataFrame, tasks: pd.DataFrame, described: Mapp
     codes = position.ngroup().to_numpy()
     first = np.unique(codes, return_index=True)[1]
     records = _records(trials, tasks, described)
+    if len(groups := {record.group for record in records.values()}) < 2:
+        raise DataError(
+            "all tasks are of one group, so that none is history for another",
+            field="tasks.parquet['group']",
+            value=groups.pop(),
+            remedy="Give only tasks of one source the same group, or leave the column out.",
+        )
     score = _scores(name, trials, records)
     unknown = np.full(len(trials), np.nan)
     seconds = as_numbers(trials["cost"], field="trials.parquet['cost']") if "cost" in trials else unknown
@@ -222,6 +229,7 @@ def _records(trials: pd.DataFrame, tasks: pd.DataFrame, described: Mapping[str, 
     )
     names = [str(name) for name in features]
     directions = directions_of(trials, described)
+    groups: dict[Any, str] = tasks["group"].dropna().astype(str).to_dict() if "group" in tasks else {}
     records = {}
     for task in trials["task_id"].unique():
         if task not in tasks.index:
@@ -232,7 +240,7 @@ def _records(trials: pd.DataFrame, tasks: pd.DataFrame, described: Mapping[str, 
             kind="custom",
             metric=Metric(str(described.get("metric", "y")), directions[task]),
             fingerprint=str(task),
-            group=str(tasks.loc[task, "group"]) if "group" in tasks else "",
+            group=groups.get(task, ""),  # without one, a task is a group of its own
             metafeatures={n.removeprefix(prefix): float(v) if np.isfinite(v) else np.nan for n, v in numbers.items()},
         )
     return records
