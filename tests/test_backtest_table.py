@@ -265,6 +265,14 @@ def test_a_column_that_cannot_be_read_is_named(tmp_path: Path, changed: dict[str
     assert caught.value.field == field
 
 
+@pytest.mark.parametrize("spec", [{"type": "categorical"}, {"type": "int"}, {"choices": [[16], [16, 8]]}])
+def test_a_parameter_whose_cells_are_lists_is_refused(tmp_path: Path, spec: dict[str, Any]) -> None:
+    trials = trials_of(tasks=2, n=12).assign(hp__layers=[[16], [16, 8]] * 12)
+    with pytest.raises(DataError, match="Write lists as texts") as caught:
+        read_table(write_folder(tmp_path / "t", trials, space=described(layers=spec)))
+    assert (caught.value.field, caught.value.value) == ("hp__layers", "[16]")
+
+
 @pytest.mark.parametrize("column", ["task_id", "search_space_id"])
 def test_rows_that_belong_nowhere_are_refused(tmp_path: Path, column: str) -> None:
     trials = trials_of(tasks=2, n=12).assign(search_space_id=["one", "two"] * 12)
