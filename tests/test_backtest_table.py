@@ -265,6 +265,14 @@ def test_a_column_that_cannot_be_read_is_named(tmp_path: Path, changed: dict[str
     assert caught.value.field == field
 
 
+def test_numbers_of_tasks_are_the_same_as_floats_and_as_texts(tmp_path: Path) -> None:
+    trials = trials_of(tasks=3, n=12)
+    numbers = trials.assign(task_id=trials["task_id"].str.removeprefix("task").astype(float))
+    for i, ids in enumerate(([0, 1, 2], ["0", "1", "2"], [0.0, 1.0, 2.0])):
+        table = read_table(write_folder(tmp_path / str(i), numbers, tasks=pd.DataFrame({"task_id": ids})))
+        assert table.labels == ["0", "1", "2"]
+
+
 @pytest.mark.parametrize("spec", [{"type": "categorical"}, {"type": "int"}, {"choices": [[16], [16, 8]]}])
 def test_a_parameter_whose_cells_are_lists_is_refused(tmp_path: Path, spec: dict[str, Any]) -> None:
     trials = trials_of(tasks=2, n=12).assign(hp__layers=[[16], [16, 8]] * 12)

@@ -73,8 +73,15 @@ def read_parquet(path: Path, required: Sequence[str]) -> pd.DataFrame:
         if name not in frame:
             raise DataError("column missing", field=f"{path.name}[{name!r}]", value=str(path), remedy="Add the column.")
     check_known(frame["task_id"], path.name)
-    frame["task_id"] = frame["task_id"].astype(str)  # one file may hold numbers where the other holds texts
+    frame["task_id"] = _as_text(frame["task_id"])
     return frame
+
+
+def _as_text(names: pd.Series) -> pd.Series:
+    """``names`` as texts: one file may hold numbers where the other holds texts, and 3.0 where the other holds 3."""
+    if pd.api.types.is_float_dtype(names) and bool(((names % 1 == 0) & (names.abs() < 2**53)).all()):
+        names = names.astype("int64")
+    return names.astype(str)
 
 
 def check_known(column: pd.Series, file: str) -> None:
