@@ -198,13 +198,16 @@ class SearchLoop:
         """In words, that trials are left but nothing to try after the trial ``number`` that would tell more."""
         if len(self.done) >= self._total:
             return None
-        tried = len({_key(trial) for trial in self.done})
-        if self._size is not None and tried >= self._size and not self._noisy():
-            return f"the whole space was tried ({plural(tried, 'configuration')})"
+        if self._size is not None and self._tried() >= self._size and not self._noisy():
+            return f"the whole space was tried ({plural(self._tried(), 'configuration')})"
         sampler = self.study.sampler
         if isinstance(sampler, GridSampler) and not sampler.has(number + 1):
-            return f"the whole grid was tried ({plural(tried, 'point')})"
+            return f"the whole grid was tried ({plural(self._tried(), 'point')})"
         return None
+
+    def _tried(self) -> int:
+        """How many different configurations were tried; of no use, and dear in a long search, in an endless space."""
+        return len({_key(trial) for trial in self.done})
 
     def _noisy(self) -> bool:
         """Whether a configuration that was tried again is known to have got another score."""

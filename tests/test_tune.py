@@ -396,6 +396,10 @@ class TestTrials:
         result = bowl_search(lambda c: rng.random(), space=FEW, n_trials=12, warm_start=warm)
         assert (len(result.trials), result.state) == (12, "done")
 
+    def test_the_configurations_of_an_endless_space_are_not_counted_after_each_trial(self, monkeypatch):
+        monkeypatch.setattr("metatune.search_loop._key", pytest.fail)
+        assert bowl_search(bowl, n_trials=3, strategy="random").state == "done"
+
     def test_a_finite_space_in_which_all_fails_is_used_up_too(self):
         def objective(configuration):
             raise MemoryError(str(configuration))
