@@ -273,6 +273,15 @@ def test_numbers_of_tasks_are_the_same_as_floats_and_as_texts(tmp_path: Path) ->
         assert table.labels == ["0", "1", "2"]
 
 
+def test_what_pandas_wrote_as_an_index_with_a_name_is_a_column(tmp_path: Path) -> None:
+    trials = trials_of(tasks=3, n=12)
+    tasks = pd.DataFrame({"task_id": [f"task{i}" for i in range(3)], "mf__size": [1.0, 2.0, 3.0]})
+    plain = read_table(write_folder(tmp_path / "plain" / "t", trials, tasks=tasks))
+    indexed = write_folder(tmp_path / "indexed" / "t", trials, tasks=tasks.set_index("task_id"))
+    trials.set_index("task_id").to_parquet(indexed / "trials.parquet")
+    assert read_table(indexed).digest == plain.digest
+
+
 @pytest.mark.parametrize("spec", [{"type": "categorical"}, {"type": "int"}, {"choices": [[16], [16, 8]]}])
 def test_a_parameter_whose_cells_are_lists_is_refused(tmp_path: Path, spec: dict[str, Any]) -> None:
     trials = trials_of(tasks=2, n=12).assign(hp__layers=[[16], [16, 8]] * 12)

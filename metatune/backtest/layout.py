@@ -21,6 +21,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from metatune.errors import DataError, UnknownNameError
 from metatune.metric import Direction
 from metatune.parameter import same_value
+from metatune.raw import with_index
 from metatune.space import Condition, SearchSpace
 from metatune.trial import ParamValue
 from metatune.wording import plural
@@ -66,7 +67,7 @@ def read_parquet(path: Path, required: Sequence[str]) -> pd.DataFrame:
     task.
     """
     try:
-        frame: pd.DataFrame = pq.read_table(path, partitioning=None).to_pandas()
+        frame = with_index(pq.read_table(path, partitioning=None).to_pandas())
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(path, error) from error
     for name in required:
