@@ -12,6 +12,8 @@ from metatune.errors import DataError
 from metatune.pixels import pixels, warn_of_another_scale
 from metatune.repair import Inspector
 
+#: What Dask calls an index without a name in the Parquet files that it writes.
+_NAMELESS = ("__null_dask_index__",)
 #: An image has at most this many channels; more are a mix-up of the axes.
 MAX_CHANNELS = 4
 
@@ -171,7 +173,7 @@ def as_frame(X: Any) -> pd.DataFrame:
 
 def with_index(frame: pd.DataFrame) -> pd.DataFrame:
     """``frame`` with what its index has under a name as columns, first; without a name, it only numbers the rows."""
-    names = list(frame.index.names)
+    names = [None if name in _NAMELESS else name for name in frame.index.names]
     found = frame.copy(deep=False)
     for level in reversed(range(len(names))):
         if names[level] is not None and names[level] not in found.columns:

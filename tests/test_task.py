@@ -139,10 +139,11 @@ def test_a_named_index_in_a_parquet_file_is_a_column_as_in_csv(tmp_path, index):
     assert set(found.data.X.columns) == set(frame.columns) - {"target"}
 
 
+@pytest.mark.parametrize("name", [None, "__null_dask_index__"])
 @pytest.mark.parametrize("rows", [slice(None), slice(None, None, -1), np.arange(150) * 7 % 150])
-def test_an_index_without_a_name_only_numbers_the_rows(tmp_path, rows):
+def test_an_index_without_a_name_only_numbers_the_rows(tmp_path, rows, name):
     frame = iris().iloc[rows]
-    frame.to_parquet(tmp_path / "iris.parquet")
+    frame.rename_axis(name).to_parquet(tmp_path / "iris.parquet")
     found = Task.from_file(tmp_path / "iris.parquet", "target")
     assert found.fingerprint == Task.from_dataframe(frame, "target").fingerprint
 
