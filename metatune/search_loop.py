@@ -198,7 +198,7 @@ class SearchLoop:
         """In words, that trials are left but nothing to try after the trial ``number`` that would tell more."""
         if len(self.done) >= self._total:
             return None
-        if self._size is not None and self._tried() >= self._size and not self._noisy():
+        if self._size is not None and self._tried() >= self._size and not self._worth_repeating():
             return f"the whole space was tried ({plural(self._tried(), 'configuration')})"
         sampler = self.study.sampler
         if isinstance(sampler, GridSampler) and not sampler.has(number + 1):
@@ -209,10 +209,13 @@ class SearchLoop:
         """How many different configurations were tried; of no use, and dear in a long search, in an endless space."""
         return len({_key(trial) for trial in self.done})
 
-    def _noisy(self) -> bool:
-        """Whether a configuration that was tried again is known to have got another score."""
+    def _worth_repeating(self) -> bool:
+        """Whether a configuration that was tried again is known to have got another score, or is asked for again."""
+        if self._judge.repeatable:
+            return False
         scores = {(_key(trial), trial.value) for trial in self.done if trial.status == "complete"}
-        return not self._judge.repeatable and len(scores) > len({key for key, _ in scores})
+        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        return bool(waiting) or len(scores) > len({key for key, _ in scores})
 
     def _hopeless(self) -> bool:
         """Whether the first trials all raised one error that has nothing to do with their configurations."""

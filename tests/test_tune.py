@@ -396,6 +396,12 @@ class TestTrials:
         result = bowl_search(lambda c: rng.random(), space=FEW, n_trials=12, warm_start=warm)
         assert (len(result.trials), result.state) == (12, "done")
 
+    def test_what_was_asked_for_again_is_tried_although_the_space_is_used_up(self):
+        space, first = SearchSpace({"a": ["u", "v"]}), [{"a": "u"}, {"a": "v"}, {"a": "u"}]
+        result = bowl_search(lambda c: 0.5, space=space, n_trials=9, warm_start=first)
+        assert [dict(trial.configuration) for trial in result.trials] == first
+        assert result.state == "the whole space was tried (2 configurations)"
+
     def test_the_configurations_of_an_endless_space_are_not_counted_after_each_trial(self, monkeypatch):
         monkeypatch.setattr("metatune.search_loop._key", pytest.fail)
         assert bowl_search(bowl, n_trials=3, strategy="random").state == "done"
