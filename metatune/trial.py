@@ -99,17 +99,17 @@ class Trial:
 
     def _check_numbers(self) -> None:
         """Raise ``UsageError`` for what could be written into the history, but not be read again."""
-        fields = {"seconds": self.seconds, "fidelity": self.fidelity, "started": self.started}
-        fields |= {} if self.value is None else {"value": self.value}
-        wrong: dict[str, object] = {name: value for name, value in fields.items() if not _is_number(value)}
-        wrong |= {f"metrics[{name!r}]": value for name, value in self.metrics.items() if not _is_number(value)}
-        for name, value in wrong.items():
-            raise UsageError(
-                f"not a number but of type {type(value).__name__}",
-                field=name,
-                value=value,
-                remedy="Give a float.",
-            )
+        found: dict[str, object] = {name: getattr(self, name) for name in ("seconds", "fidelity", "started")}
+        maybe = {"value": self.value, "odds": self.odds}
+        found |= {name: value for name, value in maybe.items() if value is not None}
+        found |= {f"metrics[{name!r}]": value for name, value in self.metrics.items()}
+        found |= {f"curve[{i}]": value for i, value in enumerate(self.curve) if not isinstance(value, float)}
+        found |= {f"reported[{i}][1]": value for i, (_, value) in enumerate(self.reported)}
+        whole: dict[str, object] = {"number": self.number}
+        whole |= {name: value for name in ("best_step", "trusted") if (value := getattr(self, name)) is not None}
+        whole |= {f"reported[{i}][0]": step for i, (step, _) in enumerate(self.reported)}
+        _check_all(found, numbers.Real, "a number", "Give a float.")
+        _check_all(whole, numbers.Integral, "a whole number", "Give an int.")
 
     def __repr__(self) -> str:
         """Without what fills pages: the curve, the reports, other metrics and the key."""
@@ -126,8 +126,10 @@ class Trial:
         return _rebuild, (state,)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, float) or (isinstance(value, numbers.Real) and not isinstance(value, bool))
+def _check_all(found: Mapping[str, object], kind: type, what: str, remedy: str) -> None:
+    for name, value in found.items():
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise UsageError(f"not {what} but of type {type(value).__name__}", field=name, value=value, remedy=remedy)
 
 
 def _rebuild(state: dict[str, object]) -> Trial:

@@ -89,11 +89,21 @@ def test_numpy_values_become_plain_ones():
 
 
 @pytest.mark.parametrize("wrong", [True, np.bool_(True), "0.5"])
-@pytest.mark.parametrize("field", ["value", "seconds", "fidelity", "started", "metrics['auc']"])
-def test_what_could_not_be_read_as_a_number_makes_no_trial(field, wrong):
-    given = {"metrics": {"auc": wrong}} if field.startswith("metrics") else {field: wrong}
-    with pytest.raises(UsageError, match=rf"^{re.escape(field)}: not a number but of type {type(wrong).__name__} "):
-        Trial(**{"configuration": {"rate": 0.1}, "status": "complete", "value": 0.5} | given)
+@pytest.mark.parametrize(
+    ("field", "given", "what"),
+    [
+        *((name, lambda wrong, name=name: {name: wrong}, "a number") for name in ("value", "seconds", "fidelity")),
+        *((name, lambda wrong, name=name: {name: wrong}, "a number") for name in ("started", "odds")),
+        *((n, lambda wrong, name=n: {name: wrong}, "a whole number") for n in ("number", "best_step", "trusted")),
+        ("metrics['auc']", lambda wrong: {"metrics": {"auc": wrong}}, "a number"),
+        ("curve[1]", lambda wrong: {"curve": (0.5, wrong)}, "a number"),
+        ("reported[0][0]", lambda wrong: {"reported": ((wrong, 0.5),)}, "a whole number"),
+        ("reported[0][1]", lambda wrong: {"reported": ((1, wrong),)}, "a number"),
+    ],
+)
+def test_what_could_not_be_read_as_a_number_makes_no_trial(field, given, what, wrong):
+    with pytest.raises(UsageError, match=rf"^{re.escape(field)}: not {what} but of type {type(wrong).__name__} "):
+        Trial(**{"configuration": {"rate": 0.1}, "status": "complete", "value": 0.5} | given(wrong))
 
 
 def test_documents_that_are_older_than_a_field():
