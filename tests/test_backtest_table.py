@@ -290,6 +290,13 @@ def test_a_parameter_whose_cells_are_lists_is_refused(tmp_path: Path, spec: dict
     assert (caught.value.field, caught.value.value) == ("hp__layers", "[16]")
 
 
+def test_a_search_space_that_is_a_list_is_refused(tmp_path: Path) -> None:
+    trials = trials_of(tasks=2, n=12).assign(search_space_id=[[1], [2]] * 12)
+    with pytest.raises(DataError, match="not a value in each cell") as caught:
+        read_tables(write_folder(tmp_path / "t", trials))
+    assert caught.value.field == "trials.parquet['search_space_id']"
+
+
 @pytest.mark.parametrize("column", ["task_id", "search_space_id"])
 def test_rows_that_belong_nowhere_are_refused(tmp_path: Path, column: str) -> None:
     trials = trials_of(tasks=2, n=12).assign(search_space_id=["one", "two"] * 12)

@@ -181,21 +181,21 @@ def parameter_columns(trials: pd.DataFrame, params: Mapping[str, Mapping[str, An
         if kind not in _KINDS:
             raise UnknownNameError.of(f"params[{name!r}]['type']", kind, _KINDS)
         raw = trials.get(f"hp__{name}")
-        if raw is None or _distinct(name, raw) < 2:
+        if raw is None or distinct(raw, f"hp__{name}") < 2:
             continue
         columns[name] = _numeric(name, raw, spec) if _is_number(kind, spec) else _categorical(raw, spec)
     return columns
 
 
-def _distinct(name: str, raw: pd.Series) -> int:
-    """How many different values ``raw`` has. Raises ``DataError`` for cells that are several values each."""
+def distinct(column: pd.Series, field: str) -> int:
+    """How many different values ``column`` has. Raises ``DataError`` for cells that are several values each."""
     try:
-        return int(raw.nunique())
+        return int(column.nunique())
     except TypeError as error:
         raise DataError(
             f"not a value in each cell ({error})",
-            field=f"hp__{name}",
-            value=str(raw.dropna().iloc[0]),
+            field=field,
+            value=str(column.dropna().iloc[0]),
             remedy="Write lists as texts, or each of their numbers in a column of its own.",
         ) from error
 

@@ -17,6 +17,7 @@ from metatune.backtest.layout import (
     as_numbers,
     check_known,
     directions_of,
+    distinct,
     parameter_columns,
     read_description,
     read_parquet,
@@ -151,7 +152,7 @@ def read_tables(folder: str | Path) -> list[ReplayTable]:
     described = read_description(folder / "space.json")
     trials = read_parquet(folder / "trials.parquet", ["task_id", "y"])
     about = read_parquet(folder / "tasks.parquet", ["task_id"]).drop_duplicates("task_id").set_index("task_id")
-    if "search_space_id" in trials and trials["search_space_id"].nunique() > 1:
+    if "search_space_id" in trials and distinct(trials["search_space_id"], "trials.parquet['search_space_id']") > 1:
         check_known(trials["search_space_id"], "trials.parquet")
         parts = [(str(name), part) for name, part in trials.groupby("search_space_id")]
     else:
