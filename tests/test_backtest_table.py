@@ -164,6 +164,16 @@ def test_the_default_is_known_when_every_active_parameter_has_one(tmp_path: Path
     assert read_table(write_folder(tmp_path / "t", space=SPACE | {"params": params})).default is None
 
 
+def test_a_default_at_the_bound_of_a_column_in_single_precision_is_in_its_range(tmp_path: Path) -> None:
+    trials = with_column("rate", [0.1, 0.3, 0.7]).astype({"hp__rate": np.float32})
+    folder = write_folder(tmp_path / "t", trials, space=described(rate={"type": "float", "default": 0.1}))
+    table = read_table(folder)
+    assert table.default == {"rate": float(np.float32(0.1))}
+    (folder / "space.json").write_text(json.dumps(described(rate={"type": "float", "default": 0.0999})))
+    with pytest.raises(DataError, match="cannot have"):
+        read_table(folder)
+
+
 @pytest.mark.parametrize(("name", "default"), [("kind", "best"), ("x", "0.5"), ("x", -1), ("degree", 2.5)])
 def test_a_default_that_is_no_value_of_its_parameter_is_refused(tmp_path: Path, name: str, default: Any) -> None:
     space = described(**{name: SPACE["params"][name] | {"default": default}})

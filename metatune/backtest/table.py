@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from metatune.backtest.layout import (
     Column,
@@ -26,7 +26,7 @@ from metatune.backtest.layout import (
 from metatune.encoding import ConfigurationEncoder, Scale, UnitEncoder
 from metatune.errors import DataError, UsageError
 from metatune.metric import Metric
-from metatune.parameter import describe, in_distribution
+from metatune.parameter import describe, in_distribution, nearest
 from metatune.space import SearchSpace
 from metatune.task import TaskRecord
 from metatune.trial import Configuration, ParamValue
@@ -39,6 +39,9 @@ def _log_loss_up_to_ten(loss: np.ndarray) -> np.ndarray:
 #: Minimised losses that are judged otherwise than by their negative, by the start of the table's name. The losses of
 #: TaskSet span many orders of magnitude, so that the worst ones hide every difference among the good.
 OBJECTIVES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {"taskset": _log_loss_up_to_ten}
+
+#: Numbers in single precision are off by less than this part of them.
+_SINGLE = 1e-7
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +199,7 @@ def _default(space: SearchSpace, params: Mapping[str, Mapping[str, Any]]) -> Con
     """The default, if all of its active parameters have one. Raises ``DataError`` for one that is not of ``space``."""
     given = {name: value for name in space if (value := params[name].get("default")) is not None}
     for name, value in given.items():
-        if not in_distribution(space[name], value):
+        if not _is_possible(space[name], value):
             raise DataError(
                 "a default that the parameter cannot have",
                 field=f"params[{name!r}]['default']",
@@ -205,6 +208,15 @@ def _default(space: SearchSpace, params: Mapping[str, Mapping[str, Any]]) -> Con
             )
     default, changes = space.clip(given)
     return None if any(change.reason == "missing" for change in changes) else default
+
+
+def _is_possible(distribution: BaseDistribution, value: object) -> bool:
+    """Whether ``value`` is allowed by ``distribution``, whose bounds may be those of a column in single precision."""
+    if in_distribution(distribution, value):
+        return True
+    if isinstance(distribution, CategoricalDistribution) or not isinstance(value, float):
+        return False
+    return bool(np.isclose(np.float64(nearest(distribution, value)), value, rtol=_SINGLE, atol=0.0))
 
 
 def _configurations(space: SearchSpace, columns: Mapping[str, Column], rows: np.ndarray) -> list[dict[str, ParamValue]]:
