@@ -99,6 +99,8 @@ class Trial:
 
     def _check_numbers(self) -> None:
         """Raise ``UsageError`` for what could be written into the history, but not be read again."""
+        if self._is_plain():
+            return
         found: dict[str, object] = {name: getattr(self, name) for name in ("seconds", "fidelity", "started")}
         maybe = {"value": self.value, "odds": self.odds}
         found |= {name: value for name, value in maybe.items() if value is not None}
@@ -110,6 +112,17 @@ class Trial:
         whole |= {f"reported[{i}][0]": step for i, (step, _) in enumerate(self.reported)}
         _check_all(found, numbers.Real, "a number", "Give a float.")
         _check_all(whole, numbers.Integral, "a whole number", "Give an int.")
+
+    def _is_plain(self) -> bool:
+        """Whether numbers are Python's own, as nearly always: a history has millions, and names for each take time."""
+        reals = (self.seconds, self.fidelity, self.started, *self.metrics.values(), *self.curve)
+        return (
+            all(type(number) is float for number in reals)
+            and all(type(number) is float or number is None for number in (self.value, self.odds))
+            and all(type(whole) is int or whole is None for whole in (self.best_step, self.trusted))
+            and type(self.number) is int
+            and all(type(step) is int and type(value) is float for step, value in self.reported)
+        )
 
     def __repr__(self) -> str:
         """Without what fills pages: the curve, the reports, other metrics and the key."""

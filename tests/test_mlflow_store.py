@@ -159,10 +159,9 @@ def test_trials_that_outlived_the_run_of_their_study_are_not_added_again(uri):
     [
         lambda store: store.add_trials("study-1", [trial(1)]),
         lambda store: store.add_many("study-1", [trial(1)]),
-        lambda store: store.beat("study-1"),
         lambda store: store.close_study("study-1", status="finished"),
     ],
-    ids=["trial", "trials", "beat", "end"],
+    ids=["trial", "trials", "end"],
 )
 def test_a_study_whose_run_is_deleted_meanwhile_gets_a_new_one(uri, then, caplog):
     store = MLflowStore(uri)
@@ -181,6 +180,17 @@ def test_a_study_whose_run_is_deleted_meanwhile_gets_a_new_one(uri, then, caplog
     assert parents["2"] == run.info.run_id
     assert defects(store) == Defects()
     assert caplog.text.count("study-1 was deleted in MLflow") == 1
+
+
+def test_a_sign_of_life_does_not_bring_back_a_deleted_study(uri):
+    store = MLflowStore(uri)
+    store.open_study(study())
+    [deleted] = runs(uri, "study")
+    MlflowClient(uri).delete_run(deleted.info.run_id)
+    store.beat("study-1")
+    assert runs(uri, "study") == []
+    store.add_trials("study-1", [trial(0)])
+    assert [trials for _, trials in MLflowStore(uri).records()] == [[trial(0)]]
 
 
 def test_a_study_that_is_gone_for_good_meanwhile_gets_a_new_run(uri):

@@ -88,6 +88,12 @@ def test_numpy_values_become_plain_ones():
     assert decoded.configuration["c"] is True
 
 
+@pytest.mark.parametrize("name", ["seconds", "fidelity", "started", "number"])
+def test_a_trial_has_all_numbers_that_it_must_have(name):
+    with pytest.raises(UsageError, match=rf"^{name}: not a (whole )?number but of type NoneType "):
+        Trial(**{"configuration": {"rate": 0.1}, "status": "complete", "value": 0.5, name: None})
+
+
 @pytest.mark.parametrize("wrong", [True, np.bool_(True), "0.5"])
 @pytest.mark.parametrize(
     ("field", "given", "what"),

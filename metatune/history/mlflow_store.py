@@ -127,7 +127,11 @@ class MLflowStore:
     def beat(self, study_id: str) -> None:
         """See ``HistoryStore``."""
         with self._boundary() as client:
-            client.set_tag(self._opened(client, study_id).run_id, HEARTBEAT, mlflow_runs.signature()[HEARTBEAT])
+            self._address.reach()
+            run_id = (self._open.get(study_id) or self._opened(client, study_id)).run_id
+            # A sign of life alone does not bring back what somebody deleted; a trial does.
+            if mlflow_runs.is_there(client, run_id):
+                client.set_tag(run_id, HEARTBEAT, mlflow_runs.signature()[HEARTBEAT])
 
     def studies(self) -> list[StudyRecord]:
         """See ``HistoryStore``."""
