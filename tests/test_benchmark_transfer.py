@@ -74,7 +74,7 @@ def test_who_went_as_random_is_told_below_the_table_in_question(tmp_path: Path) 
     for table, level in (("lcbench", 0.3), ("rbv2_rpart", 0.2)):
         journal.append([run("random", 0.3, table=table), run("knn", level, table=table), run("gp", 0.1, table=table)])
     text = report(Runs(tmp_path, {"lcbench": "d", "rbv2_rpart": "d"}), tmp_path)
-    told = "`knn` is `random` here: there are no meta-features, or no other tasks, to go by."
+    told = "`knn` is `random` here: no meta-features, or no other tasks, to go by."
     assert text.count(told) == 1
     assert told in text.split("`lcbench`, 1 tasks")[1].split("`rbv2_rpart`, 1 tasks")[0]
 

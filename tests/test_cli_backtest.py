@@ -202,14 +202,14 @@ def test_a_method_that_went_as_random_is_told(tmp_path: Path) -> None:
     blind = write_folder(tmp_path / "blind", trials, tasks=trials[["task_id"]].drop_duplicates())
     words = ("--table", blind, "--methods", "knn,random,portfolio", *SHORT)
     assert document(run(*words, "--json"))["tables"]["blind"]["as_random"] == ["knn"]
-    assert "Note: knn is random here: there are no meta-features, or no other tasks, to go by." in run(*words).stdout
+    assert "Note: knn is random here: no meta-features, or no other tasks, to go by." in run(*words).stdout
 
 
 def test_without_a_history_it_is_not_the_meta_features_that_are_blamed(tmp_path: Path) -> None:
     trials = trials_of(tasks=3, n=40)
     failed = trials.assign(y=trials["y"].where(trials["task_id"] == "task0"))
     words = ("--table", write_folder(tmp_path / "alone", failed), "--methods", "knn,random", *SHORT)
-    assert "Note: knn is random here: there are no meta-features, or no other tasks, to go by." in run(*words).stdout
+    assert "Note: knn is random here: no meta-features, or no other tasks, to go by." in run(*words).stdout
 
 
 def test_a_line_of_the_runs_that_is_none_is_named(folder: Path, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_without_the_reference_harm_is_not_known() -> None:
 
 def test_who_went_as_random_is_told_below_the_table() -> None:
     html = page(runs("t", levels={"knn": 0.8, "copula": 0.8, "random": 0.8, "gp": 0.4}), runs("u"))
-    assert html.count("knn is random here: there are no meta-features, or no other tasks, to go by.") == 1
+    assert html.count("knn is random here: no meta-features, or no other tasks, to go by.") == 1
     assert html.count("copula went as random here.") == 1
     assert html.count(" random here") == 2
 

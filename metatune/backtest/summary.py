@@ -158,7 +158,7 @@ def as_random_told(method: str, *, quote: str = "") -> str:
     """One of a table's ``as_random`` in a sentence, with ``quote`` around the names of methods."""
     own, other = (f"{quote}{name}{quote}" for name in (method, _RANDOM))
     if method == "knn":
-        return f"{own} is {other} here: there are no meta-features, or no other tasks, to go by."
+        return f"{own} is {other} here: no meta-features, or no other tasks, to go by."
     return f"{own} went as {other} here."
 
 

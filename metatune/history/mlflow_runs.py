@@ -125,6 +125,13 @@ def single(client: MlflowClient, runs: Iterator[Run]) -> Run | None:
     return first
 
 
+def take_over(client: MlflowClient, run_id: str) -> None:
+    """Mark the run of a study as running, and as written by this process."""
+    client.update_run(run_id, status="RUNNING")
+    for name, value in signature().items():
+        client.set_tag(run_id, name, value)
+
+
 def is_there(client: MlflowClient, run_id: str) -> bool:
     """Whether the run is neither marked as deleted nor gone for good."""
     try:

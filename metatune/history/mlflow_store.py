@@ -65,9 +65,7 @@ class MLflowStore:
             if known is None:
                 known = self._created(client, study)
             else:
-                client.update_run(known.run_id, status="RUNNING")
-                for name, value in mlflow_runs.signature().items():
-                    client.set_tag(known.run_id, name, value)
+                mlflow_runs.take_over(client, known.run_id)
             self._open[study.id] = known
 
     def add_trials(self, study_id: str, trials: Sequence[Trial]) -> None:
@@ -125,11 +123,10 @@ class MLflowStore:
             self._open[study_id] = study
 
     def beat(self, study_id: str) -> None:
-        """See ``HistoryStore``."""
+        """See ``HistoryStore``. A sign of life alone does not bring back what somebody deleted; a trial does."""
         with self._boundary() as client:
             self._address.reach()
             run_id = (self._open.get(study_id) or self._opened(client, study_id)).run_id
-            # A sign of life alone does not bring back what somebody deleted; a trial does.
             if mlflow_runs.is_there(client, run_id):
                 client.set_tag(run_id, HEARTBEAT, mlflow_runs.signature()[HEARTBEAT])
 
