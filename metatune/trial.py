@@ -20,6 +20,18 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 WARM_START = "warm-start"
 #: The origin of a configuration that code around ``collect`` chose, and the strategy of its study.
 COLLECTED = "collected"
+#: The numbers that every trial has, and those that may be ``None``.
+_NUMBERS: Mapping[str, type] = {
+    "seconds": numbers.Real, "fidelity": numbers.Real, "started": numbers.Real, "number": numbers.Integral
+}  # fmt: skip
+_NUMBERS_OR_NONE: Mapping[str, type] = {
+    "value": numbers.Real, "odds": numbers.Real, "best_step": numbers.Integral, "trusted": numbers.Integral
+}  # fmt: skip
+#: What a number of each kind is called, and what to give for it.
+_WANTED: Mapping[type, tuple[str, str]] = {
+    numbers.Real: ("a number", "Give a float."),
+    numbers.Integral: ("a whole number", "Give an int."),
+}
 
 
 def new_key() -> str:
@@ -99,30 +111,22 @@ class Trial:
 
     def _check_numbers(self) -> None:
         """Raise ``UsageError`` for what could be written into the history, but not be read again."""
-        if self._is_plain():
-            return
-        found: dict[str, object] = {name: getattr(self, name) for name in ("seconds", "fidelity", "started")}
-        maybe = {"value": self.value, "odds": self.odds}
-        found |= {name: value for name, value in maybe.items() if value is not None}
-        found |= {f"metrics[{name!r}]": value for name, value in self.metrics.items()}
-        found |= {f"curve[{i}]": value for i, value in enumerate(self.curve) if not isinstance(value, float)}
-        found |= {f"reported[{i}][1]": value for i, (_, value) in enumerate(self.reported)}
-        whole: dict[str, object] = {"number": self.number}
-        whole |= {name: value for name in ("best_step", "trusted") if (value := getattr(self, name)) is not None}
-        whole |= {f"reported[{i}][0]": step for i, (step, _) in enumerate(self.reported)}
-        _check_all(found, numbers.Real, "a number", "Give a float.")
-        _check_all(whole, numbers.Integral, "a whole number", "Give an int.")
-
-    def _is_plain(self) -> bool:
-        """Whether numbers are Python's own, as nearly always: a history has millions, and names for each take time."""
-        reals = (self.seconds, self.fidelity, self.started, *self.metrics.values(), *self.curve)
-        return (
-            all(type(number) is float for number in reals)
-            and all(type(number) is float or number is None for number in (self.value, self.odds))
-            and all(type(whole) is int or whole is None for whole in (self.best_step, self.trusted))
-            and type(self.number) is int
-            and all(type(step) is int and type(value) is float for step, value in self.reported)
-        )
+        for name, kind in _NUMBERS.items():
+            _check(name, getattr(self, name), kind)
+        for name, kind in _NUMBERS_OR_NONE.items():
+            if (value := getattr(self, name)) is not None:
+                _check(name, value, kind)
+        # Nearly all numbers are Python's own. A history has millions, and a name for each would take time.
+        for name, number in self.metrics.items():
+            if type(number) is not float:
+                _check(f"metrics[{name!r}]", number, numbers.Real)
+        for i, number in enumerate(self.curve):
+            if type(number) is not float:
+                _check(f"curve[{i}]", number, numbers.Real)
+        for i, (step, number) in enumerate(self.reported):
+            if type(step) is not int or type(number) is not float:
+                _check(f"reported[{i}][0]", step, numbers.Integral)
+                _check(f"reported[{i}][1]", number, numbers.Real)
 
     def __repr__(self) -> str:
         """Without what fills pages: the curve, the reports, other metrics and the key."""
@@ -139,10 +143,11 @@ class Trial:
         return _rebuild, (state,)
 
 
-def _check_all(found: Mapping[str, object], kind: type, what: str, remedy: str) -> None:
-    for name, value in found.items():
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise UsageError(f"not {what} but of type {type(value).__name__}", field=name, value=value, remedy=remedy)
+def _check(name: str, value: object, kind: type) -> None:
+    """Refuse a ``value`` that is not of ``kind``; a boolean is no number."""
+    if not isinstance(value, kind) or isinstance(value, bool):
+        what, remedy = _WANTED[kind]
+        raise UsageError(f"not {what} but of type {type(value).__name__}", field=name, value=value, remedy=remedy)
 
 
 def _rebuild(state: dict[str, object]) -> Trial:
