@@ -61,6 +61,7 @@ class MLflowStore:
     def open_study(self, study: StudyRecord) -> None:
         """See ``HistoryStore``."""
         with self._boundary() as client:
+            self._address.reach()
             known = self._reopened(client, study.id)
             if known is None:
                 known = self._created(client, study)
@@ -247,7 +248,6 @@ class MLflowStore:
 
     def _reopened(self, client: MlflowClient, study_id: str) -> OpenStudy | None:
         """A study that is in the store."""
-        self._address.reach()
         run = mlflow_runs.single(client, self._runs(client, "study", study_id))
         return None if run is None else self._with_trials(client, mlflow_runs.decoded_study(run), run)
 
