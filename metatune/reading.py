@@ -184,8 +184,9 @@ def _without_thousands(column: "pd.Series[Any]") -> "pd.Series[Any]":
 def _parquet(path: Path) -> pd.DataFrame:
     names = pyarrow.parquet.read_schema(path).names
     if len(set(names)) == len(names):
-        return with_index(pd.read_parquet(path))
-    frame: pd.DataFrame = pyarrow.parquet.ParquetFile(path).read().to_pandas()  # pandas itself refuses such a file
+        frame = pd.read_parquet(path)
+    else:
+        frame = pyarrow.parquet.ParquetFile(path).read().to_pandas()  # pandas itself refuses such a file
     return with_index(frame)
 
 
