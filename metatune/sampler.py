@@ -15,6 +15,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from metatune.metric import Metric
+from metatune.observing import PROPOSED, SECONDS, declared, not_asked, observation, seconds_of
 from metatune.parameter import can_be_parameter, nearest, plain_distribution, plain_value, same_value, value_at
 from metatune.search.budget import TimeBudget
 from metatune.search.proposer import Observation, Proposal, Proposer
@@ -25,12 +26,8 @@ from metatune.trial import Configuration, ParamValue
 
 #: Key of the trial's system attribute that tells where its configuration came from.
 ORIGIN = "metatune:origin"
-#: How long a trial of an earlier run took, NaN if that is not known: Optuna knows only when it was told of it.
-SECONDS = "metatune:seconds"
 #: Optuna's own key for the parameters that a trial was enqueued with.
 FIXED = "fixed_params"
-#: The configuration itself, declared before the trial's parameters are asked for one by one.
-_PROPOSED = "metatune:proposed"
 #: A worker declares within moments; one that is silent for longer was killed, and nobody waits for it.
 _PATIENCE = timedelta(seconds=60)
 _EVIDENCE = ("odds", "trusted")
@@ -44,7 +41,8 @@ class MetaSampler(BaseSampler):
     ``surrogate``: what is known of the model family (``Knowledge.surrogate``); without it the sampler is a
     Gaussian-process search. ``task`` describes the task by its meta-features. ``space``: the whole space with
     conditions; without it, the parameters that all trials so far had in common are proposed together and the others
-    sampled independently. Trials outside of it, such as those from before a range was narrowed, do not count.
+    sampled independently. Trials outside of it, such as those from before a range was narrowed, do not count. A
+    parameter of it that the objective does not ask for counts as it was proposed, and a warning says so once.
     ``default``: a configuration that is always among the first trials.
     ``timeout`` and ``n_trials`` are what the one call of ``Study.optimize`` is given (with several workers, their
     number times its timeout, and the trials of all of them): while, at the pace of the latest trials, those that are
@@ -83,7 +81,7 @@ class MetaSampler(BaseSampler):
         self._proposers: dict[str, Proposer] = {}
         self._observations: dict[tuple[object, ...], Observation | None] = {}
         self._lock = threading.Lock()
-        self._warned = False
+        self._told: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         # A lock cannot be copied, and proposers are made again from the rest.
@@ -106,7 +104,7 @@ class MetaSampler(BaseSampler):
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The parameters that are proposed together."""
         if study._is_multi_objective():
-            self._warn_of_several_objectives()
+            self._warn_once("the study has several objectives; history is not used, TPESampler proposes.")
             return self._several.infer_relative_search_space(study, trial)
         if self._space is not None:
             return dict(self._space.parameters)
@@ -124,7 +122,7 @@ class MetaSampler(BaseSampler):
             return {}
         with self._lock:  # the next worker of this process must see what this one is about to try
             proposal = self.propose(study, trial, search_space)
-            noted: dict[str, Any] = {_PROPOSED: proposal.configuration, ORIGIN: proposal.origin}
+            noted: dict[str, Any] = {PROPOSED: proposal.configuration, ORIGIN: proposal.origin}
             noted |= {f"metatune:{name}": getattr(proposal, name) for name in _EVIDENCE}
             for key, value in noted.items():
                 if value == value:  # NaN: no model was asked
@@ -151,12 +149,12 @@ class MetaSampler(BaseSampler):
         others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
         ended = [self._observation(study, t, space, sign) for t in others if t.state.is_finished()]
-        observed = [observation for observation in ended if observation is not None]
+        observed = [one for one in ended if one is not None]
         pending = [t for t in others if t.state == TrialState.RUNNING]
         now = datetime.now()
-        declared = {t.number: _declared(t, space) for t in pending}
-        running = [configuration for configuration in declared.values() if configuration is not None]
-        silent = [t for t in pending if declared[t.number] is None and t.number < trial.number]
+        known = {t.number: declared(t, space) for t in pending}
+        running = [configuration for configuration in known.values() if configuration is not None]
+        silent = [t for t in pending if known[t.number] is None and t.number < trial.number]
         ahead = sum(t.datetime_start is not None and now - t.datetime_start < _PATIENCE for t in silent)
         hurried = self._is_short(study.study_name, [t for t in others if t.state.is_finished()])
         return proposer.propose(observed, running, number=trial.number, ahead=ahead, per_second=hurried)
@@ -169,14 +167,14 @@ class MetaSampler(BaseSampler):
         took: list[float] = []
         before: list[float] = []
         for trial in ended:
-            (before if trial.number in known or SECONDS in trial.system_attrs else took).append(_seconds(trial))
+            (before if trial.number in known or SECONDS in trial.system_attrs else took).append(seconds_of(trial))
         return self._budget.is_short(took, before)
 
     def _observation(self, study: Study, trial: FrozenTrial, space: SearchSpace, sign: float) -> Observation | None:
         """What a trial that ended, and so never changes, tells, made once; ``None`` if it lies outside ``space``."""
         key = study.study_name, trial.number, trial.datetime_complete, space.digest
         if key not in self._observations:
-            self._observations[key] = _observation(trial, space, sign)
+            self._observations[key] = observation(trial, space, sign)
         return self._observations[key]
 
     def sample_independent(
@@ -193,9 +191,15 @@ class MetaSampler(BaseSampler):
         return value_at(param_distribution, np.random.default_rng(seed).random())
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        """Let Optuna's sampler for several objectives see the end of the trial."""
+        """Let Optuna's sampler for several objectives see the end; say which parameters of the space are of no use."""
         if study._is_multi_objective():
             self._several.after_trial(study, trial, state, values)
+        elif self._space is not None and state == TrialState.COMPLETE:
+            for name in not_asked(trial, self._space):
+                self._warn_once(
+                    f"the objective did not ask for {name!r}: leave it out of the space if it never does, else give it "
+                    "a Condition."
+                )
 
     def _origin_of_several(self, study: Study, trial: FrozenTrial) -> str:
         """The origin of a trial with several objectives: the first one that nobody enqueued has the default."""
@@ -203,13 +207,12 @@ class MetaSampler(BaseSampler):
         first = FIXED not in trial.system_attrs and all(FIXED in t.system_attrs for t in others)
         return _DEFAULT if first and self._default else _SEVERAL
 
-    def _warn_of_several_objectives(self) -> None:
+    def _warn_once(self, text: str) -> None:
         with self._lock:
-            told, self._warned = self._warned, True
+            told = text in self._told
+            self._told.add(text)
         if not told:
-            optuna.logging.get_logger("metatune").warning(
-                "MetaSampler: the study has several objectives; history is not used, TPESampler proposes."
-            )
+            optuna.logging.get_logger("metatune").warning(f"MetaSampler: {text}")
 
 
 def evidence(trial: optuna.Trial) -> dict[str, Any]:
@@ -219,45 +222,8 @@ def evidence(trial: optuna.Trial) -> dict[str, Any]:
     return {name: int(value) if name == "trusted" else value for name, value in found.items() if value is not None}
 
 
-def _declared(trial: FrozenTrial, space: SearchSpace) -> Configuration | None:
-    """The configuration of a running trial: its parameters, or what was proposed for it; ``None``: not known yet."""
-    values = space.active(_params(trial))
-    if trial.params and all(name in values for name in space if space.is_active(name, values)):
-        return values
-    proposed = trial.system_attrs.get(_PROPOSED)
-    return None if proposed is None else space.clip(proposed)[0]
-
-
-def _seconds(trial: FrozenTrial) -> float:
-    """How long an ended trial took, NaN if that is not known: one that was added to the study took no time there."""
-    if SECONDS in trial.system_attrs:
-        return float(trial.system_attrs[SECONDS])
-    return trial.duration.total_seconds() if trial.duration else float("nan")
-
-
-def _params(trial: FrozenTrial) -> dict[str, ParamValue]:
-    return {name: plain_value(value) for name, value in trial.params.items()}
-
-
 def _choice(distribution: BaseDistribution, value: ParamValue) -> Any:
     """What ``distribution`` calls the plain ``value``."""
     if not isinstance(distribution, CategoricalDistribution):
         return value
     return next(choice for choice in distribution.choices if same_value(plain_value(choice), value))
-
-
-def _observation(trial: FrozenTrial, space: SearchSpace, sign: float) -> Observation | None:
-    """A pruned trial counts with its last intermediate value, a failed one or a value that is not finite as failed.
-
-    ``None`` for a trial outside ``space``, whose score says nothing about the nearest place inside it.
-    """
-    configuration = space.active(_params(trial))
-    if not space.contains(configuration):
-        return None
-    value = trial.value if trial.state == TrialState.COMPLETE else None
-    if trial.state == TrialState.PRUNED and trial.intermediate_values:
-        value = trial.intermediate_values[max(trial.intermediate_values)]
-    usable = value is not None and np.isfinite(value)
-    # A crash says nothing about the seconds.
-    seconds = _seconds(trial) if trial.state == TrialState.COMPLETE else float("nan")
-    return Observation(space.clip(configuration)[0], sign * value if usable and value is not None else None, seconds)

@@ -14,11 +14,12 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from metatune.objective import Judge
+from metatune.observing import SECONDS
 from metatune.parameter import nearest
 from metatune.quiet import quiet_optuna
 from metatune.recording import Recorder
 from metatune.result import Progress, best_of
-from metatune.sampler import FIXED, ORIGIN, SECONDS, MetaSampler, evidence
+from metatune.sampler import FIXED, ORIGIN, MetaSampler, evidence
 from metatune.space import SearchSpace
 from metatune.strategies import GridSampler
 from metatune.study import StudyRecord

@@ -5,6 +5,7 @@ import math
 import pickle
 import time
 import warnings
+from collections.abc import Iterator
 from datetime import datetime
 
 import numpy as np
@@ -390,3 +391,34 @@ def test_a_choice_that_is_no_parameter_is_learnt_by_its_text() -> None:
         study = optuna.create_study(direction="maximize", sampler=MetaSampler(known, seed=0))
         study.optimize(lambda t: len(t.suggest_categorical("layers", layers)) - t.suggest_float("x", 0, 1), n_trials=4)
     assert [trial.params["layers"] for trial in study.trials[1:]].count(layers[1]) >= 2
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    optuna.logging.enable_propagation()
+    with caplog.at_level(logging.WARNING):
+        yield caplog
+    optuna.logging.disable_propagation()
+
+
+def test_a_parameter_that_the_objective_does_not_ask_for_keeps_no_trial_from_counting(
+    told: pytest.LogCaptureFixture,
+) -> None:
+    study = optuna.create_study(direction="maximize", sampler=MetaSampler(planted_surrogate(), space=SPACE, seed=0))
+    study.optimize(lambda t: utility({"x": t.suggest_float("x", 0, 1), "kind": "good", "extra": 7}), n_trials=10)
+    assert len({trial.params["x"] for trial in study.trials}) == 10
+    assert origins(study)[-1].startswith("model")
+    assert sum("did not ask for 'y'" in r.message for r in told.records) == 1
+
+
+def test_an_objective_that_asks_for_a_parameter_sometimes_is_learnt_from() -> None:
+    flat = SearchSpace({"kind": ["good", "bad"], "x": {"low": 0.0, "high": 1.0}})
+
+    def objective(trial: optuna.Trial) -> float:
+        kind = trial.suggest_categorical("kind", ["good", "bad"])
+        return -1.0 if kind == "bad" else -abs(trial.suggest_float("x", 0.0, 1.0) - 0.3)
+
+    study = optuna.create_study(direction="maximize", sampler=MetaSampler(space=flat, seed=0))
+    study.optimize(objective, n_trials=20)
+    assert sum(trial.params["kind"] == "good" for trial in study.trials[10:]) >= 8
+    assert study.best_value > -0.03
