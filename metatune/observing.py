@@ -43,6 +43,7 @@ def _whole(trial: FrozenTrial, space: SearchSpace) -> dict[str, ParamValue]:
 def observation(trial: FrozenTrial, space: SearchSpace, sign: float) -> Observation | None:
     """A pruned trial counts with its last intermediate value, a failed one or a value that is not finite as failed.
 
+    So does a trial that broke one of its constraints: it is no solution, and says where there is none.
     ``None`` for a trial outside ``space``, whose score says nothing about the nearest place inside it.
     """
     configuration = _whole(trial, space)
@@ -51,7 +52,7 @@ def observation(trial: FrozenTrial, space: SearchSpace, sign: float) -> Observat
     value = trial.value if trial.state == TrialState.COMPLETE else None
     if trial.state == TrialState.PRUNED and trial.intermediate_values:
         value = trial.intermediate_values[max(trial.intermediate_values)]
-    usable = value is not None and np.isfinite(value)
+    usable = value is not None and np.isfinite(value) and all(limit <= 0.0 for limit in trial.constraints.values())
     # A crash says nothing about the seconds.
     seconds = seconds_of(trial) if trial.state == TrialState.COMPLETE else float("nan")
     return Observation(space.clip(configuration)[0], sign * value if usable and value is not None else None, seconds)

@@ -49,7 +49,8 @@ class MetaSampler(BaseSampler):
     left would take longer than what is left of the seconds, proposals go by the improvement per second that a trial is
     expected to take; always with a ``timeout`` alone, never without.
 
-    Failed trials push proposals away, running ones count as pending. A proposal depends on the trials of the study,
+    Failed trials, and those that broke a constraint (``Trial.set_constraint``), push proposals away, running ones
+    count as pending. A proposal depends on the trials of the study,
     the seed and the trial's number only (where time is short, also on how long they took), so a resumed study goes on
     as it would have. With several objectives there is no transfer: the default comes first, other configurations are
     sampled by Optuna's ``TPESampler`` (origin ``tpe``), and a warning says so once. Raises ``UsageError`` for a

@@ -422,3 +422,16 @@ def test_an_objective_that_asks_for_a_parameter_sometimes_is_learnt_from() -> No
     study.optimize(objective, n_trials=20)
     assert sum(trial.params["kind"] == "good" for trial in study.trials[10:]) >= 8
     assert study.best_value > -0.03
+
+
+def test_a_trial_that_breaks_a_constraint_is_no_solution() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0.0, 1.0)
+        trial.set_constraint("at most .4", x - 0.4)
+        return x
+
+    study = optuna.create_study(
+        direction="maximize", sampler=MetaSampler(space=SearchSpace({"x": {"low": 0.0, "high": 1.0}}), seed=0)
+    )
+    study.optimize(objective, n_trials=20)
+    assert 0.39 < study.best_value <= 0.4
