@@ -99,9 +99,9 @@ def _configuration(frozen: FrozenTrial) -> Configuration:
 def trial_of(frozen: FrozenTrial, key: str, *, objective: int = 0) -> Trial:
     """The ended trial ``frozen`` of an Optuna study, under ``key`` (see ``key_of``).
 
-    A pruned trial has the value that was reported last.
+    A pruned trial has the value that was reported last. One that broke a constraint has failed: it is no solution.
     """
-    status = ENDED[frozen.state]
+    status, error = _end_of(frozen)
     values = [] if frozen.values is None else list(frozen.values)
     value = values[objective] if objective < len(values) else None
     steps = {step: value for step, value in sorted(frozen.intermediate_values.items()) if math.isfinite(value)}
@@ -121,9 +121,17 @@ def trial_of(frozen: FrozenTrial, key: str, *, objective: int = 0) -> Trial:
         reported=tuple(steps.items()),
         seconds=math.nan if frozen.duration is None else frozen.duration.total_seconds(),
         origin=COLLECTED,
-        error=str(frozen.system_attrs.get("fail_reason", "the objective failed")) if status == "failed" else None,
+        error=error if status == "failed" else None,
         started=math.nan if started is None else started.timestamp(),
     )
+
+
+def _end_of(frozen: FrozenTrial) -> tuple[Status, str]:
+    """How ``frozen`` ended, and why it failed if it did."""
+    broken = [name for name, value in frozen.constraints.items() if value > 0.0]
+    if broken:
+        return "failed", f"it broke the constraint {', '.join(map(repr, broken))}"
+    return ENDED[frozen.state], str(frozen.system_attrs.get("fail_reason", "the objective failed"))
 
 
 def key_of(frozen: FrozenTrial, study_name: str, *, task: str, family: str) -> str:

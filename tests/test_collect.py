@@ -423,6 +423,18 @@ class TestOptuna:
             collector(study, frozen)
         assert len(kept(store)) == 5  # a trial is itself, however often it comes
 
+    def test_a_trial_that_broke_a_constraint_has_failed(self):
+        def objective(trial):
+            x = trial.suggest_int("x", 1, 9)
+            trial.set_constraint("memory", 1.0 - trial.number)
+            return x
+
+        store, study = MemoryStore(), self.study(direction="maximize")
+        study.optimize(objective, n_trials=2, callbacks=[metatune.OptunaCollector("t", "f", store=store)])
+        found = kept(store)
+        assert [(t.status, t.value) for t in found] == [("failed", None), ("complete", study.trials[1].value)]
+        assert found[0].error == "it broke the constraint 'memory'"
+
     def test_of_several_objectives_one_is_the_value(self):
         store, study = MemoryStore(), self.study(directions=["minimize", "maximize"])
         collector = metatune.OptunaCollector("t", "f", metric="accuracy", objective=1, store=store)
