@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from metatune.errors import KnowledgeError, UsageError
 from metatune.knowledge import Knowledge, knowledge_directory, starter_directory
 from metatune.metric import Metric
+from metatune.space import SearchSpace
 from metatune.surrogate.family import FamilySurrogate
 
 _LOG = logging.getLogger("metatune")
@@ -20,8 +21,13 @@ class Guide:
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, knowledge: Knowledge | bool | None, strategy: str, family: str, metric: Metric) -> "Guide":
-        """Read the knowledge, if the strategy uses any. Raises ``KnowledgeError``, unless there simply is none."""
+    def of(
+        cls, knowledge: Knowledge | bool | None, strategy: str, family: str, metric: Metric, space: SearchSpace
+    ) -> "Guide":
+        """Read the knowledge, if the strategy uses any, and warn of parameters in ``space`` that it does not know.
+
+        Raises ``KnowledgeError``, unless there simply is no knowledge.
+        """
         if knowledge is not None and not isinstance(knowledge, Knowledge | bool):
             raise UsageError(
                 "not a knowledge",
@@ -39,7 +45,12 @@ class Guide:
         surrogate = knowledge.surrogate(family, metric)
         if surrogate is None:
             return cls._without(f"The knowledge has no history of {family!r}")
-        return cls(surrogate, knowledge.snapshot.digest)
+        ignorance = surrogate.ignorance(space)
+        if ignorance is None:
+            return cls(surrogate, knowledge.snapshot.digest)
+        warning = ignorance[0].upper() + ignorance[1:]
+        _LOG.warning(warning)
+        return cls(surrogate, knowledge.snapshot.digest, (warning,))
 
     @classmethod
     def _without(cls, reason: str) -> "Guide":

@@ -41,8 +41,9 @@ class MetaSampler(BaseSampler):
     ``surrogate``: what is known of the model family (``Knowledge.surrogate``); without it the sampler is a
     Gaussian-process search. ``task`` describes the task by its meta-features. ``space``: the whole space with
     conditions; without it, the parameters that all trials so far had in common are proposed together and the others
-    sampled independently. Trials outside of it, such as those from before a range was narrowed, do not count. A
-    parameter of it that the objective does not ask for counts as it was proposed, and a warning says so once.
+    sampled independently. Parameters are known by their names; a warning tells once which of them the history lacks.
+    Trials outside of the space, such as those from before a range was narrowed, do not count. A parameter of it that
+    the objective does not ask for counts as it was proposed, and a warning says so once.
     ``default``: a configuration that is always among the first trials.
     ``timeout`` and ``n_trials`` are what the one call of ``Study.optimize`` is given (with several workers, their
     number times its timeout, and the trials of all of them): while, at the pace of the latest trials, those that are
@@ -121,6 +122,9 @@ class MetaSampler(BaseSampler):
             return self._several.sample_relative(study, trial, search_space)
         if not search_space:
             return {}
+        ignorance = self._surrogate.ignorance(search_space) if self._surrogate is not None else None
+        if ignorance is not None:
+            self._warn_once(ignorance)
         with self._lock:  # the next worker of this process must see what this one is about to try
             proposal = self.propose(study, trial, search_space)
             noted: dict[str, Any] = {PROPOSED: proposal.configuration, ORIGIN: proposal.origin}

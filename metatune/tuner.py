@@ -110,7 +110,7 @@ def tune(
     if resume is None:
         subject = Subject.of(task, family, objective=objective, space=space, default=default)
         warm_start = subject.checked(warm_start)
-        guide = Guide.of(knowledge, strategy, name, task.metric)
+        guide = Guide.of(knowledge, strategy, name, task.metric, subject.space)
         record = _new_study(task, subject, guide, strategy=strategy, seed=seed, warm_start=warm_start)
     else:
         if history is not None:
@@ -118,7 +118,8 @@ def tune(
         record, earlier = take_up(history, resume, task, family=name, space=space, warm_start=warm_start)
         check_strategy(record.strategy)
         subject = Subject.of(task, family, objective=objective, space=record.space, default=default_of(record))
-        guide = Guide.of(knowledge, record.strategy, name, task.metric).compared_with(knowledge_of(record))
+        guide = Guide.of(knowledge, record.strategy, name, task.metric, subject.space)
+        guide = guide.compared_with(knowledge_of(record))
     judge = subject.judge(task, objective, seed=record.seed, threads=threads)
     recorder = Recorder(history, record)
     ended = sum(trial.status != "interrupted" for trial in earlier)

@@ -435,3 +435,11 @@ def test_a_trial_that_breaks_a_constraint_is_no_solution() -> None:
     )
     study.optimize(objective, n_trials=20)
     assert 0.39 < study.best_value <= 0.4
+
+
+def test_parameters_that_the_history_calls_otherwise_are_told_once(told: pytest.LogCaptureFixture) -> None:
+    study = optuna.create_study(direction="maximize", sampler=MetaSampler(planted_surrogate(), seed=0))
+    study.optimize(lambda t: t.suggest_float("x", 0, 1) + t.suggest_float("Y", 0, 1), n_trials=4)
+    (message,) = [r.message for r in told.records]
+    assert "the history of 'planted' knows no 'Y'" in message
+    assert "it knows extra, kind, x, y." in message

@@ -1,7 +1,7 @@
 """``FamilySurrogate``: all that was learnt about one model family, and its files."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 from metatune.encoding import ConfigurationEncoder
 from metatune.errors import KnowledgeError
 from metatune.metric import Metric
+from metatune.repair import shortened
 from metatune.surrogate.cost import CostModel
 from metatune.surrogate.curves import CurveModel
 from metatune.surrogate.design import PRECISION, Design, design_points, typical_length
@@ -101,6 +102,17 @@ class FamilySurrogate:
         """Whether each task has a study of the team's own, bool, shape (tasks,)."""
         own = np.array([study.id not in self.borrowed for study in self.table.studies], dtype=bool)
         return np.array([own[self.table.study[task.rows]].any() for task in self.tasks], dtype=bool)
+
+    def ignorance(self, parameters: Iterable[str]) -> str | None:
+        """In words, which of ``parameters`` the history never saw, be it that it calls them otherwise."""
+        known = [*self.encoder.scales, *self.encoder.levels]
+        unknown = [name for name in parameters if name not in known]
+        if not unknown:
+            return None
+        return (
+            f"the history of {self.table.family!r} knows no {shortened(unknown)}, searched as if nothing was known; "
+            f"it knows {', '.join(sorted(known))}."
+        )
 
     def write(self, directory: Path) -> None:
         """Write everything but the trials into ``directory``, which is made."""
