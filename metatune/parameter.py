@@ -138,6 +138,15 @@ def _built(spec: ParameterSpec, field: str) -> BaseDistribution:
         return spec
     if isinstance(spec, str | Set):
         raise TypeError("a text or a set is not a list of choices")
+    if isinstance(spec, tuple) and len(spec) == 2 and all(_number(end) is not None for end in spec):
+        # Elsewhere this is a range; two choices without a word would be another search than was meant.
+        low, high = spec
+        raise SpaceError(
+            "a pair of numbers may be a range or two choices",
+            field=field,
+            value=spec,
+            remedy=f"Use {{'low': {low!r}, 'high': {high!r}}} for a range, [{low!r}, {high!r}] for two choices.",
+        )
     options = dict(spec) if isinstance(spec, Mapping) else {"choices": tuple(spec)}
     kind = options.pop("type", "categorical" if "choices" in options else "float")
     makers: dict[str, type[BaseDistribution]] = {

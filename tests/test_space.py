@@ -189,3 +189,11 @@ def test_trials_survive_pickling(data, space):
 def test_records_survive_pickling(task, study):
     assert same_fields(pickle.loads(pickle.dumps(task)), task)
     assert same_fields(pickle.loads(pickle.dumps(study)), study)
+
+
+def test_a_pair_of_numbers_is_asked_about() -> None:
+    with pytest.raises(SpaceError, match="range or two choices") as caught:
+        SearchSpace({"rate": (0.001, 0.1)})
+    assert caught.value.field == "space['rate']"
+    assert "{'low': 0.001, 'high': 0.1}" in caught.value.remedy
+    assert SearchSpace({"rate": [0.001, 0.1], "on": (True, False), "kind": ("a", "b"), "n": (1, 2, 3)})
