@@ -1,14 +1,16 @@
 """Which rows judge a trial, and which judge the end result: deterministic by seed, stratified by class."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from metatune.errors import DataError, UnknownNameError, UsageError
+from metatune.own_folds import OwnFolds
 
-#: ``None`` (by size), ``"holdout"``, the share of a holdout in (0, 1), or the number of folds.
-Validation: TypeAlias = str | float | int | None
+#: ``None`` (by size), ``"holdout"``, the share of a holdout in (0, 1), the number of folds, or the folds themselves.
+Validation: TypeAlias = str | float | int | Iterable[tuple[Any, Any]] | None
 Folds: TypeAlias = tuple[tuple[np.ndarray, np.ndarray], ...]
 
 SMALL = 2_000
@@ -58,17 +60,38 @@ def plan_splits(validation: Validation, test_size: float, n_rows: int) -> SplitP
             "neither a share nor a number of folds",
             field="validation",
             value=validation,
-            remedy="Use 'holdout', a share between 0 and 1, or a number of folds from 2.",
+            remedy="Use 'holdout', a share between 0 and 1, a number of folds from 2, or pairs of positions "
+            "(train, valid), such as list(GroupKFold(3).split(X, y, groups)).",
         )
     return SplitPlan(folds, share, float(test_size))
 
 
-def split(strata: np.ndarray, plan: SplitPlan, *, seed: int) -> tuple[np.ndarray, Folds]:
+def plan_rows(validation: Validation, test_size: float, n_rows: int) -> SplitPlan | OwnFolds:
+    """``plan_splits``, or the user's own folds, which leave the test split out themselves.
+
+    Raises ``UsageError`` for what cannot be a plan.
+    """
+    if isinstance(validation, str) or not isinstance(validation, Iterable):
+        return plan_splits(validation, test_size, n_rows)
+    if test_size != TEST:
+        raise UsageError(
+            "of no use with own folds, whose test split is what none of them has",
+            field="test_size",
+            value=test_size,
+            remedy="Leave it out, and make the folds of those rows that are not to be for the test.",
+        )
+    return OwnFolds.of(validation, n_rows)
+
+
+def split(strata: np.ndarray, plan: SplitPlan | OwnFolds, *, seed: int) -> tuple[np.ndarray, Folds]:
     """Positions of the test rows, and (train, valid) positions of each fold, all ascending.
 
     ``strata``: class codes of the rows, all equal where there are no classes. A class with
-    ``plan.rows_per_class`` rows or more is in every part. Raises ``DataError`` for too few rows.
+    ``plan.rows_per_class`` rows or more is in every part. Raises ``DataError`` for too few rows. Own folds stay as they
+    are.
     """
+    if isinstance(plan, OwnFolds):
+        return plan.split(strata)
     parts = max(plan.folds, 2) + (plan.test > 0)
     if len(strata) < 2 * parts:
         raise DataError(

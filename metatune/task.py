@@ -17,7 +17,7 @@ from metatune.fingerprint import fingerprint_of, fingerprint_of_name
 from metatune.metric import OF_POSITIVE, Direction, Kind, Metric
 from metatune.reading import read_content
 from metatune.repair import Inspector, Repair
-from metatune.splits import TEST, Folds, Validation, plan_splits, split
+from metatune.splits import TEST, Folds, Validation, plan_rows, split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,8 @@ class Task:
 
     ``test`` are positions of rows that no trial sees; ``folds`` are pairs of positions (train, valid), one pair for
     a holdout, k for k-fold. Both index ``data``; the test rows are in no fold, the valid rows of a fold not in its
-    train rows. Every class is in the test split (if there is one) and on both sides of every fold.
+    train rows. Every class is in the test split (if there is one) and on both sides of every fold; of own folds, in
+    the train rows.
     ``repairs`` says what was changed in the data before anything else.
 
     Made by ``from_dataframe``, ``from_arrays``, ``from_images``, ``from_texts``, ``from_series``, ``from_file`` or
@@ -74,7 +75,10 @@ class Task:
     ``kind``: ``binary``, ``multiclass``, ``classification`` or ``regression``; inferred from the target if ``None``.
     ``positive``: the class that ``f1``, ``precision`` and ``recall`` are of, where there are two; else the last.
     ``validation``: ``"holdout"`` (25 %), the share of a holdout, or the number of folds; ``None`` is 3 folds below
-    2,000 rows and a holdout from there. ``test_size``: the share of the test split, 0.2 unless given, 0 for none.
+    2,000 rows and a holdout from there. Or own folds, pairs (train, valid) of positions of rows, as scikit-learn's
+    splitters give them: where rows belong together, ``GroupKFold(3).split(X, y, groups)``; where they are of one time
+    after another, ``TimeSeriesSplit(3).split(X)``; rows that are in none of them are the test split.
+    ``test_size``: the share of the test split, 0.2 unless given, 0 for none.
     ``name``: the target's unless given. ``group``: a name shared by tasks from the same source. ``seed`` (0 unless
     given) fixes the splits. ``repair``: repair bad data and report it in ``repairs`` instead of raising.
 
@@ -195,7 +199,7 @@ class Task:
     ) -> "Task":
         """The task on the data that ``read`` makes of ``X`` and ``y``."""
         y = as_series(y)
-        plan = plan_splits(validation, test_size, len(y))
+        plan = plan_rows(validation, test_size, len(y))
         data, repairs = read(X, y, kind=kind, target=target, rows_per_class=plan.rows_per_class, repair=repair)
         judge = Metric.of(metric, data.kind)
         judge.check_targets(data.y, target)

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.model_selection import GroupKFold, TimeSeriesSplit
 from strategies import seeds
 
 from metatune.dataset import dataset_from_frame
-from metatune.errors import UsageError
+from metatune.errors import DataError, UsageError
 from metatune.fingerprint import KEY_VARIABLE
 from metatune.metric import Metric
 from metatune.splits import plan_splits, split
@@ -306,6 +307,73 @@ def test_splits_follow_the_seed():
     )
     assert not np.array_equal(first.test, other.test)
     assert first.fingerprint == other.fingerprint
+
+
+# --- own folds -------------------------------------------------------------------------------------------------------
+
+
+def rows_of_patients():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 3))
+    return X, (X[:, 0] > 0).astype(int), np.arange(120) // 4
+
+
+def test_own_folds_judge_and_what_is_in_none_of_them_is_the_test_split():
+    X, y, patients = rows_of_patients()
+    search = np.flatnonzero(patients < 24)
+    folds = [(search[a], search[b]) for a, b in GroupKFold(3).split(X[search], y[search], patients[search])]
+    task = Task.from_arrays(X, y, validation=iter(folds))
+    assert [[part.tolist() for part in pair] for pair in task.folds] == [[sorted(p) for p in pair] for pair in folds]
+    assert task.test.tolist() == np.flatnonzero(patients >= 24).tolist()
+    assert task.train_rows == min(len(train) for train, _ in folds)
+    for train, valid in task.folds:
+        assert not set(patients[train]) & set(patients[valid])
+
+
+def test_folds_of_one_time_after_another_may_use_all_rows():
+    X, y, _ = rows_of_patients()
+    task = Task.from_arrays(X, X[:, 0] + y, validation=TimeSeriesSplit(3).split(X))
+    assert all(train.max() < valid.min() for train, valid in task.folds)
+    assert not len(task.test)
+    assert len(task.search_rows) == 120
+
+
+@pytest.mark.parametrize(
+    ("validation", "options", "named", "problem"),
+    [
+        (TimeSeriesSplit(3), {}, "validation", "neither a share nor"),
+        ([], {}, "validation", "no folds"),
+        ([range(5)], {}, "validation[0]", "not a pair"),
+        ([([0, 1, 2], [2, 3])], {}, "validation[0]", "train and judge"),
+        ([(["a"], [1])], {}, "validation[0][0]", "not positions"),
+        ([(range(50), [])], {}, "validation[0][1]", "not positions"),
+        ([(range(50), np.arange(120) > 50)], {}, "validation[0][1]", "not positions"),
+        ([(range(50), [50, 120])], {}, "validation[0][1]", "beyond the rows"),
+        ([(range(50), [50, 50])], {}, "validation[0][1]", "more than once"),
+        ([(range(50), range(50, 120))], {"test_size": 0.1}, "test_size", "of no use"),
+    ],
+)
+def test_own_folds_that_cannot_be_meant_are_refused(validation, options, named, problem):
+    X, y, _ = rows_of_patients()
+    with pytest.raises(UsageError, match=problem) as caught:
+        Task.from_arrays(X, y, validation=validation, **options)
+    assert caught.value.field == named
+
+
+def test_own_folds_without_a_class_are_refused():
+    X, _, _ = rows_of_patients()
+    y = np.arange(120) // 40
+    with pytest.raises(DataError, match="that train lack rows of every class"):
+        Task.from_arrays(X, y, validation=[(range(70), range(70, 120))])
+    with pytest.raises(DataError, match="that judge lack rows of two classes"):
+        Task.from_arrays(X, y, validation=[(range(110), range(110, 120))])
+
+
+def test_own_folds_of_rows_that_repair_drops_are_refused():
+    X, y, _ = rows_of_patients()
+    y = np.where(np.arange(120) == 7, np.nan, y.astype(float))
+    with pytest.raises(UsageError, match="dropped by repair"):
+        Task.from_arrays(X, y, validation=[(range(80), range(80, 120))], repair=True)
 
 
 # --- fingerprint -----------------------------------------------------------------------------------------------------
