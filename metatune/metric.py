@@ -148,6 +148,14 @@ class Metric:
                 remedy="Use Metric(name, direction), or Task.custom(name, metric=..., direction=...).",
             )
         name = DEFAULT_METRIC[kind] if name is None else name
+        if not isinstance(name, str):
+            raise UsageError(
+                "not the name of a metric",
+                field="metric",
+                value=name,
+                remedy="Give one name, such as that of a scorer of scikit-learn; with a measure of your own, tune an "
+                "objective= on a Task.custom.",
+            )
         known = metric_names(kind)
         if name not in known:
             everything = known | _scorers() | set(_LOSSES) | set(_SCORES)

@@ -13,7 +13,7 @@ import optuna
 from metatune.errors import SearchError, UnknownNameError, UsageError
 from metatune.learners import family_names, get_family
 from metatune.learners.base import ModelFamily, Report, TaskModel
-from metatune.learners.choice import check_family, default_for
+from metatune.learners.choice import check_family, check_named, default_for
 from metatune.learners.evaluate import refit, run_trial
 from metatune.space import Change, SearchSpace
 from metatune.task import Task
@@ -35,7 +35,10 @@ def named(task: Task, family: str | ModelFamily[Any] | None, objective: Objectiv
             value=family,
             remedy="Name what is tuned, by which later searches find its history.",
         )
-    return default_for(task) if family is None else family
+    if family is None:
+        return default_for(task)
+    check_named(family)
+    return family
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,9 @@ class MetaPruner(BasePruner):
         for field, value, least in (("startup", startup, 1), ("warmup", warmup, 0), ("budget", budget, 1)):
             if value is not None and value < least:
                 raise UsageError("too small", field=field, value=value, remedy=f"Use {least} or more.")
+        if model is not None and not isinstance(model, CurveModel):
+            remedy = "Give Knowledge.find().surrogate(family).curves, or None."
+            raise UsageError("no model of learning curves", field="model", value=model, remedy=remedy)
         self.model = CurveModel() if model is None else model
         if self.model.stops_nothing:
             optuna.logging.get_logger("metatune").warning(

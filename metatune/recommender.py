@@ -10,13 +10,13 @@ from metatune.errors import NoHistoryError, UsageError
 from metatune.knowledge import Knowledge
 from metatune.learners import family_names, get_family
 from metatune.learners.base import ModelFamily
-from metatune.learners.choice import check_family, default_for
+from metatune.learners.choice import check_family, check_named, default_for
 from metatune.metafeatures import describe
 from metatune.recommendation import Recommendation, RecommendedConfiguration, SimilarTask
 from metatune.search.candidates import identity
 from metatune.search.gains import Gain, gain_of
 from metatune.search.prior import Prior, percentile
-from metatune.space import Change, SearchSpace
+from metatune.space import Change, SearchSpace, check_space
 from metatune.splits import TEST, plan_splits
 from metatune.surrogate.family import FamilySurrogate
 from metatune.task import Task, TaskRecord, check_task
@@ -66,6 +66,8 @@ def recommend(
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise UsageError("a number of configurations", field="n", value=n, remedy="Use a whole number from 1.")
     family = default_for(task) if family is None else family
+    check_named(family)
+    check_space(space)
     learner = _learner(family, space)
     if learner is not None and space is None and task.data is not None:
         check_family(task, learner)

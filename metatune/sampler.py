@@ -14,14 +14,16 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from metatune.errors import UsageError
+from metatune.metafeatures import describe
 from metatune.metric import Metric
 from metatune.observing import PROPOSED, SECONDS, declared, not_asked, observation, seconds_of
 from metatune.parameter import can_be_parameter, nearest, plain_distribution, plain_value, same_value, value_at
 from metatune.search.budget import TimeBudget
 from metatune.search.proposer import Observation, Proposal, Proposer
-from metatune.space import SearchSpace
+from metatune.space import SearchSpace, check_space
 from metatune.surrogate.family import FamilySurrogate
-from metatune.task import TaskRecord
+from metatune.task import Task, TaskRecord, check_task
 from metatune.trial import Configuration, ParamValue
 
 #: Key of the trial's system attribute that tells where its configuration came from.
@@ -39,11 +41,11 @@ class MetaSampler(BaseSampler):
     """Proposes configurations from the history of other tasks and the trials of this study.
 
     ``surrogate``: what is known of the model family (``Knowledge.surrogate``); without it the sampler is a
-    Gaussian-process search. ``task`` describes the task by its meta-features. ``space``: the whole space with
-    conditions; without it, the parameters that all trials so far had in common are proposed together and the others
-    sampled independently. Parameters are known by their names; a warning tells once which of them the history lacks.
-    Trials outside of the space, such as those from before a range was narrowed, do not count. A parameter of it that
-    the objective does not ask for counts as it was proposed, and a warning says so once.
+    Gaussian-process search. ``task``, with its data or as a record, is described by its meta-features. ``space``: the
+    whole space with conditions; without it, the parameters that all trials so far had in common are proposed together
+    and the others sampled independently. Parameters are known by their names; a warning tells once which of them the
+    history lacks. Trials outside of the space, such as those from before a range was narrowed, do not count. A
+    parameter of it that the objective does not ask for counts as it was proposed, and a warning says so once.
     ``default``: a configuration that is always among the first trials.
     ``timeout`` and ``n_trials`` are what the one call of ``Study.optimize`` is given (with several workers, their
     number times its timeout, and the trials of all of them): while, at the pace of the latest trials, those that are
@@ -51,28 +53,30 @@ class MetaSampler(BaseSampler):
     expected to take; always with a ``timeout`` alone, never without.
 
     Failed trials, and those that broke a constraint (``Trial.set_constraint``), push proposals away, running ones
-    count as pending. A proposal depends on the trials of the study,
-    the seed and the trial's number only (where time is short, also on how long they took), so a resumed study goes on
-    as it would have. With several objectives there is no transfer: the default comes first, other configurations are
-    sampled by Optuna's ``TPESampler`` (origin ``tpe``), and a warning says so once. Raises ``UsageError`` for a
-    ``timeout`` that is none, or one with such ``n_trials``.
+    count as pending. A proposal depends on the trials of the study, the seed and the trial's number only (where time
+    is short, also on how long they took), so a resumed study goes on as it would have. With several objectives there
+    is no transfer: the default comes first, other configurations are sampled by Optuna's ``TPESampler`` (origin
+    ``tpe``), and a warning says so once. Raises ``UsageError`` for an argument of another type, a ``timeout`` that is
+    none, or one with such ``n_trials``.
     """
 
     def __init__(
         self,
         surrogate: FamilySurrogate | None = None,
         *,
-        task: TaskRecord | None = None,
+        task: Task | TaskRecord | None = None,
         space: SearchSpace | None = None,
         default: Configuration | None = None,
         timeout: float | None = None,
         n_trials: int | None = None,
         seed: int | None = None,
     ) -> None:
+        if surrogate is not None and not isinstance(surrogate, FamilySurrogate):
+            remedy = "Give Knowledge.find().surrogate(family), or None for a search without history."
+            raise UsageError("no history of a model family", field="surrogate", value=surrogate, remedy=remedy)
+        check_space(space)
         self._surrogate = surrogate
-        self._task = task or TaskRecord(
-            name="study", kind="custom", metric=Metric("value", "maximize"), fingerprint="study"
-        )
+        self._task = _record_of(task)
         self._space = space
         self._default = default
         self._budget = None if timeout is None else TimeBudget(timeout, n_trials)
@@ -225,6 +229,16 @@ def evidence(trial: optuna.Trial) -> dict[str, Any]:
     attributes = trial.storage.get_trial_system_attrs(trial._trial_id)
     found = {name: attributes.get(f"metatune:{name}") for name in _EVIDENCE}
     return {name: int(value) if name == "trusted" else value for name, value in found.items() if value is not None}
+
+
+def _record_of(task: Task | TaskRecord | None) -> TaskRecord:
+    """``task`` by its meta-features. Raises ``UsageError`` for what is no task."""
+    if task is None:
+        return TaskRecord(name="study", kind="custom", metric=Metric("value", "maximize"), fingerprint="study")
+    if isinstance(task, TaskRecord):
+        return task
+    check_task(task)
+    return task.record(describe(task))
 
 
 def _choice(distribution: BaseDistribution, value: ParamValue) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 
-from metatune.errors import ConfigurationError, SpaceError, UnknownNameError
+from metatune.errors import ConfigurationError, SpaceError, UnknownNameError, UsageError
 from metatune.parameter import (
     ParameterSpec,
     checked_name,
@@ -256,3 +256,11 @@ class SearchSpace:
                 remedy="Pass what SearchSpace.to_json gave.",
             ) from error
         return cls(parameters, conditions)
+
+
+def check_space(space: object) -> None:
+    """Raise ``UsageError`` for what is neither a ``SearchSpace`` nor ``None``, such as the dict that one is made of."""
+    if space is not None and not isinstance(space, SearchSpace):
+        raise UsageError(
+            "not a search space", field="space", value=space, remedy="Make one: metatune.SearchSpace({...})."
+        )

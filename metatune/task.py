@@ -198,6 +198,13 @@ class Task:
         positive: object | None = None,
     ) -> "Task":
         """The task on the data that ``read`` makes of ``X`` and ``y``."""
+        if group is not None and not isinstance(group, str):
+            raise UsageError(
+                "not a name",
+                field="group",
+                value=group,
+                remedy="Name the source of the task; where rows belong together, give the folds as validation=.",
+            )
         y = as_series(y)
         plan = plan_rows(validation, test_size, len(y))
         data, repairs = read(X, y, kind=kind, target=target, rows_per_class=plan.rows_per_class, repair=repair)

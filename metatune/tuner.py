@@ -29,7 +29,7 @@ from metatune.result import Progress, TuneResult
 from metatune.resume import default_of, knowledge_of, notes_of, take_up, warm_start_of
 from metatune.search.budget import check_amount
 from metatune.search_loop import SearchLoop
-from metatune.space import SearchSpace
+from metatune.space import SearchSpace, check_space
 from metatune.strategies import check_strategy, make_sampler
 from metatune.study import StudyRecord
 from metatune.task import Task, check_task
@@ -101,6 +101,7 @@ def tune(
     began = time.perf_counter()
     check_task(task)
     check_strategy(strategy)
+    check_space(space)
     _check_numbers(n_trials, seed, threads)
     _check_amounts(timeout=timeout, trial_seconds=trial_seconds, trial_memory=trial_memory)
     history = _history(store)

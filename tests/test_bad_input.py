@@ -10,11 +10,17 @@ import pyarrow.parquet
 import pytest
 import scipy.sparse
 from optuna.distributions import FloatDistribution
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import fbeta_score, make_scorer
 
 from metatune.columns import KEPT_LEVELS, LARGEST, MAX_COLUMNS
 from metatune.errors import ConfigurationError, DataError, MetatuneError, SpaceError, UnknownNameError, UsageError
+from metatune.pruner import MetaPruner
+from metatune.recommender import recommend
+from metatune.sampler import MetaSampler
 from metatune.space import SearchSpace
 from metatune.task import Task
+from metatune.tuner import tune
 
 N = 60
 
@@ -694,3 +700,39 @@ def test_many_different_decimal_commas_are_not_taken_for_names():
     frame = pd.concat([good()] * 20, ignore_index=True)
     frame["price"] = commas(np.arange(len(frame)) / 7)
     assert "decimal=','" in failure(frame).remedy
+
+
+PLANE = SearchSpace({"x": {"low": 0.0, "high": 1.0}})
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda task: tune(task, LogisticRegression(), store=False), "family"),
+        (lambda task: tune(task, ["lightgbm", "svm"], store=False), "family"),
+        (lambda task: tune(task, "own", space={"x": [1, 2]}, objective=len, store=False), "space"),
+        (lambda task: recommend(task, LogisticRegression()), "family"),
+        (lambda task: recommend(task, "own", space={"x": [1, 2]}), "space"),
+        (lambda task: MetaSampler("lightgbm"), "surrogate"),
+        (lambda task: MetaSampler(space={"x": [1, 2]}), "space"),
+        (lambda task: MetaSampler(task="wine"), "task"),
+        (lambda task: MetaPruner("lightgbm"), "model"),
+    ],
+)
+def test_arguments_of_another_type_are_named(call, named):
+    with pytest.raises(UsageError) as caught:
+        call(Task.from_dataframe(good(), "label"))
+    assert caught.value.field == named
+    assert "Give" in caught.value.remedy or "Make" in caught.value.remedy
+
+
+@pytest.mark.parametrize("metric", [["roc_auc", "f1"], make_scorer(fbeta_score, beta=2), 3])
+def test_a_metric_that_is_no_name(metric):
+    error = failure(good(), metric=metric)
+    assert (error.field, error.problem) == ("metric", "not the name of a metric")
+
+
+def test_a_group_a_row_is_sent_to_the_folds():
+    error = failure(good(), group=np.arange(len(good())))
+    assert error.field == "group"
+    assert "validation=" in error.remedy

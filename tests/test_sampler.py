@@ -11,10 +11,12 @@ from datetime import datetime
 import numpy as np
 import optuna
 import pytest
+from learner_contract import iris
 from optuna.trial import create_trial
 from planted import SPACE, planted_snapshot, planted_surrogate, record, surrogate_of, utility
 
 from metatune.errors import UsageError
+from metatune.metafeatures import describe
 from metatune.sampler import ORIGIN, MetaSampler
 from metatune.search.budget import TimeBudget
 from metatune.space import SearchSpace
@@ -443,3 +445,8 @@ def test_parameters_that_the_history_calls_otherwise_are_told_once(told: pytest.
     (message,) = [r.message for r in told.records]
     assert "the history of 'planted' knows no 'Y'" in message
     assert "it knows extra, kind, x, y." in message
+
+
+def test_a_task_with_its_data_is_known_by_its_meta_features() -> None:
+    task = iris()
+    assert MetaSampler(space=SPACE, task=task)._task == task.record(describe(task))

@@ -24,6 +24,17 @@ def default_for(task: Task) -> str:
     return default_family(task.data.modality)
 
 
+def check_named(family: object) -> None:
+    """Raise ``UsageError`` for what is neither a name nor a ``ModelFamily``, such as an estimator or a list."""
+    if not isinstance(family, str | ModelFamily):
+        raise UsageError(
+            "neither the name of a model family nor one",
+            field="family",
+            value=family,
+            remedy=f"Give one name, such as {family_names()[0]!r}; any other model is tuned by an own objective=.",
+        )
+
+
 def check_family(task: Task, family: ModelFamily[Any]) -> Data[Any]:
     """The data of ``task``. Raises ``UsageError`` if it has none, or none that ``family`` can learn."""
     data = task.data
