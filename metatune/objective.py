@@ -24,6 +24,8 @@ from metatune.trial import Configuration, ParamValue, Status, Trial
 Objective: TypeAlias = Callable[..., Any]
 
 _MOST_STEPS = 100_000
+#: How the error of an objective begins whose result can be no score, whatever the configuration is.
+NO_NUMBER = "not a number but of type"
 
 
 def named(task: Task, family: str | ModelFamily[Any] | None, objective: Objective | None) -> str | ModelFamily[Any]:
@@ -263,7 +265,7 @@ def _number(value: object, field: str) -> float:
     """``value`` as a finite float. Raises ``SearchError`` for anything else."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise SearchError(
-            f"not a number but of type {type(value).__name__}",
+            f"{NO_NUMBER} {type(value).__name__}",
             field=field,
             value=value,
             remedy="Return the metric as a float.",

@@ -13,7 +13,7 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from metatune.objective import Judge
+from metatune.objective import NO_NUMBER, Judge
 from metatune.observing import SECONDS
 from metatune.parameter import nearest
 from metatune.quiet import quiet_optuna
@@ -220,10 +220,15 @@ class SearchLoop:
 
     def _hopeless(self) -> bool:
         """Whether the first trials all raised one error that has nothing to do with their configurations."""
-        first = {trial.error for trial in self.trials[:_HOPELESS]}
+        first = {_cause(trial) for trial in self.trials[:_HOPELESS]}
         error = next(iter(first))
-        same = len(first) == 1 and error is not None and not error.startswith(_HOPEFUL)
+        same = len(first) == 1 and error is not None and (NO_NUMBER in error or not error.startswith(_HOPEFUL))
         return same and len(self.trials) == _HOPELESS
+
+
+def _cause(trial: Trial) -> str | None:
+    """Why ``trial`` failed; of a result that is no number, without the value, which differs from trial to trial."""
+    return trial.error.partition(" (got ")[0] if trial.error and NO_NUMBER in trial.error else trial.error
 
 
 def _key(trial: Trial) -> str:

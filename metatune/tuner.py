@@ -71,8 +71,8 @@ def tune(
     unless given.
     ``objective``: takes a configuration (a dict) and returns the task's metric in its own unit; if it has a
     parameter named ``report``, it gets a function there to report ``(step, value)`` on the way. One that raises, or
-    returns no finite number, makes a failed trial. When the first five trials all raise one and the same error, the
-    search ends.
+    returns no finite number, makes a failed trial. When the first five trials all raise one and the same error, or
+    none of them returns a number at all, the search ends.
     ``n_trials``: trials in total, those before a ``resume`` included; fewer when all configurations of a finite space
     were tried, unless an ``objective`` is known to be noisy because one configuration (a warm start that is given
     twice, for example) got two scores. ``timeout``: seconds after which no further trial begins; while what is left of

@@ -42,6 +42,21 @@ def test_a_bad_value_fails_the_trial_and_the_search_goes_on(bad):
     assert store.trials(result.study_id) == list(result.trials)
 
 
+@pytest.mark.parametrize(
+    "result", [lambda x: None, lambda x: (x, 1.0), lambda x: np.array([x, x]), lambda x: {"auc": x}]
+)
+def test_an_objective_that_never_returns_a_number_ends_the_search(result):
+    seen = []
+
+    def objective(configuration):
+        seen.append(configuration)
+        return result(configuration["x"])
+
+    with pytest.raises(SearchError, match="not a number but of type"):
+        search(objective, n_trials=12)
+    assert len(seen) == 5
+
+
 def test_an_exception_fails_the_trial_and_the_search_goes_on():
     def objective(configuration):
         if configuration["x"] < 0.5:
