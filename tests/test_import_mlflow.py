@@ -183,6 +183,22 @@ def test_nested_runs_are_one_study(uri: str) -> None:
     assert all(set(trial.metrics) <= {"roc_auc"} for trial in trials)
 
 
+def test_the_dataset_that_only_the_parent_run_names_is_that_of_its_children(client: MlflowClient) -> None:
+    experiment = client.create_experiment("parents")
+    for name in ("wine", "beer"):
+        parent = add_run(client, experiment, {"dataset": name}, {})
+        for i in range(2):
+            tags = {"mlflow.parentRunId": parent}
+            add_run(client, experiment, {"x": i}, {"accuracy": 0.5 + i / 10}, tags=tags)
+    add_run(client, experiment, {"x": 1}, {"accuracy": 0.4}, tags={"mlflow.parentRunId": "gone"})
+    _, studies = imported(client.tracking_uri, "parents")
+    assert sorted((study.task.name, len(trials)) for study, trials in studies) == [
+        ("beer", 2),
+        ("parents", 1),
+        ("wine", 2),
+    ]
+
+
 def test_the_metric_must_be_named_where_several_could_be_meant(client: MlflowClient) -> None:
     experiment = client.create_experiment("several")
     add_run(client, experiment, {"x": 1}, {"precision": 0.1, "recall": 0.9})

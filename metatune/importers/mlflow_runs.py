@@ -75,9 +75,11 @@ class _Experiment:
         self._names = settings.names
         self._task = settings.task
         self._log = log
+        self._runs: dict[str, ForeignRun] = {}
 
     def trials(self, runs: Sequence[ForeignRun]) -> Iterator[ForeignTrial]:
         """The trials among ``runs``; those without a score come last, with the metric that their siblings have."""
+        self._runs = {run.id: run for run in runs}
         parents = Counter(run.parent for run in runs if run.parent is not None)
         searches = {run.id for run in runs if autolog.flavour(run) == autolog.SEARCH}
         origins: dict[tuple[str, str, str], Origin] = {}
@@ -258,14 +260,27 @@ class _Experiment:
             return self._task.name
         if mapping.task is not None:
             return mapping.task
-        for name in (mapping.dataset_tag,) if mapping.dataset_tag else _DATASET_NAMES:
-            told = run.tags.get(name) or run.params.get(name)
-            if told:
-                return told
-        if run.dataset is not None:
-            name, digest = run.dataset
-            return f"data {digest}" if name in _NAMELESS else name
-        return run.experiment
+        names = (mapping.dataset_tag,) if mapping.dataset_tag else _DATASET_NAMES
+        found = (_dataset_of(one, names) for one in self._with_parents(run))
+        return next((name for name in found if name is not None), run.experiment)
+
+    def _with_parents(self, run: ForeignRun) -> Iterator[ForeignRun]:
+        """``run``, the run that holds it, and so on: what all trials have in common is often logged there alone."""
+        seen: set[str] = set()
+        one: ForeignRun | None = run
+        while one is not None and one.id not in seen:
+            seen.add(one.id)
+            yield one
+            one = self._runs.get(one.parent or "")
+
+
+def _dataset_of(run: ForeignRun, names: Sequence[str]) -> str | None:
+    """What ``run`` itself tells of its data: a tag or param with one of ``names``, or a dataset that was logged."""
+    told = next((told for name in names if (told := run.tags.get(name) or run.params.get(name))), None)
+    if told is None and run.dataset is not None:
+        name, digest = run.dataset
+        return f"data {digest}" if name in _NAMELESS else name
+    return told
 
 
 def _scoring(run: ForeignRun) -> str:
