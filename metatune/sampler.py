@@ -19,6 +19,7 @@ from metatune.metafeatures import describe
 from metatune.metric import Metric
 from metatune.observing import PROPOSED, SECONDS, declared, not_asked, observation, seconds_of
 from metatune.parameter import can_be_parameter, nearest, plain_distribution, plain_value, same_value, value_at
+from metatune.repair import shortened
 from metatune.search.budget import TimeBudget
 from metatune.search.proposer import Observation, Proposal, Proposer
 from metatune.space import SearchSpace, check_space
@@ -88,6 +89,7 @@ class MetaSampler(BaseSampler):
         self._observations: dict[tuple[object, ...], Observation | None] = {}
         self._lock = threading.Lock()
         self._told: set[str] = set()
+        self._unasked: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         # A lock cannot be copied, and proposers are made again from the rest.
@@ -204,17 +206,23 @@ class MetaSampler(BaseSampler):
         if study._is_multi_objective():
             self._several.after_trial(study, trial, state, values)
         elif self._space is not None and state == TrialState.COMPLETE:
-            for name in not_asked(trial, self._space):
-                self._warn_once(
-                    f"the objective did not ask for {name!r}: leave it out of the space if it never does, else give it "
-                    "a Condition."
-                )
+            self._warn_of_not_asked(not_asked(trial, self._space))
 
     def _origin_of_several(self, study: Study, trial: FrozenTrial) -> str:
         """The origin of a trial with several objectives: the first one that nobody enqueued has the default."""
         others = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
         first = FIXED not in trial.system_attrs and all(FIXED in t.system_attrs for t in others)
         return _DEFAULT if first and self._default else _SEVERAL
+
+    def _warn_of_not_asked(self, names: Sequence[str]) -> None:
+        with self._lock:
+            new = [name for name in names if name not in self._unasked]
+            self._unasked.update(new)
+        if new:
+            self._warn_once(
+                f"the objective did not ask for {shortened(new)}: leave out of the space what it never asks for, and "
+                "give what it asks for sometimes a Condition."
+            )
 
     def _warn_once(self, text: str) -> None:
         with self._lock:

@@ -411,6 +411,7 @@ def test_a_parameter_that_the_objective_does_not_ask_for_keeps_no_trial_from_cou
     assert len({trial.params["x"] for trial in study.trials}) == 10
     assert origins(study)[-1].startswith("model")
     assert sum("did not ask for 'y'" in r.message for r in told.records) == 1
+    assert len(told.records) <= 2  # "extra" may come later
 
 
 def test_an_objective_that_asks_for_a_parameter_sometimes_is_learnt_from() -> None:

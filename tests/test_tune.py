@@ -293,7 +293,9 @@ class TestTrials:
     def test_a_timeout_counts_only_while_the_trials_take_too_long_for_it(self, monkeypatch):
         dear = planted_snapshot(seconds=lambda c: 3.0 ** int(c["extra"]) if "extra" in c else 1.0)
         guided = {"knowledge": Knowledge.build(dear), "n_trials": 10}
-        monkeypatch.setattr("metatune.sampler._seconds", lambda trial: 3.0 ** int(trial.params.get("extra", 1)))
+        for module in ("sampler", "observing"):
+            name = f"metatune.{module}.seconds_of"
+            monkeypatch.setattr(name, lambda trial: 3.0 ** int(trial.params.get("extra", 1)))
         without, ample, short = (planted_search(timeout=seconds, **guided) for seconds in (None, 1e6, 30))
         assert [t.configuration for t in ample.trials] == [t.configuration for t in without.trials]
         paid = [[3.0 ** int(t.configuration.get("extra", 1)) for t in r.trials[4:]] for r in (without, short)]
