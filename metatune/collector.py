@@ -60,8 +60,9 @@ def collect(
     their name (``api_key``) are left out, and nothing else of the training is recorded. ``space``: where the
     configurations come from; unless given that of a family of metatune which they fit, else one around the values that
     were seen. What lies outside of that widens it, and from then on trials are another study; ``None`` among numbers
-    does not. ``study``: a name under which processes share studies, one for each space: give ``space`` for one in all;
-    unless given, each process has its own. ``store``: MLflow at its default address unless given; stores of one address
+    does not, nor, in a study of this process alone, the first value of a parameter that was nothing but ``None``.
+    ``study``: a name under which processes share studies, one for each space: give ``space`` for one in all; unless
+    given, each process has its own. ``store``: MLflow at its default address unless given; stores of one address
     are one.
 
     What ended is on the local disk when the block is left, and goes to the store in the background; recording

@@ -7,6 +7,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,8 @@ class Notebook:
         self._numbers: dict[str, int] = {}
         self._tasks: dict[tuple[str, str], TaskRecord] = {}
         self._inferred: dict[tuple[str, ...], SearchSpace] = {}
+        #: Ids of studies that began when a parameter had been nothing but ``None``, by what they are known by now.
+        self._settled: dict[tuple[str, ...], str] = {}
         self._lock = threading.RLock()
 
     def study(
@@ -54,21 +57,26 @@ class Notebook:
     ) -> StudyRecord:
         """The study to which a trial with ``configuration`` belongs; a new one for another task, family or space.
 
-        ``name``: of a study that processes share; without one, it is this process's own.
+        ``name``: of a study that processes share; without one, it is this process's own, and goes on with a space that
+        settles its space.
         """
         with self._lock:
             shared = name or f"{self._token} {os.getpid()}"
             key = (shared, task.fingerprint, task.metric.name, family)
-            known = space or self._space(key, configuration)
-            id = hashlib.sha256("\0".join((*key, known.digest)).encode()).hexdigest()[:12]
-            if id not in self._studies:
-                described = self._record(task)
+            known = space or self._space(key, configuration, shared=name is not None)
+            id = self._id(key, known)
+            record = self._studies.get(id)
+            if record is None:
                 record = StudyRecord(
-                    task=described, family=family, space=known, id=id, strategy=COLLECTED, notes=self._notes
+                    task=self._record(task), family=family, space=known, id=id, strategy=COLLECTED, notes=self._notes
                 )
-                self._studies[id] = record
-                self._outbox.open_study(record)
-            return self._studies[id]
+            elif record.space.is_settled_by(known):
+                record = replace(record, space=known)
+            else:
+                return record
+            self._studies[id] = record
+            self._outbox.open_study(record)
+            return record
 
     def add(self, study: StudyRecord, make: Callable[[int], Trial]) -> None:
         """Keep the trial that ``make`` gives for its number."""
@@ -92,7 +100,11 @@ class Notebook:
             self._tasks[key] = task.record(describe(task))
         return self._tasks[key]
 
-    def _space(self, key: tuple[str, ...], configuration: Configuration) -> SearchSpace:
+    def _id(self, key: tuple[str, ...], space: SearchSpace) -> str:
+        full = (*key, space.digest)
+        return self._settled.get(full) or hashlib.sha256("\0".join(full).encode()).hexdigest()[:12]
+
+    def _space(self, key: tuple[str, ...], configuration: Configuration, *, shared: bool) -> SearchSpace:
         """The space of metatune's own family of this name if it fits, else one around what was seen so far."""
         family = key[-1]
         if key not in self._inferred and family in family_names():
@@ -100,9 +112,13 @@ class Notebook:
             if own.contains(configuration):
                 return own
         known = self._inferred.get(key)
-        if known is None or not _fits(known, configuration):
-            known = self._inferred[key] = widened(known, configuration)
-        return known
+        if known is not None and _fits(known, configuration):
+            return known
+        wider = self._inferred[key] = widened(known, configuration)
+        # Processes that share a study may see different numbers, and it has one space.
+        if known is not None and known.is_settled_by(wider) and not shared:
+            self._settled[*key, wider.digest] = self._id(key, known)
+        return wider
 
 
 def _fits(space: SearchSpace, configuration: Configuration) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json, json_to_distribution
 
 from metatune.errors import ConfigurationError, SpaceError, UnknownNameError, UsageError
 from metatune.parameter import (
@@ -184,6 +184,15 @@ class SearchSpace:
                 return name, "out of range", f"Use a value in {describe(distribution)}."
         return None
 
+    def is_settled_by(self, other: "SearchSpace") -> bool:
+        """Whether ``other`` is this space, but for parameters of which this one knows nothing but ``None``.
+
+        Of such a parameter nobody can tell what it is; ``other`` can of one of them at least.
+        """
+        if self.digest == other.digest or (list(self), self.conditions) != (list(other), other.conditions):
+            return False
+        return all(_is_none_alone(self[name]) or self[name] == other[name] for name in self)
+
     def sample(self, n: int, seed: int | np.random.Generator = 0) -> list[dict[str, ParamValue]]:
         """``n`` independent uniform configurations (log-uniform where the parameter is logarithmic)."""
         rng = np.random.default_rng(seed)
@@ -264,3 +273,7 @@ def check_space(space: object) -> None:
         raise UsageError(
             "not a search space", field="space", value=space, remedy="Make one: metatune.SearchSpace({...})."
         )
+
+
+def _is_none_alone(distribution: BaseDistribution) -> bool:
+    return isinstance(distribution, CategoricalDistribution) and distribution.choices == (None,)

@@ -1,5 +1,7 @@
 """A history in memory that can be made to fail, and a small problem to search on."""
 
+from dataclasses import replace
+
 from metatune.errors import StoreError, UsageError
 from metatune.history.schema import token
 from metatune.space import SearchSpace
@@ -24,7 +26,9 @@ class MemoryStore:
 
     def open_study(self, study):
         self._written()
-        self.records_by_id.setdefault(study.id, study)
+        known = self.records_by_id.setdefault(study.id, study)
+        if known.space.is_settled_by(study.space):
+            self.records_by_id[study.id] = replace(known, space=study.space)
         self.kept.setdefault(study.id, {})
         self.status[study.id] = "running"
 

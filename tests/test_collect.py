@@ -244,12 +244,29 @@ class TestStudies:
             with collect(store, configuration) as trial:
                 trial.report(1.0)
         kept(store)
-        record = store.studies()[-1]
-        assert [dict(trial.configuration) for trial in store.trials(record.id)][-6:] == seen
+        (record,) = store.studies()
         assert record.space == widened(None, {"rate": 0.1})
-        assert len(store.studies()) == (1 if first["rate"] else 2)  # nobody knows what a lone None stands among
         table = Snapshot.of((one, store.trials(one.id)) for one in store.studies()).family("net")
         assert [dict(trial.configuration) for _, trial in table.trials()] == [first, *seen]
+
+    def test_what_a_none_at_first_stands_among_may_turn_out_one_by_one(self, tmp_path):
+        store = MLflowStore(new_database(tmp_path))
+        seen = [{"rate": None, "act": None}, {"rate": 0.1, "act": None}, {"rate": 0.2, "act": "relu"}]
+        for i, configuration in enumerate(seen):
+            with collect(store, configuration) as trial:
+                trial.report(i)
+            assert notebook_of(store).flush()
+        (record,) = MLflowStore(store.uri).studies()
+        assert record.space == widened(widened(widened(None, seen[0]), seen[1]), seen[2])
+        assert [dict(trial.configuration) for trial in store.trials(record.id)] == seen
+
+    def test_processes_that_see_different_numbers_share_no_space(self):
+        store = MemoryStore()
+        for rate in (None, 0.1):
+            with collect(store, {"rate": rate}, study="shared") as trial:
+                trial.report(1.0)
+        kept(store)
+        assert [record.space for record in store.studies()] == [widened(None, {"rate": rate}) for rate in (None, 0.1)]
 
     def test_numpy_numbers_are_numbers(self):
         import numpy as np

@@ -28,6 +28,7 @@ from metatune.history.runs import KNOWN
 from metatune.history.sql_reader import SqlReader
 from metatune.mirror import Mirror, mirror_of, refreshed_snapshot
 from metatune.snapshot import snapshot_of
+from metatune.space import SearchSpace
 
 # MLflow's connections to copied databases live as long as its engines, which is as long as the process.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
@@ -145,6 +146,17 @@ def test_the_copy_follows_the_store(store, tmp_path, path):
     alter(store, "DELETE FROM tags")
     alter(store, "DELETE FROM runs")
     assert refreshed(everything=True).trials == 0
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_copy_has_the_space_that_was_settled_while_the_study_runs(store, tmp_path, path):
+    mirror = Mirror(tmp_path / "mirror")
+    for space in (SearchSpace({"rate": [None]}), SearchSpace({"rate": {"low": 0.0, "high": 1.0}})):
+        store.open_study(study("one", space=space))
+        with open_reader(store, path=path) as reader:
+            mirror.refresh(reader)
+        assert mirror.snapshot().digest == snapshot_of(store).digest
+    assert mirror.snapshot().studies[0].space == space
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -227,6 +227,23 @@ def test_a_resumed_study_runs_again(uri):
     assert [run.info.status for run in runs(uri, "study")] == ["RUNNING"]
 
 
+def test_a_space_with_a_parameter_that_was_only_none_is_settled_once(uri):
+    def known_as(**parameters):
+        return study(space=SearchSpace(parameters))
+
+    rate = {"low": 1e-3, "high": 1.0, "log": True}
+    unsettled, settled = known_as(rate=[None], booster=["a"]), known_as(rate=rate, booster=["a"])
+    store = MLflowStore(uri)
+    store.open_study(unsettled)
+    store.add_trials("study-1", [trial(0, configuration={"rate": None, "booster": "a"})])
+    MLflowStore(uri).open_study(settled)
+    assert store.study("study-1") == settled
+    for other in (unsettled, known_as(rate=[0.1], booster=["a"]), known_as(rate=rate, booster=["a", "b"])):
+        store.open_study(other)
+        assert store.study("study-1") == settled
+    assert [one.key for one in store.trials("study-1")] == ["key-0"]
+
+
 def test_several_new_databases_at_once(tmp_path):
     stores = [MLflowStore(f"sqlite:///{tmp_path / name}.db") for name in ("a", "b", "b")]
     with ThreadPoolExecutor(len(stores)) as pool:

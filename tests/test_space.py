@@ -117,6 +117,18 @@ def test_clip_takes_a_default_only_where_it_is_valid(nested):
     assert kept["depth"] in (4, 5)
 
 
+def test_only_a_parameter_that_is_none_alone_is_settled():
+    def space(**parameters):
+        return SearchSpace({"rate": [None], "act": ["a"]} | parameters)
+
+    assert space().is_settled_by(space(rate={"low": 0.0, "high": 1.0}))
+    assert space(act=[None]).is_settled_by(space(act=[None], rate=[None, True]))
+    assert not space().is_settled_by(space())
+    assert not space(rate=[0.1]).is_settled_by(space())
+    assert not space().is_settled_by(space(rate=[0.1], act=["a", "b"]))
+    assert not space().is_settled_by(space(rate=[0.1], more=[1]))
+
+
 def test_clip_does_not_report_rounding():
     space = SearchSpace({"a": {"low": 0.1, "high": 0.9, "step": 0.1}, "b": {"type": "int", "low": 1, "high": 9}})
     assert space.contains({"a": 0.3, "b": 3.0})

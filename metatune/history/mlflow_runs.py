@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, LifecycleStage, Metric, Param, Run, ViewType
+from mlflow.entities import Dataset, DatasetInput, LifecycleStage, Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
 from metatune.history import schema
@@ -125,11 +126,15 @@ def single(client: MlflowClient, runs: Iterator[Run]) -> Run | None:
     return first
 
 
-def take_over(client: MlflowClient, run_id: str) -> None:
-    """Mark the run of a study as running, and as written by this process."""
-    client.update_run(run_id, status="RUNNING")
+def take_over(client: MlflowClient, known: OpenStudy, study: StudyRecord) -> None:
+    """Mark the run of a ``known`` study as running, and as written by this process, which has it as ``study``."""
+    client.update_run(known.run_id, status="RUNNING")
     for name, value in signature().items():
-        client.set_tag(run_id, name, value)
+        client.set_tag(known.run_id, name, value)
+    if known.record.space.is_settled_by(study.space):
+        known.record = replace(known.record, space=study.space)
+        tags = [RunTag(name, value) for name, value in schema.encode_study(known.record).tags.items()]
+        client.log_batch(known.run_id, tags=tags)  # in one request: readers see either record
 
 
 def is_there(client: MlflowClient, run_id: str) -> bool:

@@ -66,7 +66,7 @@ class MLflowStore:
             if known is None:
                 known = self._created(client, study)
             else:
-                mlflow_runs.take_over(client, known.run_id)
+                mlflow_runs.take_over(client, known, study)
             self._open[study.id] = known
 
     def add_trials(self, study_id: str, trials: Sequence[Trial]) -> None:

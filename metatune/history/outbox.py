@@ -77,9 +77,10 @@ class Outbox:
         self._journal = Journal(self.destination, self._folder, self._changed)
 
     def open_study(self, study: StudyRecord) -> None:
-        """Keep ``study``, which must be there before its trials."""
+        """Keep ``study``, which must be there before its trials; again, if its space settles the one it had."""
         with self._changed:
-            if study.id not in self._studies:
+            known = self._studies.get(study.id)
+            if known is None or known.space.is_settled_by(study.space):
                 self._studies[study.id] = study
                 self._add(Entry(study.id, study))
 

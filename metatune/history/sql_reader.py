@@ -163,7 +163,10 @@ class SqlReader:
         """See ``RunReader``. All runs are compared by id and end, whenever they ended: no clock can hide one."""
         with self._boundary():
             active = self._active[record] = self._heads(record)
-            wanted = active["run"] if everything else active.filter(_differs(active, known))["run"]
+            differs = _differs(active, known)
+            if record == "study":  # one that runs may have settled its space
+                differs = pc.or_(differs, pc.is_null(active["ended"]))
+            wanted = active["run"] if everything else active.filter(differs)["run"]
             for chunk in range(0, len(wanted), _IDS):
                 runs = wanted.slice(chunk, _IDS).to_pylist()
                 if record == "trial":

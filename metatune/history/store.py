@@ -23,7 +23,10 @@ class HistoryStore(Protocol):
     experiment: str
 
     def open_study(self, study: StudyRecord) -> None:
-        """Record ``study``; if it is there already (a resumed search), mark it as running again."""
+        """Record ``study``; if it is there already (a resumed search), mark it as running again.
+
+        A space that settles the one on record (``SearchSpace.is_settled_by``) takes its place; no other does.
+        """
 
     def add_trials(self, study_id: str, trials: Sequence[Trial]) -> None:
         """Record ended trials; those whose key is already there are left as they are."""
