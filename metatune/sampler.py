@@ -21,11 +21,13 @@ from metatune.observing import PROPOSED, SECONDS, declared, not_asked, observati
 from metatune.parameter import can_be_parameter, nearest, plain_distribution, plain_value, same_value, value_at
 from metatune.repair import shortened
 from metatune.search.budget import TimeBudget
+from metatune.search.candidates import identity
 from metatune.search.proposer import Observation, Proposal, Proposer
 from metatune.space import SearchSpace, check_space
 from metatune.surrogate.family import FamilySurrogate
 from metatune.task import Task, TaskRecord, check_task
 from metatune.trial import Configuration, ParamValue
+from metatune.used_up import are_noisy, size_of, whole_space
 
 #: Key of the trial's system attribute that tells where its configuration came from.
 ORIGIN = "metatune:origin"
@@ -57,8 +59,9 @@ class MetaSampler(BaseSampler):
     count as pending. A proposal depends on the trials of the study, the seed and the trial's number only (where time
     is short, also on how long they took), so a resumed study goes on as it would have. With several objectives there
     is no transfer: the default comes first, other configurations are sampled by Optuna's ``TPESampler`` (origin
-    ``tpe``), and a warning says so once. Raises ``UsageError`` for an argument of another type, a ``timeout`` that is
-    none, or one with such ``n_trials``.
+    ``tpe``), and a warning says so once; so does one that a finite space was tried as a whole, after which
+    configurations are repeated. Raises ``UsageError`` for an argument of another type, a ``timeout`` that is none, or
+    one with such ``n_trials``.
     """
 
     def __init__(
@@ -90,6 +93,8 @@ class MetaSampler(BaseSampler):
         self._lock = threading.Lock()
         self._told: set[str] = set()
         self._unasked: set[str] = set()
+        #: Names of the studies of which it was said that their space is used up.
+        self._used_up: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         # A lock cannot be copied, and proposers are made again from the rest.
@@ -168,7 +173,24 @@ class MetaSampler(BaseSampler):
         silent = [t for t in pending if known[t.number] is None and t.number < trial.number]
         ahead = sum(t.datetime_start is not None and now - t.datetime_start < _PATIENCE for t in silent)
         hurried = self._is_short(study.study_name, [t for t in others if t.state.is_finished()])
-        return proposer.propose(observed, running, number=trial.number, ahead=ahead, per_second=hurried)
+        proposal = proposer.propose(observed, running, number=trial.number, ahead=ahead, per_second=hurried)
+        self._warn_if_used_up(study, space, observed, proposal)
+        return proposal
+
+    def _warn_if_used_up(
+        self, study: Study, space: SearchSpace, observed: Sequence[Observation], proposal: Proposal
+    ) -> None:
+        """Say, once for a study, that it goes on although its space is used up; it may have good reasons."""
+        tried = {observation.identity for observation in observed}
+        if study.study_name in self._used_up or identity(proposal.configuration) not in tried:
+            return
+        noisy = are_noisy((o.identity, o.score) for o in observed if o.score is not None)
+        if noisy or size_of(space, len(tried)) is None or _has_more(study, space):
+            return
+        self._used_up.add(study.study_name)
+        optuna.logging.get_logger("metatune").warning(
+            f"MetaSampler: {whole_space(len(tried))}; what follows are repetitions. study.stop() ends it."
+        )
 
     def _is_short(self, study: str, ended: Sequence[FrozenTrial]) -> bool:
         """Whether there is a time budget, and too little is left of it."""
@@ -247,6 +269,15 @@ def _record_of(task: Task | TaskRecord | None) -> TaskRecord:
         return task
     check_task(task)
     return task.record(describe(task))
+
+
+def _has_more(study: Study, space: SearchSpace) -> bool:
+    """Whether a trial of ``study`` had a parameter to be varied that ``space`` does not have."""
+    return any(
+        name not in space and not distribution.single()
+        for trial in study.get_trials(deepcopy=False)
+        for name, distribution in trial.distributions.items()
+    )
 
 
 def _choice(distribution: BaseDistribution, value: ParamValue) -> Any:

@@ -2,28 +2,25 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 import optuna
-from optuna.distributions import CategoricalDistribution
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from metatune.objective import NO_NUMBER, Judge
 from metatune.observing import SECONDS
-from metatune.parameter import nearest
 from metatune.quiet import quiet_optuna
 from metatune.recording import Recorder
 from metatune.result import Progress, best_of
 from metatune.sampler import FIXED, ORIGIN, MetaSampler, evidence
-from metatune.space import SearchSpace
 from metatune.strategies import GridSampler
 from metatune.study import StudyRecord
-from metatune.trial import WARM_START, Configuration, ParamValue, Trial
+from metatune.trial import WARM_START, Configuration, Trial
+from metatune.used_up import are_noisy, size_of, whole_space
 from metatune.wording import plural
 
 #: When so many trials at the beginning raise one and the same error, the others would too.
@@ -127,7 +124,7 @@ class SearchLoop:
         ``KeyboardInterrupt`` travels on.
         """
         self._total = n_trials
-        self._size = _size(self.record.space, n_trials)
+        self._size = size_of(self.record.space, n_trials)
         left = n_trials - len(self.done)
         self.ending = self._used_up(len(self.study.trials) - 1)
         if left <= 0 or self.ending:
@@ -200,7 +197,7 @@ class SearchLoop:
         if len(self.done) >= self._total:
             return None
         if self._size is not None and self._tried() >= self._size and not self._worth_repeating():
-            return f"the whole space was tried ({plural(self._tried(), 'configuration')})"
+            return whole_space(self._tried())
         sampler = self.study.sampler
         if isinstance(sampler, GridSampler) and not sampler.has(number + 1):
             return f"the whole grid was tried ({plural(self._tried(), 'point')})"
@@ -214,9 +211,9 @@ class SearchLoop:
         """Whether a configuration that was tried again is known to have got another score, or is asked for again."""
         if self._judge.repeatable:
             return False
-        scores = {(_key(trial), trial.value) for trial in self.done if trial.status == "complete"}
         waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        return bool(waiting) or len(scores) > len({key for key, _ in scores})
+        complete = (trial for trial in self.done if trial.status == "complete")
+        return bool(waiting) or are_noisy((_key(trial), trial.value) for trial in complete)
 
     def _hopeless(self) -> bool:
         """Whether the first trials all raised one error that has nothing to do with their configurations."""
@@ -233,37 +230,6 @@ def _cause(trial: Trial) -> str | None:
 
 def _key(trial: Trial) -> str:
     return repr(dict(trial.configuration))
-
-
-def _size(space: SearchSpace, most: int) -> int | None:
-    """How many configurations ``space`` has; ``None`` for more than ``most``."""
-    if any(_values(distribution) is None for distribution in space.parameters.values()):
-        return None
-    count = sum(1 for _ in islice(_configurations(space, list(space), {}), most + 1))
-    return count if count <= most else None
-
-
-def _configurations(space: SearchSpace, names: Sequence[str], given: Configuration) -> Iterator[Configuration]:
-    """Every configuration of a finite ``space`` that begins with ``given``; ``names`` are still to be decided."""
-    if not names:
-        yield given
-    elif not space.is_active(names[0], given):
-        yield from _configurations(space, names[1:], given)
-    else:
-        for value in _values(space[names[0]]) or ():
-            yield from _configurations(space, names[1:], {**given, names[0]: value})
-
-
-def _values(distribution: Any) -> Iterable[ParamValue] | None:
-    """Every value of a parameter; ``None`` if there is no end of them."""
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices
-    if distribution.single():
-        return (distribution.low,)
-    if distribution.step is None:
-        return None
-    last = round((distribution.high - distribution.low) / distribution.step)
-    return (nearest(distribution, distribution.low + i * distribution.step) for i in range(last + 1))
 
 
 def _origin(asked: optuna.Trial, strategy: str) -> str:

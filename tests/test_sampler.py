@@ -5,7 +5,7 @@ import math
 import pickle
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 import numpy as np
@@ -19,7 +19,7 @@ from metatune.errors import UsageError
 from metatune.metafeatures import describe
 from metatune.sampler import ORIGIN, MetaSampler
 from metatune.search.budget import TimeBudget
-from metatune.space import SearchSpace
+from metatune.space import Condition, SearchSpace
 from metatune.trial import Configuration
 
 
@@ -192,6 +192,54 @@ def test_workers_that_begin_together_say_it_once() -> None:
     finally:
         logger.removeHandler(handler)
     assert len(said) == 1
+
+
+FEW = SearchSpace({"a": ["u", "v"], "n": {"type": "int", "low": 1, "high": 3}}, {"n": Condition("a", ("u",))})
+
+
+def told_of_repetitions(
+    caplog: pytest.LogCaptureFixture, function: Callable[[optuna.Trial], float], space: SearchSpace | None, n: int
+) -> list[str]:
+    """What is said of a used-up space in ``n`` trials, which must all be made, by two calls of ``optimize``."""
+    study = optuna.create_study(direction="maximize", sampler=MetaSampler(space=space, seed=0))
+    optuna.logging.enable_propagation()
+    try:
+        with caplog.at_level(logging.WARNING):
+            study.optimize(function, n_trials=n // 2, catch=(ArithmeticError,))
+            study.optimize(function, n_trials=n - n // 2, catch=(ArithmeticError,))
+    finally:
+        optuna.logging.disable_propagation()
+    assert len(study.trials) == n
+    return [r.getMessage() for r in caplog.records if "tried" in r.getMessage()]
+
+
+@pytest.mark.parametrize("space", [FEW, None])
+@pytest.mark.parametrize("score", [lambda n: float(n), lambda n: 1.0 // (n - 2)])
+def test_a_finite_space_that_is_used_up_is_said_once(
+    space: SearchSpace | None, score: Callable[[int], float], caplog: pytest.LogCaptureFixture
+) -> None:
+    if space is None:  # the parameters that are asked for are known from the trials
+        said = told_of_repetitions(caplog, lambda t: score(t.suggest_int("n", 1, 4)), None, 16)
+    else:
+        said = told_of_repetitions(caplog, lambda t: score(space.suggest(t).get("n", 9)), space, 16)  # type: ignore[arg-type]
+    (message,) = said
+    assert "the whole space was tried (4 configurations)" in message
+    assert "study.stop()" in message
+
+
+def test_repetitions_that_tell_more_are_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    draw = iter(np.random.default_rng(0).random(12))
+    warm = [{"a": "v"}] * 2
+
+    def noisy(trial: optuna.Trial) -> float:
+        if trial.number < len(warm):
+            trial.study.enqueue_trial(warm[trial.number])
+        FEW.suggest(trial)
+        return float(next(draw))
+
+    assert not told_of_repetitions(caplog, noisy, FEW, 12)
+    beyond = SearchSpace({"a": ["u", "v"]})
+    assert not told_of_repetitions(caplog, lambda t: len(beyond.suggest(t)) + t.suggest_float("x", 0, 1), beyond, 8)
 
 
 def test_enqueued_trials_come_first_and_are_learnt_from() -> None:
