@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from backtest_tables import recorded_run
 
+from metatune.backtest.coverage import Coverage
 from metatune.backtest.run import Protocol, Run
 from metatune.backtest.summary import summarise
 
@@ -128,8 +129,13 @@ def test_failures_are_listed_and_a_method_without_a_proposal_is_left_out_of_its_
         run("t", 0, "c", [0.3] * 5, error="RuntimeError: late"),
         run("t", 1, "c", [0.1] * 5),
     ]
-    document = summarise(runs, tables=["flat", "t"], unavailable={"smac": "not installed"})
+    coverage = {"flat": Coverage.of(0, {"equal_scores": 2}), "t": Coverage.of(2, {})}
+    document = summarise(runs, coverage=coverage, unavailable={"smac": "not installed"})
     assert document["unplayable"] == ["flat"]
+    assert document["coverage"] == {
+        "flat": {"tasks": 2, "searched": 0, "left_out": {"equal_scores": 2}},
+        "t": {"tasks": 2, "searched": 2, "left_out": {}},
+    }
     assert set(document["tables"]["t"]["methods"]) == {"a", "c"}
     assert document["failures"] == {
         "b": {"runs": 1, "error": "t, task0: ImportError: b"},

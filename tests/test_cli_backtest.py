@@ -82,7 +82,8 @@ def test_a_folder_gives_one_document_and_a_page_with_the_curves(folder: Path, tm
     page = tmp_path / "out" / "page.html"
     result = run("--table", folder, "--methods", "random,portfolio", *SHORT, "--html", page, "--json")
     found = document(result)
-    assert set(found) == {"version", "protocol", "tables", "overall", "unplayable", "unavailable", "failures"}
+    parts = {"version", "protocol", "tables", "overall", "coverage", "unplayable", "unavailable", "failures"}
+    assert set(found) == parts
     methods = found["tables"]["small"]["methods"]
     assert set(methods) == {"random", "portfolio"}
     assert found["tables"]["small"]["tasks"] == 2
@@ -135,8 +136,58 @@ def test_nothing_to_search_for_is_told(folder: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     both = run("--table", flat, folder, "--methods", "random", *SHORT, "--html", page)
     assert both.exit_code == 0
-    assert "flat has no task" in both.stdout
-    assert "flat has no task" in page.read_text()
+    said = "flat: 0 of 3 tasks searched. Left out: 3 with equal scores only."
+    assert f"Note: {said}" in both.stdout
+    assert said in page.read_text()
+
+
+def test_tasks_that_are_not_searched_are_counted_with_their_reasons(tmp_path: Path) -> None:
+    trials = trials_of(tasks=7, n=40)
+    trials.loc[trials["task_id"] == "task5", "y"] = 0.5
+    trials.loc[(trials["task_id"] == "task6") & (trials["hp__x"] < trials["hp__x"].max()), "y"] = np.nan
+    page = tmp_path / "page.html"
+    words = ("--table", write_folder(tmp_path / "some", trials), "--methods", "random", *SHORT)
+    found = document(run(*words, "--tasks", "3", "--json"))
+    left_out = {"few_in_pool": 1, "equal_scores": 1, "not_drawn": 2}
+    assert found["coverage"] == {"some": {"tasks": 7, "searched": 3, "left_out": left_out}}
+    assert found["tables"]["some"]["tasks"] == 3
+    said = "5 of 7 tasks searched. Left out: 1 with fewer than 2 scores in the pool, 1 with equal scores only."
+    shown = run(*words, "--tasks", "9", "--html", page, "--seeds", "2").stdout
+    assert said in " ".join(shown.split())
+    assert said in page.read_text()
+    assert "Left out" not in run("--table", write_folder(tmp_path / "all"), *words[2:], "--tasks", "9").stdout
+
+
+def test_of_knowledge_families_with_own_tasks_that_are_not_searched_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_family(name: str, n: int, trials: int, prefix: str, value: float | None = None) -> list[Any]:
+        records = []
+        for study, found in planted_snapshot(n, trials, prefix=prefix).records():
+            own = [replace(t, key=f"{name}-{t.key}", value=t.value if value is None else value) for t in found]
+            records.append((replace(study, family=name, id=f"{name}-{study.id}"), own))
+        return records
+
+    lent = [record for name in ("one", "two", "lent") for record in of_family(name, 3, 16, "lent")]
+    mine = of_family("one", 2, 16, "own") + of_family("one", 1, 16, "flat", 0.5) + of_family("one", 1, 7, "small")
+    mine += of_family("two", 1, 7, "small") + of_family("alone", 1, 16, "own")
+    known = _Known(Snapshot.of([*lent, *mine]))
+    known.borrowed = frozenset(study.id for study, _ in lent)  # type: ignore[misc]
+    monkeypatch.setenv("METATUNE_KNOWLEDGE", str(tmp_path / "known"))
+    monkeypatch.setattr(Knowledge, "load", classmethod(lambda cls, directory: known))
+    words = ("--methods", "random", *SHORT)
+    assert document(run(*words, "--json"))["coverage"] == {
+        "one": {"tasks": 7, "searched": 2, "left_out": {"few_completed": 1, "equal_scores": 1, "borrowed": 3}},
+        "two": {"tasks": 4, "searched": 0, "left_out": {"few_completed": 1, "borrowed": 3}},
+        "alone": {"tasks": 1, "searched": 0, "left_out": {"alone": 1}},
+    }
+    shown = " ".join(run(*words).stdout.split())
+    told = "1 with fewer than 8 completed trials, 1 with equal scores only, 3 borrowed."
+    assert f"2 of 7 tasks searched. Left out: {told}" in shown
+    assert "Note: alone: 0 of 1 task searched. Left out: 1 without a second task to learn from." in shown
+    left_out = {name: of["left_out"] for name, of in document(run(*words, "--borrowed", "--json"))["coverage"].items()}
+    assert left_out["one"] == {"few_completed": 1, "equal_scores": 1, "not_drawn": 3}
+    assert set(left_out) == {"one", "two", "lent", "alone"}
 
 
 def test_numbers_are_whole_on_a_narrow_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,11 +119,12 @@ class Fold:
     def playable(self) -> list[int]:
         """Those of the searched tasks on which a search can be judged: their pools hold two different scores."""
         searched = range(len(self.table.tasks)) if self.table.searched is None else self.table.searched
-        return [i for i in searched if np.ptp(self._finite(i)) > 0]
+        return [i for i in searched if len(scores := self.pool_scores(i)) and np.ptp(scores) > 0]
 
-    def _finite(self, task: int) -> np.ndarray:
+    def pool_scores(self, task: int) -> np.ndarray:
+        """The scores in the pool of ``task``, failures left out."""
         score = self.table.tasks[task].score[self._pool(task)]
-        return score[np.isfinite(score)] if np.isfinite(score).any() else np.zeros(1)
+        return np.asarray(score[np.isfinite(score)])
 
     def _rng(self, purpose: int, task: int = 0) -> np.random.Generator:
         return np.random.default_rng([self.seed, purpose, task])

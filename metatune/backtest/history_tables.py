@@ -1,11 +1,14 @@
 """A team's own trials as tables to replay: one per family of a snapshot."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from optuna.distributions import BaseDistribution
 
+from metatune.backtest.coverage import MIN_COMPLETED, Coverage
 from metatune.backtest.table import ReplayTable, ReplayTask
 from metatune.encoding import ConfigurationEncoder
 from metatune.learners import family_names, get_family
@@ -13,16 +16,26 @@ from metatune.parameter import in_distribution, joined
 from metatune.search.candidates import Identity, identity, unique
 from metatune.snapshot import Snapshot
 from metatune.space import Condition, SearchSpace
-from metatune.surrogate.tasks import TaskTrials, tasks_of
+from metatune.surrogate.tasks import TaskTrials, studies_by_task, tasks_of
+from metatune.trial import STATUSES
 from metatune.trial_table import FamilyTable
 
-#: A task of a snapshot is replayed from so many completed trials on.
-MIN_COMPLETED = 8
+
+class Replayable(NamedTuple):
+    """Tables to replay, and of the other families with own tasks how many tasks are left out, and why."""
+
+    tables: list[ReplayTable]
+    others: dict[str, Coverage]
 
 
 def tables_of(
     snapshot: Snapshot, *, borrowed: Collection[str] = (), search_borrowed: bool = False
 ) -> list[ReplayTable]:
+    """The tables of ``replayable``."""
+    return replayable(snapshot, borrowed=borrowed, search_borrowed=search_borrowed).tables
+
+
+def replayable(snapshot: Snapshot, *, borrowed: Collection[str] = (), search_borrowed: bool = False) -> Replayable:
     """One table per family of ``snapshot`` with two tasks or more of at least ``MIN_COMPLETED`` completed trials.
 
     Studies of one task and metric are one task. Spaces that differ are joined; what a configuration lacks in the joint
@@ -30,21 +43,40 @@ def tables_of(
     all studies are ``borrowed``, by their ids, are history alone unless ``search_borrowed``; a family without others is
     left out then.
     """
-    tables = []
+    found = Replayable([], {})
     for name in snapshot.families:
         view = snapshot.family(name)
         tasks = [
             t for t in tasks_of(view, ConfigurationEncoder.of(view)) if np.isfinite(t.score).sum() >= MIN_COMPLETED
         ]
-        own = [_is_own(task, view, borrowed) for task in tasks]
+        own = [_is_own(np.unique(view.study[task.rows]), view, borrowed) for task in tasks]
         searched = tuple(i for i in range(len(tasks)) if own[i] or search_borrowed)
+        left_out = _left_out(view, tasks, () if search_borrowed else borrowed)
         if len(tasks) > 1 and searched:
-            tables.append(replace(_family_table(name, view, tasks, own), searched=searched))
-    return tables
+            table = _family_table(name, view, tasks, own)
+            found.tables.append(replace(table, searched=searched, left_out=left_out))
+        elif searched or set(left_out) - {"borrowed"}:
+            left_out += Counter({"alone": len(searched), "borrowed": len(tasks) - len(searched)})
+            found.others[name] = Coverage.of(0, left_out)
+    return found
 
 
-def _is_own(task: TaskTrials, view: FamilyTable, borrowed: Collection[str]) -> bool:
-    return any(view.studies[i].id not in borrowed for i in np.unique(view.study[task.rows]))
+def _is_own(studies: Iterable[int], view: FamilyTable, borrowed: Collection[str]) -> bool:
+    return any(view.studies[i].id not in borrowed for i in studies)
+
+
+def _left_out(view: FamilyTable, tasks: Sequence[TaskTrials], borrowed: Collection[str]) -> Counter[str]:
+    """How many tasks of ``view`` are none of ``tasks``, by reason; ``borrowed`` ones would not be searched anyway."""
+    kept = {(task.record.fingerprint, task.record.metric.name) for task in tasks}
+    score = np.where(view.status == STATUSES.index("complete"), view.score, np.nan)
+    reasons: Counter[str] = Counter()
+    for task, studies in studies_by_task({i: view.studies[i].task for i in view.rows_of_study}).items():
+        if task in kept:
+            continue
+        completed = sum(np.isfinite(score[view.rows_of_study[i]]).sum() for i in studies)
+        few = "few_completed" if completed < MIN_COMPLETED else "equal_scores"
+        reasons[few if _is_own(studies, view, borrowed) else "borrowed"] += 1
+    return reasons
 
 
 def _family_table(name: str, view: FamilyTable, tasks: Sequence[TaskTrials], own: Sequence[bool]) -> ReplayTable:

@@ -15,6 +15,7 @@ from warnings import simplefilter
 
 import numpy as np
 
+from metatune.backtest.coverage import drawn
 from metatune.backtest.fold import Fold, Problem
 from metatune.backtest.method import Search
 from metatune.backtest.registry import METHODS, available
@@ -165,10 +166,7 @@ def _units(
     """Table by table and seed by seed, so that each process needs one fold at a time."""
     for index, table in enumerate(tables):
         for seed in seeds:
-            playable = Fold(table, seed, whole=whole).playable
-            if tasks is not None and tasks < len(playable):
-                playable = [playable[i] for i in np.linspace(0, len(playable) - 1, tasks).round().astype(int)]
-            for task in playable:
+            for task in drawn(Fold(table, seed, whole=whole), tasks):
                 yield _Unit(index, seed, task, tuple(methods))
 
 

@@ -11,6 +11,7 @@
      "overall": {"tasks": N, "methods": {method: {"tables": how many it ran on,
                                                   "rank", "harm", "relative", "wilcoxon": {...}}},
                  "critical_difference": {...}},
+     "coverage": {name: {"tasks": of the table, "searched": how many, "left_out": {reason: how many}}},
      "unplayable": [tables without a search], "unavailable": {method: reason},
      "failures": {method: {"runs": how many, "error": the first}}}
 
@@ -27,11 +28,13 @@ over Multiple Data Sets", 2006).
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata, studentized_range, wilcoxon
 
+from metatune.backtest.coverage import Coverage
 from metatune.backtest.run import Run
 
 #: The evaluations at which results are given.
@@ -48,9 +51,13 @@ _RANDOM = "random"
 
 
 def summarise(
-    runs: Sequence[Run], *, tables: Sequence[str] = (), unavailable: Mapping[str, str] | None = None
+    runs: Sequence[Run],
+    *,
+    coverage: Mapping[str, Coverage] | None = None,
+    unavailable: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The document described above. ``tables`` were asked for, ``unavailable`` names methods that could not be run.
+    """The document described above. ``coverage`` is that of the tables which were asked for, by name, ``unavailable``
+    names methods that could not be run.
 
     A method that failed before its first proposal on some task of a table is left out of that table.
     """
@@ -73,7 +80,8 @@ def summarise(
         },
         "tables": searched,
         "overall": _overall(curves),
-        "unplayable": [name for name in tables if name not in searched],
+        "coverage": {name: asdict(of) for name, of in (coverage or {}).items()},
+        "unplayable": [name for name in coverage or () if name not in searched],
         "unavailable": dict(unavailable or {}),
         "failures": _failures(runs),
     }

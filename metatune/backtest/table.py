@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,7 @@ class ReplayTable:
     ``configurations`` are of ``space``, except that one may lack a parameter whose activation nothing explains.
     ``default`` is the configuration that a search without any knowledge would take, where known. ``searched`` are the
     positions of the tasks that searches are made on; the others are history alone. ``None``: all are searched.
+    ``left_out``: how many tasks of the source are no tasks here, by reason (see ``coverage``).
     """
 
     name: str
@@ -74,6 +75,7 @@ class ReplayTable:
     tasks: tuple[ReplayTask, ...]
     default: Configuration | None = None
     searched: tuple[int, ...] | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def encoder(self) -> ConfigurationEncoder:

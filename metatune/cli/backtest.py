@@ -21,8 +21,8 @@ from metatune.errors import DataError, NoHistoryError, UnknownNameError, UsageEr
 from metatune.wording import legible
 
 if TYPE_CHECKING:
+    from metatune.backtest.history_tables import Replayable
     from metatune.backtest.run import Run
-    from metatune.backtest.table import ReplayTable
 
 #: What is compared unless --methods says otherwise.
 METHODS = "metatune,gp,portfolio,random,tpe,default"
@@ -107,6 +107,7 @@ def backtest(
     Regret is 0 for the best configuration that was to be found and 1 for the worst. Nothing is trained but metatune.
     """
     # Heavy imports wait until the command runs, for the sake of --help.
+    from metatune.backtest.coverage import coverage_of
     from metatune.backtest.replay import run_all
     from metatune.backtest.run import Protocol
     from metatune.backtest.summary import summarise
@@ -114,7 +115,7 @@ def backtest(
     if html is not None:  # before hours of searches rather than after them
         html.parent.mkdir(parents=True, exist_ok=True)
     chosen, unavailable = _methods(methods)
-    tables = _read(folders, family) if folders else _of_knowledge(knowledge, family, borrowed=borrowed)
+    tables, others = _read(folders, family) if folders else _of_knowledge(knowledge, family, borrowed=borrowed)
     with ReplayProgress(console()) as progress:
         done = run_all(
             tables,
@@ -133,7 +134,8 @@ def backtest(
             value=[found.name for found in tables],
             remedy="Use tables whose tasks have completed trials with scores that differ.",
         )
-    document = summarise(done, tables=[found.name for found in tables], unavailable=unavailable)
+    coverage = {table.name: coverage_of(table, range(seeds), tasks) for table in tables}
+    document = summarise(done, coverage=coverage | others, unavailable=unavailable)
     if html is not None:
         from metatune.report import backtest_page
 
@@ -158,22 +160,24 @@ def _methods(text: str) -> tuple[list[str], dict[str, str]]:
     return usable, reasons
 
 
-def _read(folders: Sequence[Path], family: Sequence[str] | None) -> "list[ReplayTable]":
+def _read(folders: Sequence[Path], family: Sequence[str] | None) -> "Replayable":
+    from metatune.backtest.history_tables import Replayable
     from metatune.backtest.table import read_tables
 
     if family:
         raise UsageError(
             "only knowledge has families", field="--family", value=list(family), remedy="Leave --table or --family out."
         )
-    return [read for folder in folders for read in read_tables(folder)]
+    return Replayable([read for folder in folders for read in read_tables(folder)], {})
 
 
-def _of_knowledge(directory: str | None, family: Sequence[str] | None, *, borrowed: bool) -> "list[ReplayTable]":
+def _of_knowledge(directory: str | None, family: Sequence[str] | None, *, borrowed: bool) -> "Replayable":
     """The tables of the knowledge, to search on own tasks if it has any, unless on ``borrowed`` ones too.
 
     Raises ``UnknownNameError`` and ``NoHistoryError``.
     """
-    from metatune.backtest.history_tables import MIN_COMPLETED, tables_of
+    from metatune.backtest.coverage import MIN_COMPLETED
+    from metatune.backtest.history_tables import replayable
 
     known = options.open_knowledge(directory)
     snapshot = known.snapshot
@@ -181,8 +185,8 @@ def _of_knowledge(directory: str | None, family: Sequence[str] | None, *, borrow
         if name not in snapshot.families:
             raise UnknownNameError.of("--family", name, snapshot.families)
     chosen = snapshot.only(family) if family else snapshot
-    tables = tables_of(chosen, borrowed=known.borrowed, search_borrowed=borrowed)
-    if not tables:
+    found = replayable(chosen, borrowed=known.borrowed, search_borrowed=borrowed)
+    if not found.tables:
         raise NoHistoryError(
             f"no family has two tasks with {MIN_COMPLETED} completed trials"
             + (", one of them yours" if known.borrowed and not borrowed else ""),
@@ -190,7 +194,7 @@ def _of_knowledge(directory: str | None, family: Sequence[str] | None, *, borrow
             value=directory,
             remedy="Run more searches and `metatune train`, or give --borrowed, --table or --knowledge starter.",
         )
-    return tables
+    return found
 
 
 class ReplayProgress(Bar):

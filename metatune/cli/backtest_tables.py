@@ -21,16 +21,21 @@ _Column = tuple[str, Sequence[float | None], Callable[[float | None], str]]
 
 def shown(document: Mapping[str, Any], html: Path | None) -> RenderableType:
     """A ``document`` of ``metatune.backtest.summary.summarise`` for people; ``html`` is where its page was written."""
+    # Imported only now: it is loaded with SciPy, which `--help` does not need.
+    from metatune.backtest.coverage import coverage_told
+
+    covered = {name: coverage_told(**of) for name, of in document["coverage"].items()}
     lines: list[RenderableType] = []
     for name, described in document["tables"].items():
         lines += [
             headline(f"{name}: mean regret over {plural(described['tasks'], 'task')}"),
             _table(described["methods"]),
+            *(Text(said) for said in [covered.get(name)] if said),
             *_as_random(described),
         ]
     lines += _overall(document["overall"])
     for name in document["unplayable"]:
-        lines.append(_note(f"{legible(name)} has no task with two different scores in its pool"))
+        lines.append(_note(f"{legible(name)}: {covered[name]}"))
     for name, reason in document["unavailable"].items():
         lines.append(_note(f"{name} cannot run here: {reason}"))
     for name, failure in document["failures"].items():

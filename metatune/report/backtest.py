@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from metatune.backtest.coverage import coverage_told
 from metatune.backtest.summary import COMPARED, HARM, OWN, REFERENCE, as_random_told
 from metatune.report.diagram import RankDiagram, RegretChart, rank_diagram, regret_chart
 from metatune.report.environment import ENVIRONMENT
@@ -43,7 +44,8 @@ class _Table:
 
 def backtest_page(document: Mapping[str, Any], *, title: str = "Backtest") -> str:
     """The page of a ``document`` of ``metatune.backtest.summary.summarise``, complete: no scripts, nothing fetched."""
-    tables = [_table(name, described) for name, described in document["tables"].items()]
+    covered = {name: coverage_told(**of) for name, of in document["coverage"].items()}
+    tables = [_table(name, described, covered.get(name)) for name, described in document["tables"].items()]
     overall = document["overall"]["methods"]
     template = ENVIRONMENT.get_template("backtest.html.j2")
     return template.render(
@@ -59,7 +61,7 @@ def backtest_page(document: Mapping[str, Any], *, title: str = "Backtest") -> st
         reference=REFERENCE,
         own=OWN,
         harm=HARM,
-        unplayable=document["unplayable"],
+        unplayable={name: covered[name] for name in document["unplayable"]},
         unavailable=document["unavailable"],
         failures=document["failures"],
     )
@@ -85,12 +87,13 @@ def _evaluations(results: Iterable[Mapping[str, Any]]) -> list[str]:
     return [evaluation for evaluation in SHOWN if evaluation in known]
 
 
-def _table(name: str, described: Mapping[str, Any]) -> _Table:
+def _table(name: str, described: Mapping[str, Any], covered: str | None) -> _Table:
     methods = described["methods"]
     evaluations = _evaluations(entry["regret"] for entry in methods.values())
     main = MAIN if MAIN in evaluations else evaluations[-1] if evaluations else MAIN
     chart = regret_chart({method: entry["curve"] for method, entry in methods.items()})
-    notes = [as_random_told(method) for method in described.get("as_random", ())]
+    notes = [covered] if covered else []
+    notes += [as_random_told(method) for method in described.get("as_random", ())]
     return _Table(name, described["tasks"], chart, methods, evaluations, main, notes)
 
 

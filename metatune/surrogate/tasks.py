@@ -1,7 +1,7 @@
 """The trials of a family, put together by task."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,11 +48,8 @@ def tasks_of(table: FamilyTable, encoder: ConfigurationEncoder, metric: Metric |
     """
     score, records = _scores(table, metric)
     usable = np.isin(table.status, (_COMPLETE, _FAILED))
-    members: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for index, record in records.items():
-        members[record.fingerprint, record.metric.name].append(index)
     found: list[tuple[TaskRecord, np.ndarray]] = []
-    for _, indices in sorted(members.items()):
+    for _, indices in sorted(studies_by_task(records).items()):
         rows = np.sort(np.concatenate([table.rows_of_study[index] for index in indices]))
         rows = rows[usable[rows]]
         rows = rows[best_and_even(score[rows], MAX_TRIALS)]
@@ -63,6 +60,14 @@ def tasks_of(table: FamilyTable, encoder: ConfigurationEncoder, metric: Metric |
     X = encoder.encode_table(table, np.concatenate([rows for _, rows in found]))
     own = np.split(X, np.cumsum([len(rows) for _, rows in found])[:-1])
     return tuple(TaskTrials(record, rows, x, score[rows]) for (record, rows), x in zip(found, own, strict=True))
+
+
+def studies_by_task(records: Mapping[int, TaskRecord]) -> dict[tuple[str, str], list[int]]:
+    """The studies of each task, by its fingerprint and metric; ``records`` has the record of each study."""
+    found: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, record in records.items():
+        found[record.fingerprint, record.metric.name].append(index)
+    return dict(found)
 
 
 def teaches(score: np.ndarray) -> bool:
