@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from metatune.errors import UsageError
 from metatune.redaction import redacted
@@ -21,16 +21,12 @@ WARM_START = "warm-start"
 #: The origin of a configuration that code around ``collect`` chose, and the strategy of its study.
 COLLECTED = "collected"
 #: The numbers that every trial has, and those that may be ``None``.
-_NUMBERS: Mapping[str, type] = {
-    "seconds": numbers.Real, "fidelity": numbers.Real, "started": numbers.Real, "number": numbers.Integral
-}  # fmt: skip
-_NUMBERS_OR_NONE: Mapping[str, type] = {
-    "value": numbers.Real, "odds": numbers.Real, "best_step": numbers.Integral, "trusted": numbers.Integral
-}  # fmt: skip
-#: What a number of each kind is called, and what to give for it.
-_WANTED: Mapping[type, tuple[str, str]] = {
-    numbers.Real: ("a number", "Give a float."),
-    numbers.Integral: ("a whole number", "Give an int."),
+_NUMBERS: Mapping[str, type] = {"seconds": float, "fidelity": float, "started": float, "number": int}
+_NUMBERS_OR_NONE: Mapping[str, type] = {"value": float, "odds": float, "best_step": int, "trusted": int}
+#: Of what a number of each kind can be made, what that is called, and what to give for it.
+_WANTED: Mapping[type, tuple[type, str, str]] = {
+    float: (numbers.Real, "a number", "Give a float."),
+    int: (numbers.Integral, "a whole number", "Give an int."),
 }
 
 
@@ -53,6 +49,7 @@ class Trial:
     ``odds`` and ``trusted`` say why a model proposed as it did (see ``Proposal``); ``None`` where none was asked.
     ``started`` is seconds since the epoch. ``error`` is kept without credentials.
 
+    Scores, seconds and other numbers but counts and steps are floats, whatever they were given as.
     Raises ``UsageError`` for a value that contradicts the status, and for what is no number where one belongs: a
     boolean is none.
     """
@@ -82,7 +79,7 @@ class Trial:
                 value=self.status,
                 remedy=f"Use one of {', '.join(STATUSES)}.",
             )
-        self._check_numbers()
+        self._take_numbers()
         if self.value is not None and not math.isfinite(self.value):
             raise UsageError(
                 "a value is finite",
@@ -107,26 +104,34 @@ class Trial:
         if self.error is not None:
             object.__setattr__(self, "error", redacted(self.error))
         object.__setattr__(self, "configuration", MappingProxyType(dict(self.configuration)))
-        object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
 
-    def _check_numbers(self) -> None:
-        """Raise ``UsageError`` for what could be written into the history, but not be read again."""
+    def _take_numbers(self) -> None:
+        """Make Python's own numbers of all that are given, those that the history gives back.
+
+        Raises ``UsageError`` for what could be written there, but not be read again.
+        """
         for name, kind in _NUMBERS.items():
-            _check(name, getattr(self, name), kind)
+            if type(value := getattr(self, name)) is not kind:
+                object.__setattr__(self, name, _own(name, value, kind))
         for name, kind in _NUMBERS_OR_NONE.items():
-            if (value := getattr(self, name)) is not None:
-                _check(name, value, kind)
+            if (value := getattr(self, name)) is not None and type(value) is not kind:
+                object.__setattr__(self, name, _own(name, value, kind))
         # Nearly all numbers are Python's own. A history has millions, and a name for each would take time.
-        for name, number in self.metrics.items():
-            if type(number) is not float:
-                _check(f"metrics[{name!r}]", number, numbers.Real)
-        for i, number in enumerate(self.curve):
-            if type(number) is not float:
-                _check(f"curve[{i}]", number, numbers.Real)
-        for i, (step, number) in enumerate(self.reported):
-            if type(step) is not int or type(number) is not float:
-                _check(f"reported[{i}][0]", step, numbers.Integral)
-                _check(f"reported[{i}][1]", number, numbers.Real)
+        metrics = {
+            name: number if type(number) is float else _own(f"metrics[{name!r}]", number, float)
+            for name, number in self.metrics.items()
+        }
+        object.__setattr__(self, "metrics", MappingProxyType(metrics))
+        curve = [n if type(n) is float else _own(f"curve[{i}]", n, float) for i, n in enumerate(self.curve)]
+        object.__setattr__(self, "curve", tuple(curve))
+        reported = [
+            (
+                step if type(step) is int else _own(f"reported[{i}][0]", step, int),
+                number if type(number) is float else _own(f"reported[{i}][1]", number, float),
+            )
+            for i, (step, number) in enumerate(self.reported)
+        ]
+        object.__setattr__(self, "reported", tuple(reported))
 
     def __repr__(self) -> str:
         """Without what fills pages: the curve, the reports, other metrics and the key."""
@@ -143,11 +148,15 @@ class Trial:
         return _rebuild, (state,)
 
 
-def _check(name: str, value: object, kind: type) -> None:
-    """Refuse a ``value`` that is not of ``kind``; a boolean is no number."""
-    if not isinstance(value, kind) or isinstance(value, bool):
-        what, remedy = _WANTED[kind]
+def _own(name: str, value: Any, kind: type) -> Any:
+    """``value`` as a number of Python's own ``kind``. Raises ``UsageError`` for what is none; a boolean is none."""
+    wanted, what, remedy = _WANTED[kind]
+    if not isinstance(value, wanted) or isinstance(value, bool):
         raise UsageError(f"not {what} but of type {type(value).__name__}", field=name, value=value, remedy=remedy)
+    try:
+        return kind(value) if value == value else math.nan  # one object for every NaN: equal trials compare equal
+    except OverflowError as error:
+        raise UsageError("too large for a float", field=name, value=value, remedy="Give a smaller unit.") from error
 
 
 def _rebuild(state: dict[str, object]) -> Trial:

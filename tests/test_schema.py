@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from strategies import foreign_configurations, names, study_records, trials
 from metatune.errors import StoreError, UsageError
 from metatune.history import schema
 from metatune.metric import Metric
+from metatune.snapshot import Snapshot
 from metatune.space import SearchSpace
 from metatune.study import StudyRecord
 from metatune.task import TaskRecord
@@ -110,6 +112,31 @@ def test_a_trial_has_all_numbers_that_it_must_have(name):
 def test_what_could_not_be_read_as_a_number_makes_no_trial(field, given, what, wrong):
     with pytest.raises(UsageError, match=rf"^{re.escape(field)}: not {what} but of type {type(wrong).__name__} "):
         Trial(**{"configuration": {"rate": 0.1}, "status": "complete", "value": 0.5} | given(wrong))
+
+
+@pytest.mark.parametrize("score", [2**60 + 1, -(2**70), 7, np.int64(2**60 + 1), np.float32(0.1), Fraction(1, 3)])
+def test_a_score_is_a_float_from_the_beginning(score):
+    given = {"metrics": {"auc": score}, "curve": [score, math.nan], "reported": ((np.int64(1), score),), "odds": score}
+    trial = Trial(configuration={"rate": 0.1}, status="complete", value=score, seconds=score, key="k", **given)
+    found = (trial.value, trial.metrics["auc"], trial.curve[0], trial.reported[0][1], trial.odds, trial.seconds)
+    assert {(type(number), number) for number in found} == {(float, float(score))}
+    assert type(trial.reported[0][0]) is int
+    assert schema.decode_trial(schema.encode_trial(trial, study()).tags) == trial
+    assert [one for _, one in Snapshot.of([(study(), [trial])]).family("lightgbm").trials()] == [trial]
+
+
+@pytest.mark.parametrize("field", ["value", "seconds", "started"])
+def test_a_number_beyond_all_floats_makes_no_trial(field):
+    with pytest.raises(UsageError, match=f"^{field}: too large for a float"):
+        Trial(**{"configuration": {"rate": 0.1}, "status": "complete", "value": 0.5, field: 10**400})
+
+
+def test_large_whole_numbers_of_older_documents_are_read_as_floats():
+    trial = Trial(configuration={"rate": 0.1}, status="complete", value=0.5, key="k", curve=(0.4, 0.5))
+    document = json.loads(schema.trial_document(trial))
+    document |= {"value": 2**60 + 1, "curve": [2**70], "metrics": {"auc": 2**53 + 1}}
+    read = schema.trial_of(json.dumps(document))
+    assert (read.value, read.curve, read.metrics) == (2.0**60, (2.0**70,), {"auc": 2.0**53})
 
 
 def test_documents_that_are_older_than_a_field():

@@ -5,6 +5,7 @@ A run may have been edited, or written by somebody else; of what passes, columns
 
 import re
 import reprlib
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -29,6 +30,11 @@ def _number(value: Any) -> bool:
     return isinstance(value, float) or (_whole(value) and abs(value) <= _EXACT)
 
 
+def _real(value: Any) -> bool:
+    """Whether ``value`` is a number of which a ``Trial`` makes a float; older ones wrote large whole numbers."""
+    return isinstance(value, float) or (type(value) is int and abs(value) <= sys.float_info.max)
+
+
 def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and -TOO_LARGE <= value < TOO_LARGE
 
@@ -38,7 +44,7 @@ def _parameter(value: Any) -> bool:
 
 
 def _report(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and _whole(value[0]) and _number(value[1])
+    return isinstance(value, list) and len(value) == 2 and _whole(value[0]) and _real(value[1])
 
 
 def _none_or(kind: _Kind) -> _Kind:
@@ -55,20 +61,20 @@ def _mapping_to(kind: _Kind, *, names: _Kind = _text) -> _Kind:
 
 _TRIAL: Mapping[str, _Kind] = {
     "configuration": _mapping_to(_parameter),
-    "value": _none_or(_number),
+    "value": _none_or(_real),
     "number": _whole,
     "key": _whole_text,
-    "metrics": _mapping_to(_number, names=_whole_text),
-    "curve": _list_of(_number),
+    "metrics": _mapping_to(_real, names=_whole_text),
+    "curve": _list_of(_real),
     "best_step": _none_or(_whole),
     "reported": _list_of(_report),
-    "fidelity": _number,
-    "seconds": _number,
+    "fidelity": _real,
+    "seconds": _real,
     "origin": _whole_text,
-    "odds": _none_or(_number),
+    "odds": _none_or(_real),
     "trusted": _none_or(_whole),
     "error": _none_or(_text),
-    "started": _number,
+    "started": _real,
 }
 _TASK: Mapping[str, _Kind] = {
     "name": _text,
