@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypedDict, TypeVar, Unpack
 
 import numpy as np
 
-from metatune.columns import LARGEST
+from metatune.column_values import LARGEST
 from metatune.dataset import Data, Modality, as_series, check_lengths
 from metatune.errors import DataError
 from metatune.pixels import BRIGHTEST, NEARLY_ONE, pixels

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import pandas as pd
 
-from metatune.columns import LARGEST, as_category, as_numbers, column_names, dense, require_columns
+from metatune.column_values import LARGEST, as_category, as_numbers
+from metatune.columns import column_names, dense, require_columns
 from metatune.errors import DataError
 from metatune.pixels import pixels, warn_of_another_scale
 from metatune.repair import Inspector

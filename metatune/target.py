@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from metatune.appearance import POINTS, are_decimals
-from metatune.columns import LARGEST, is_numeric, to_float
+from metatune.column_values import LARGEST, is_numeric, to_float
 from metatune.errors import DataError, UnknownNameError, UsageError
 from metatune.repair import Inspector, shortened
 

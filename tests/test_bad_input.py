@@ -13,7 +13,8 @@ from optuna.distributions import FloatDistribution
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import fbeta_score, make_scorer
 
-from metatune.columns import KEPT_LEVELS, LARGEST, MAX_COLUMNS
+from metatune.column_values import LARGEST
+from metatune.columns import KEPT_LEVELS, MAX_COLUMNS
 from metatune.errors import ConfigurationError, DataError, MetatuneError, SpaceError, UnknownNameError, UsageError
 from metatune.pruner import MetaPruner
 from metatune.recommender import recommend
