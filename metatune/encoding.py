@@ -15,10 +15,10 @@ import numpy as np
 from optuna.distributions import CategoricalDistribution
 
 from metatune.errors import KnowledgeError
+from metatune.family_table import FamilyTable
 from metatune.parameter import same_value, units_at, value_at
 from metatune.space import SearchSpace
 from metatune.trial import Configuration, ParamValue
-from metatune.trial_table import FamilyTable
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,13 @@ from urllib.parse import quote
 import numpy as np
 
 from metatune.errors import KnowledgeError, NoHistoryError
+from metatune.family_table import FamilyTable
 from metatune.history.schema import study_document
 from metatune.manifest import MANIFEST, check_files, file_hashes
 from metatune.metric import Metric
 from metatune.snapshot import Snapshot
 from metatune.surrogate.family import FamilySurrogate
-from metatune.trial_table import FamilyTable, content_digest
+from metatune.trial_table import content_digest
 from metatune.version import __version__
 
 #: Raised when the files, or the meta-features in them, change their meaning.

@@ -13,13 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from metatune.errors import MetatuneError, UnknownNameError, UsageError
+from metatune.family_table import FamilyTable
 from metatune.history.schema import study_document, study_of
 from metatune.history.store import HistoryStore
 from metatune.manifest import safe_path
 from metatune.study import StudyRecord
 from metatune.table_file import damaged, read_table, write_table
 from metatune.trial import Trial
-from metatune.trial_table import FIXED, FamilyTable, content_digest, table_of
+from metatune.trial_table import FIXED, content_digest, table_of
 
 _STUDIES = "studies.parquet"
 

@@ -11,6 +11,7 @@ from optuna.distributions import BaseDistribution
 from metatune.backtest.coverage import MIN_COMPLETED, Coverage
 from metatune.backtest.table import ReplayTable, ReplayTask
 from metatune.encoding import ConfigurationEncoder
+from metatune.family_table import FamilyTable
 from metatune.learners import family_names, get_family
 from metatune.parameter import in_distribution, joined
 from metatune.search.candidates import Identity, identity, unique
@@ -18,7 +19,6 @@ from metatune.snapshot import Snapshot
 from metatune.space import Condition, SearchSpace
 from metatune.surrogate.tasks import TaskTrials, studies_by_task, tasks_of
 from metatune.trial import STATUSES
-from metatune.trial_table import FamilyTable
 
 
 class Replayable(NamedTuple):

@@ -14,13 +14,13 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.spatial.distance import cdist
 
 from metatune.encoding import ConfigurationEncoder, Scale
+from metatune.family_table import FamilyTable
 from metatune.space import SearchSpace
 from metatune.surrogate.gp import LENGTH_BOUNDS, PRIOR_LENGTH, GaussianProcess, matern52
 from metatune.surrogate.parallel import each
 from metatune.surrogate.surface import TaskSurface
 from metatune.surrogate.targets import copula_targets, evenly
 from metatune.surrogate.tasks import TaskTrials
-from metatune.trial_table import FamilyTable
 
 #: Configurations of the design: the best of the tasks, points drawn from the space, and trials of all kinds.
 _SIZE, _BEST, _DRAWN = 1024, 384, 256

@@ -11,6 +11,7 @@ import numpy as np
 
 from metatune.encoding import ConfigurationEncoder
 from metatune.errors import KnowledgeError
+from metatune.family_table import FamilyTable
 from metatune.metric import Metric
 from metatune.repair import shortened
 from metatune.surrogate.cost import CostModel
@@ -26,7 +27,6 @@ from metatune.surrogate.surface import TaskSurface
 from metatune.surrogate.tasks import TaskTrials, feature_names, tasks_of
 from metatune.surrogate.validation import FamilyValidation, validate
 from metatune.task import TaskRecord
-from metatune.trial_table import FamilyTable
 
 
 @dataclass(frozen=True, eq=False)

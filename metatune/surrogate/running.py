@@ -6,11 +6,11 @@ import numpy as np
 
 from metatune.encoding import ConfigurationEncoder
 from metatune.errors import NoHistoryError
+from metatune.family_table import FamilyTable
 from metatune.surrogate.cost import CostModel
 from metatune.surrogate.curves import CurveModel
 from metatune.surrogate.targets import evenly
 from metatune.surrogate.tasks import TaskTrials
-from metatune.trial_table import FamilyTable
 
 #: Trials of a task that costs, and that curves, are learnt from: more would change little.
 _COST_TRIALS, _CURVES = 200, 200

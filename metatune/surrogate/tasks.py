@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from metatune.encoding import ConfigurationEncoder
+from metatune.family_table import FamilyTable
 from metatune.metric import Metric
 from metatune.task import TaskRecord
 from metatune.trial import STATUSES
-from metatune.trial_table import FamilyTable
 
 #: A task teaches nothing with fewer successes than this, or when all of them score the same.
 MIN_TRIALS = 4
