@@ -18,7 +18,8 @@ from metatune.history.mlflow_store import MLflowStore
 from metatune.history.outbox import Outbox
 from metatune.history.pace import Pace
 from metatune.history.replay import sync
-from metatune.history.spool import folders, read
+from metatune.history.spool import folders
+from metatune.history.spool_reader import read
 from metatune.knowledge import Knowledge, starter_directory
 from metatune.tuner import tune
 

@@ -23,6 +23,7 @@ import pytest
 from metatune.errors import DataError, UnknownNameError
 from metatune.history import schema, spool
 from metatune.history.mlflow_store import MLflowStore
+from metatune.history.spool_reader import read
 from metatune.knowledge import Knowledge
 from metatune.learners import family_names, get_family
 from metatune.snapshot import Snapshot
@@ -552,7 +553,7 @@ def recorded_trials(folder):
     """The keys of the trials in the database or in a spool file that the killed build left."""
     with closing(sqlite3.connect(folder / "mlflow.db")) as connection:
         found = connection.execute("SELECT value FROM tags WHERE key = 'metatune.trial_key'").fetchall()
-    spooled = [entry.what for path in (folder / "spool").glob("*.jsonl") for entry in spool.read(path).entries]
+    spooled = [entry.what for path in (folder / "spool").glob("*.jsonl") for entry in read(path).entries]
     return {key for (key,) in found} | {schema.token(what.key) for what in spooled if isinstance(what, Trial)}
 
 

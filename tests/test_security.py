@@ -37,7 +37,7 @@ from metatune.errors import KnowledgeError, MetatuneError, StoreError, UsageErro
 from metatune.history.filters import tag_equals
 from metatune.history.mlflow_store import MLflowStore
 from metatune.history.spool import Destination, SpoolFile
-from metatune.history.spool import read as read_spool
+from metatune.history.spool_reader import read as read_spool
 from metatune.importers import import_table
 from metatune.knowledge import Knowledge
 from metatune.learners import get_family, load_model

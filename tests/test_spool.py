@@ -26,7 +26,8 @@ from metatune.history.mlflow_store import MLflowStore
 from metatune.history.outbox import Outbox, catch_up
 from metatune.history.pace import Pace
 from metatune.history.replay import look, send_orphans, sync
-from metatune.history.spool import Destination, Ended, Entry, SpoolFile, read
+from metatune.history.spool import Destination, Ended, Entry, SpoolFile
+from metatune.history.spool_reader import read
 from metatune.recording import Recorder
 
 QUICK = Pace(quiet=0.0, retry=0.02, retry_most=0.1, leave=5.0, stall=1.0, linger=0.05, disk=0.05)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from metatune.errors import MetatuneError, StoreError
 from metatune.history import schema
-from metatune.history.spool import SUFFIX, UNREADABLE, Content, Destination, Ended, Entry, locked, read
+from metatune.history.spool import SUFFIX, UNREADABLE, Destination, Ended, Entry, locked
+from metatune.history.spool_reader import Content, read
 from metatune.history.store import HistoryStore
 from metatune.study import StudyRecord
 from metatune.trial import Trial

@@ -8,7 +8,8 @@ from pathlib import Path
 from metatune.errors import StoreError
 from metatune.history import schema
 from metatune.history.replay import spool_files
-from metatune.history.spool import DAMAGED, UNREADABLE, Destination, entry_of, locked, read, rewrite
+from metatune.history.spool import UNREADABLE, Destination, locked, rewrite
+from metatune.history.spool_reader import DAMAGED, entry_of, read
 from metatune.study import StudyRecord
 from metatune.trial import Trial
 
