@@ -20,6 +20,7 @@ HOSTS = {
     "mlflow": {
         "history/mlflow_store.py",
         "history/mlflow_database.py",
+        "history/mlflow_experiment.py",
         "history/mlflow_runs.py",
         "history/mlflow_upkeep.py",
         "history/foreign_runs.py",

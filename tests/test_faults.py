@@ -337,9 +337,9 @@ def test_a_slow_request_that_was_answered_twice(uri, monkeypatch):
 
 def test_processes_that_begin_one_study_at_once_share_its_run(uri):
     first, second = MLflowStore(uri), MLflowStore(uri)
-    with first._boundary() as client:
+    with first._place.client() as client:
         data = first._created(client, study())
-    with second._boundary() as client:  # it looked before the first had made its run
+    with second._place.client() as client:  # it looked before the first had made its run
         assert second._created(client, study()).run_id == data.run_id
     assert len(runs(uri, "study")) == 1
 

@@ -20,7 +20,7 @@ DATA = Path(__file__).with_name("data")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty history; making one takes seconds."""
     store = MLflowStore(f"sqlite:///{tmp_path_factory.mktemp('empty') / 'mlflow.db'}")
-    with store._boundary():
+    with store._place.client():
         pass
     return Path(store.uri.removeprefix("sqlite:///"))
 

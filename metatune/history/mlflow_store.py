@@ -1,8 +1,6 @@
 """``MLflowStore``: the history in MLflow, a parent run per study and a child run per trial."""
 
 import logging
-import os
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,18 +10,16 @@ from typing import TypeVar
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 
-from metatune.errors import MetatuneError, StoreError, StoreUnavailableError, UsageError, first_line
+from metatune.errors import StoreError, UsageError
 from metatune.history import mlflow_runs, schema
 from metatune.history.address import Address
-from metatune.history.connections import in_use
-from metatune.history.mlflow_database import FAILURES, create_database, log_dataset, quiet, without_links
+from metatune.history.mlflow_database import log_dataset, without_links
+from metatune.history.mlflow_experiment import MLflowExperiment
 from metatune.history.mlflow_runs import HEARTBEAT, PARENT, Find, OpenStudy
 from metatune.history.sql_reader import SqlReader
 from metatune.history.sql_writer import write_ended
 from metatune.history.store import ENDINGS
-from metatune.redaction import redacted
 from metatune.study import StudyRecord
 from metatune.trial import Trial
 
@@ -49,18 +45,15 @@ class MLflowStore:
         self.experiment = experiment
         self._address = Address.of(uri)
         self.uri = self._address.uri
-        self._client: MlflowClient | None = None
-        self._experiment_id: str | None = None
+        self._place = MLflowExperiment(self._address, experiment)
         self._open: dict[str, OpenStudy] = {}
-        self._lock = threading.RLock()
-        self._process = os.getpid()
         without_links()
         #: Why, by the id of the run, for every run that was left out so far.
         self.unreadable: dict[str, str] = {}
 
     def open_study(self, study: StudyRecord) -> None:
         """See ``HistoryStore``."""
-        with self._boundary() as client:
+        with self._place.client() as client:
             self._address.reach()
             known = self._reopened(client, study.id)
             if known is None:
@@ -71,8 +64,8 @@ class MLflowStore:
 
     def add_trials(self, study_id: str, trials: Sequence[Trial]) -> None:
         """See ``HistoryStore``."""
-        with self._boundary() as client:
-            study, experiment = self._opened(client, study_id), self._made_experiment(client)
+        with self._place.client() as client:
+            study, experiment = self._opened(client, study_id), self._place.made(client)
             for trial in trials:
                 key = schema.token(trial.key)
                 if key not in study.ended:
@@ -81,7 +74,7 @@ class MLflowStore:
 
     def add_many(self, study_id: str, trials: Sequence[Trial]) -> None:
         """See ``HistoryStore``. Into MLflow's tables if they are in reach and known: see ``write_ended``."""
-        with self._boundary() as client:
+        with self._place.client() as client:
             study = self._opened(client, study_id)
             del self._open[study_id]  # looked up again if this fails: some batches may be there
             new = {key: trial for trial in trials if (key := schema.token(trial.key)) not in study.started}
@@ -114,7 +107,7 @@ class MLflowStore:
         if status not in ENDINGS:
             remedy = f"Use one of: {', '.join(ENDINGS)}."
             raise UsageError("unknown status of a study", field="status", value=status, remedy=remedy)
-        with self._boundary() as client:
+        with self._place.client() as client:
             study = self._opened(client, study_id)
             # Looked up again if this fails: another process may have begun the study too, and gone first.
             del self._open[study_id]
@@ -125,7 +118,7 @@ class MLflowStore:
 
     def beat(self, study_id: str) -> None:
         """See ``HistoryStore``. A sign of life alone does not bring back what somebody deleted; a trial does."""
-        with self._boundary() as client:
+        with self._place.client() as client:
             self._address.reach()
             run_id = (self._open.get(study_id) or self._opened(client, study_id)).run_id
             if mlflow_runs.is_there(client, run_id):
@@ -133,9 +126,9 @@ class MLflowStore:
 
     def studies(self) -> list[StudyRecord]:
         """See ``HistoryStore``."""
-        if self._absent():
+        if self._place.absent:
             return []
-        with self._boundary() as client:
+        with self._place.client() as client:
             runs = self._runs(client, "study")
             found = {study.id: study for _, study in self._decoded(runs, mlflow_runs.decoded_study)}
         return sorted(found.values(), key=lambda study: (study.created, study.id))
@@ -155,9 +148,9 @@ class MLflowStore:
 
     def trials(self, study_id: str) -> list[Trial]:
         """See ``HistoryStore``."""
-        if self._absent():
+        if self._place.absent:
             return []
-        with self._boundary() as client:
+        with self._place.client() as client:
             runs = self._runs(client, "trial", study_id)
             return _ordered(trial for _, trial in self._decoded(runs, mlflow_runs.decoded_trial))
 
@@ -171,11 +164,11 @@ class MLflowStore:
 
     def records(self) -> Iterator[tuple[StudyRecord, list[Trial]]]:
         """See ``HistoryStore``. Trials whose study was deleted are left out."""
-        if self._absent():
+        if self._place.absent:
             return
         studies = self.studies()
         trials: defaultdict[str, list[Trial]] = defaultdict(list)
-        with self._boundary() as client:
+        with self._place.client() as client:
             for run, trial in self._decoded(self._runs(client, "trial"), mlflow_runs.decoded_trial):
                 trials[run.data.tags.get(schema.STUDY_ID, "")].append(trial)
         for study in studies:
@@ -190,18 +183,18 @@ class MLflowStore:
     @contextmanager
     def runs(self) -> Iterator[Find]:
         """What finds the runs of studies and trials, for what looks after them."""
-        if self._absent():
+        if self._place.absent:
             yield Find()
             return
-        with self._boundary() as client:
-            yield Find(client, self._known_experiment(client))
+        with self._place.client() as client:
+            yield Find(client, self._place.known(client))
 
     def identity(self) -> str | None:
         """What tells this experiment from another one that had its name; ``None`` if it does not exist."""
-        if self._absent():
+        if self._place.absent:
             return None
-        with self._boundary() as client:
-            known = self._known_experiment(client)
+        with self._place.client() as client:
+            known = self._place.known(client)
             return None if known is None else f"{known}/{client.get_experiment(known).creation_time}"
 
     def _decoded(self, runs: Iterable[Run], decode: Callable[[Run], _Record]) -> list[tuple[Run, _Record]]:
@@ -223,12 +216,8 @@ class MLflowStore:
             )
         return found
 
-    def _absent(self) -> bool:
-        """Whether there is no database yet: reading must not make one."""
-        return self._address.file is not None and not self._address.file.exists()
-
     def _runs(self, client: MlflowClient, record: str, study_id: str = "") -> Iterator[Run]:
-        experiment = self._known_experiment(client)
+        experiment = self._place.known(client)
         return iter(()) if experiment is None else mlflow_runs.search(client, experiment, record, study_id)
 
     def _opened(self, client: MlflowClient, study_id: str) -> OpenStudy:
@@ -262,7 +251,7 @@ class MLflowStore:
             if child.info.status != "RUNNING":
                 study.ended.add(key)
         for key in study.doubtful:
-            self._look_up(client, self._made_experiment(client), study, key)
+            self._look_up(client, self._place.made(client), study, key)
         study.doubtful.clear()
         return study
 
@@ -270,7 +259,7 @@ class MLflowStore:
         """A new study. Two processes may begin it at once: both then go on with the same one of their runs."""
         data = schema.encode_study(study)
         tags = {**data.tags, **mlflow_runs.signature()}
-        made = client.create_run(self._made_experiment(client), run_name=data.name, tags=tags)
+        made = client.create_run(self._place.made(client), run_name=data.name, tags=tags)
         run = mlflow_runs.single(client, self._runs(client, "study", study.id)) or made
         if run.info.run_id == made.info.run_id:
             log_dataset(client, run.info.run_id, mlflow_runs.dataset(study))
@@ -285,64 +274,6 @@ class MLflowStore:
             study.started[key] = run.info.run_id
             if run.info.status != "RUNNING":
                 study.ended.add(key)
-
-    @contextmanager
-    def _boundary(self) -> Iterator[MlflowClient]:
-        """The client; inside, whatever MLflow raises becomes a ``StoreError``. One thread at a time."""
-        try:
-            if self._process != os.getpid():
-                self._after_fork()
-            with in_use(self._address), self._lock, quiet():
-                if self._client is None:
-                    if self._absent():
-                        create_database(self._address)
-                    self._address.check()
-                    self._client = MlflowClient(tracking_uri=self.uri)
-                yield self._client
-        except MetatuneError:
-            raise
-        except FAILURES as error:
-            reason = first_line(error)
-            kind = StoreUnavailableError if self._address.passing(str(error)) else StoreError
-            raise kind(
-                f"the history cannot be reached or written ({reason})",
-                field="store",
-                value=redacted(self.uri),
-                remedy=self._address.remedy(str(error)),
-            ) from error
-
-    def _after_fork(self) -> None:
-        """Nobody here would release the lock of the parent process, if one of its threads had it."""
-        self._process, self._lock, self._client = os.getpid(), threading.RLock(), None
-
-    def _known_experiment(self, client: MlflowClient) -> str | None:
-        if self._experiment_id is None:
-            known = client.get_experiment_by_name(self.experiment)
-            if known is None:
-                return None
-            if known.lifecycle_stage == "deleted":
-                raise StoreError(
-                    "the experiment was deleted in MLflow",
-                    field="experiment",
-                    value=self.experiment,
-                    remedy="Restore it (`mlflow experiments restore`) or choose another name.",
-                )
-            self._experiment_id = str(known.experiment_id)
-        return self._experiment_id
-
-    def _made_experiment(self, client: MlflowClient) -> str:
-        known = self._known_experiment(client)
-        if known is None:
-            place = self._address.artifacts(self.experiment)
-            try:
-                known = str(client.create_experiment(self.experiment, artifact_location=place))
-            except MlflowException:
-                # Another process may have created it since we looked.
-                known = self._known_experiment(client)
-                if known is None:
-                    raise
-        self._experiment_id = known
-        return known
 
 
 def _ordered(trials: Iterable[Trial]) -> list[Trial]:
