@@ -107,6 +107,10 @@ class TestRegistry:
         assert "tfidf_linear" in family_names("text")
         assert all(get_family(name).name == name for name in family_names())
 
+    def test_every_space_has_its_default(self):
+        families = [get_family(name) for name in family_names()]
+        assert [family.name for family in families if not family.space().contains(family.default())] == []
+
     def test_families_of_a_sort_of_data_take_it(self):
         for modality in ("table", "image", "text", "series"):
             assert all(get_family(name).modality == modality for name in family_names(modality))

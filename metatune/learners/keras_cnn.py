@@ -39,7 +39,7 @@ class KerasCNN(KerasFamily[Images]):
                 "filters": {"type": "int", "low": 8, "high": 32, "log": True},
                 "growth": ("constant", "double"),
                 "convolutions": {"type": "int", "low": 1, "high": 2},
-                "kernel": (3, 5),
+                "kernel": [3, 5],
                 "pooling": ("max", "average", "strided"),
                 "head": ("average", "flatten"),
                 "n_layers": {"type": "int", "low": 0, "high": 1},
