@@ -24,7 +24,7 @@ class Guide:
     def of(
         cls, knowledge: Knowledge | bool | None, strategy: str, family: str, metric: Metric, space: SearchSpace
     ) -> "Guide":
-        """Read the knowledge, if the strategy uses any, and warn of parameters in ``space`` that it does not know.
+        """Read the knowledge, if the strategy uses any, and note which parameters of ``space`` it does not know.
 
         Raises ``KnowledgeError``, unless there simply is no knowledge.
         """
@@ -45,12 +45,9 @@ class Guide:
         surrogate = knowledge.surrogate(family, metric)
         if surrogate is None:
             return cls._without(f"The knowledge has no history of {family!r}")
-        ignorance = surrogate.ignorance(space)
-        if ignorance is None:
-            return cls(surrogate, knowledge.snapshot.digest)
-        warning = ignorance[0].upper() + ignorance[1:]
-        _LOG.warning(warning)
-        return cls(surrogate, knowledge.snapshot.digest, (warning,))
+        ignorance = surrogate.ignorance(space.parameters)  # ``MetaSampler`` logs it
+        warnings = () if ignorance is None else (ignorance[0].upper() + ignorance[1:],)
+        return cls(surrogate, knowledge.snapshot.digest, warnings)
 
     @classmethod
     def _without(cls, reason: str) -> "Guide":

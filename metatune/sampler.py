@@ -2,7 +2,7 @@
 
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -92,6 +92,7 @@ class MetaSampler(BaseSampler):
         self._observations: dict[tuple[object, ...], Observation | None] = {}
         self._lock = threading.Lock()
         self._told: set[str] = set()
+        self._searched: set[str] = set()
         self._unasked: set[str] = set()
         #: Names of the studies of which it was said that their space is used up.
         self._used_up: set[str] = set()
@@ -133,9 +134,11 @@ class MetaSampler(BaseSampler):
             return self._several.sample_relative(study, trial, search_space)
         if not search_space:
             return {}
-        ignorance = self._surrogate.ignorance(search_space) if self._surrogate is not None else None
-        if ignorance is not None:
-            self._warn_once(ignorance)
+        if self._surrogate is not None:
+            new = self._first_of(search_space, self._searched)
+            ignorance = self._surrogate.ignorance({name: search_space[name] for name in new})
+            if ignorance is not None:
+                self._warn_once(ignorance)
         with self._lock:  # the next worker of this process must see what this one is about to try
             proposal = self.propose(study, trial, search_space)
             noted: dict[str, Any] = {PROPOSED: proposal.configuration, ORIGIN: proposal.origin}
@@ -237,14 +240,19 @@ class MetaSampler(BaseSampler):
         return _DEFAULT if first and self._default else _SEVERAL
 
     def _warn_of_not_asked(self, names: Sequence[str]) -> None:
-        with self._lock:
-            new = [name for name in names if name not in self._unasked]
-            self._unasked.update(new)
+        new = self._first_of(names, self._unasked)
         if new:
             self._warn_once(
                 f"the objective did not ask for {shortened(new)}: leave out of the space what it never asks for, and "
                 "give what it asks for sometimes a Condition."
             )
+
+    def _first_of(self, names: Iterable[str], seen: set[str]) -> list[str]:
+        """Those of ``names`` that were not ``seen`` before; now they are."""
+        with self._lock:
+            new = [name for name in names if name not in seen]
+            seen.update(new)
+        return new
 
     def _warn_once(self, text: str) -> None:
         with self._lock:

@@ -490,9 +490,14 @@ def test_a_trial_that_breaks_a_constraint_is_no_solution() -> None:
 
 def test_parameters_that_the_history_calls_otherwise_are_told_once(told: pytest.LogCaptureFixture) -> None:
     study = optuna.create_study(direction="maximize", sampler=MetaSampler(planted_surrogate(), seed=0))
-    study.optimize(lambda t: t.suggest_float("x", 0, 1) + t.suggest_float("Y", 0, 1), n_trials=4)
+
+    def objective(trial: optuna.Trial) -> float:
+        late = [trial.suggest_float("Z", 0, 1)] if trial.number < 2 else []
+        return trial.suggest_float("x", 0, 1) + trial.suggest_float("Y", 0, 1) + sum(late)
+
+    study.optimize(objective, n_trials=5)
     (message,) = [r.message for r in told.records]
-    assert "the history of 'planted' knows no 'Y'" in message
+    assert "the history of 'planted' knows no 'Y', 'Z'" in message
     assert "it knows extra, kind, x, y." in message
 
 

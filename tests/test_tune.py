@@ -84,12 +84,13 @@ class TestHistory:
         first = tune(iris(), "lightgbm", n_trials=1, knowledge=False, store=False, refit=False).trials[0]
         assert dict(first.configuration) == get_family("lightgbm").default()
 
-    def test_parameters_that_the_history_calls_otherwise_are_named(self):
-        space = SearchSpace({"x": {"low": 0.0, "high": 1.0}, "width": {"low": 0.0, "high": 1.0}})
-        options = {"space": space, "n_trials": 1, "store": False}
+    def test_parameters_that_the_history_calls_otherwise_are_named(self, caplog):
+        space = SearchSpace({"x": {"low": 0.0, "high": 1.0}, "width": {"low": 0.0, "high": 1.0}, "constant": [3]})
+        options = {"space": space, "n_trials": 2, "store": False}
         found = tune(custom(), FAMILY, objective=lambda c: c["x"], knowledge=planted(), **options)
         (warning,) = found.warnings
-        assert warning.startswith("The history of 'planted' knows no 'width'")
+        assert warning.startswith("The history of 'planted' knows no 'width',")
+        assert sum("knows no" in r.getMessage() for r in caplog.records) == 1
         assert "it knows extra, kind, x, y" in warning
 
     def test_a_family_that_the_knowledge_does_not_have(self, caplog):

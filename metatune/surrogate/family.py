@@ -1,13 +1,14 @@
 """``FamilySurrogate``: all that was learnt about one model family, and its files."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from optuna.distributions import BaseDistribution
 
 from metatune.encoding import ConfigurationEncoder
 from metatune.errors import KnowledgeError
@@ -103,10 +104,13 @@ class FamilySurrogate:
         own = np.array([study.id not in self.borrowed for study in self.table.studies], dtype=bool)
         return np.array([own[self.table.study[task.rows]].any() for task in self.tasks], dtype=bool)
 
-    def ignorance(self, parameters: Iterable[str]) -> str | None:
-        """In words, which of ``parameters`` the history never saw, be it that it calls them otherwise."""
+    def ignorance(self, parameters: Mapping[str, BaseDistribution]) -> str | None:
+        """In words, which of ``parameters`` the history never saw, be it that it calls them otherwise.
+
+        Constants, where there is nothing to know, are not meant.
+        """
         known = [*self.encoder.scales, *self.encoder.levels]
-        unknown = [name for name in parameters if name not in known]
+        unknown = [name for name, one in parameters.items() if name not in known and not one.single()]
         if not unknown:
             return None
         return (
