@@ -156,7 +156,8 @@ def _own(name: str, value: Any, kind: type) -> Any:
     try:
         return kind(value) if value == value else math.nan  # one object for every NaN: equal trials compare equal
     except OverflowError as error:
-        raise UsageError("too large for a float", field=name, value=value, remedy="Give a smaller unit.") from error
+        remedy = "Give it in a larger unit."
+        raise UsageError("too large for a float", field=name, value=value, remedy=remedy) from error
 
 
 def _rebuild(state: dict[str, object]) -> Trial:
