@@ -118,7 +118,7 @@ class TuneResult:
 
     @property
     def best_configuration(self) -> dict[str, Any] | None:
-        """The configuration of the best trial, as proposed; before what the rows limit and where training stopped."""
+        """The configuration of the best trial, as proposed: not as few rows limit it, nor where training stopped."""
         return None if self.best_trial is None else dict(self.best_trial.configuration)
 
     @property
