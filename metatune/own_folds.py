@@ -77,11 +77,14 @@ def _lacking(side: str, number: int, needed: str) -> DataError:
 
 def _positions(part: Any, n_rows: int, field: str) -> np.ndarray:
     """``part`` as different positions below ``n_rows``, ascending."""
-    rows = np.asarray(part)
+    try:
+        rows = np.asarray(part)
+    except ValueError:  # lists of different lengths
+        rows = np.empty(0)
     if rows.ndim != 1 or not len(rows) or rows.dtype.kind not in "iu":
         raise UsageError("not positions of rows", field=field, value=part, remedy=_REMEDY)
     if rows.min() < 0 or rows.max() >= n_rows:
-        worst = rows.min() if rows.min() < 0 else rows.max()
+        worst = int(rows.min() if rows.min() < 0 else rows.max())
         remedy = f"Use positions from 0 to {n_rows - 1:,}, not labels of an index."
         raise UsageError("beyond the rows", field=field, value=worst, remedy=remedy)
     kept = np.unique(rows).astype(np.int64)
