@@ -1,11 +1,11 @@
 """``MetaPruner``: learning curves of past tasks decide when a trial of an Optuna study is stopped."""
 
+import logging
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
-import optuna
 from optuna.pruners import BasePruner
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from metatune.errors import UsageError
 from metatune.surrogate.curves import LAG, STARTUP, CurveModel, rung_steps
 
+_LOG = logging.getLogger("metatune")
 _COUNTED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 
 
@@ -50,9 +51,7 @@ class MetaPruner(BasePruner):
             raise UsageError("no model of learning curves", field="model", value=model, remedy=remedy)
         self.model = CurveModel() if model is None else model
         if self.model.stops_nothing:
-            optuna.logging.get_logger("metatune").warning(
-                "MetaPruner: past learning curves tell too little about how trials end; none is stopped."
-            )
+            _LOG.warning("MetaPruner: past learning curves tell too little about how trials end; none is stopped.")
         self._startup = startup
         self._warmup = warmup
         self._budget = budget

@@ -1,5 +1,6 @@
 """``MetaSampler``: the engine as a sampler for Optuna studies."""
 
+import logging
 import threading
 import zlib
 from collections.abc import Iterable, Sequence
@@ -29,6 +30,7 @@ from metatune.task import Task, TaskRecord, check_task
 from metatune.trial import Configuration, ParamValue
 from metatune.used_up import are_noisy, size_of, whole_space
 
+_LOG = logging.getLogger("metatune")
 #: Key of the trial's system attribute that tells where its configuration came from.
 ORIGIN = "metatune:origin"
 #: Optuna's own key for the parameters that a trial was enqueued with.
@@ -191,9 +193,7 @@ class MetaSampler(BaseSampler):
         if noisy or size_of(space, len(tried)) is None or _has_more(study, space):
             return
         self._used_up.add(study.study_name)
-        optuna.logging.get_logger("metatune").warning(
-            f"MetaSampler: {whole_space(len(tried))}; what follows are repetitions. study.stop() ends it."
-        )
+        _LOG.warning(f"MetaSampler: {whole_space(len(tried))}; what follows are repetitions. study.stop() ends it.")
 
     def _is_short(self, study: str, ended: Sequence[FrozenTrial]) -> bool:
         """Whether there is a time budget, and too little is left of it."""
@@ -259,7 +259,7 @@ class MetaSampler(BaseSampler):
             told = text in self._told
             self._told.add(text)
         if not told:
-            optuna.logging.get_logger("metatune").warning(f"MetaSampler: {text}")
+            _LOG.warning(f"MetaSampler: {text}")
 
 
 def evidence(trial: optuna.Trial) -> dict[str, Any]:

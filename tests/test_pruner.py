@@ -95,13 +95,8 @@ def test_history_of_early_winners_loses_little_on_late_ones(seed: int) -> None:
 def test_where_past_curves_tell_too_little_nothing_is_stopped_and_that_is_said(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    optuna.logging.enable_propagation()
-    try:
-        MetaPruner()
-        pruner = MetaPruner(CurveModel.fit([decided_at_the_end(60, seed=s) for s in range(6)]))
-    finally:
-        optuna.logging.disable_propagation()
+    MetaPruner()
+    pruner = MetaPruner(CurveModel.fit([decided_at_the_end(60, seed=s) for s in range(6)]))
     assert [record.getMessage() for record in caplog.records] == [
         "MetaPruner: past learning curves tell too little about how trials end; none is stopped."
     ]

@@ -5,7 +5,7 @@ import math
 import pickle
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 
 import numpy as np
@@ -114,12 +114,7 @@ def test_pruned_trials_count_with_their_last_value() -> None:
 
 def test_several_objectives_are_sampled_without_history_and_say_so_once(caplog: pytest.LogCaptureFixture) -> None:
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=MetaSampler(planted_surrogate(), seed=0))
-    optuna.logging.enable_propagation()
-    try:
-        with caplog.at_level(logging.WARNING):
-            study.optimize(lambda t: (t.suggest_float("x", 0, 1), t.suggest_float("y", 0, 1)), n_trials=4)
-    finally:
-        optuna.logging.disable_propagation()
+    study.optimize(lambda t: (t.suggest_float("x", 0, 1), t.suggest_float("y", 0, 1)), n_trials=4)
     assert sum("several objectives" in r.message for r in caplog.records) == 1
 
 
@@ -202,13 +197,8 @@ def told_of_repetitions(
 ) -> list[str]:
     """What is said of a used-up space in ``n`` trials, which must all be made, by two calls of ``optimize``."""
     study = optuna.create_study(direction="maximize", sampler=MetaSampler(space=space, seed=0))
-    optuna.logging.enable_propagation()
-    try:
-        with caplog.at_level(logging.WARNING):
-            study.optimize(function, n_trials=n // 2, catch=(ArithmeticError,))
-            study.optimize(function, n_trials=n - n // 2, catch=(ArithmeticError,))
-    finally:
-        optuna.logging.disable_propagation()
+    study.optimize(function, n_trials=n // 2, catch=(ArithmeticError,))
+    study.optimize(function, n_trials=n - n // 2, catch=(ArithmeticError,))
     assert len(study.trials) == n
     return [r.getMessage() for r in caplog.records if "tried" in r.getMessage()]
 
@@ -443,23 +433,15 @@ def test_a_choice_that_is_no_parameter_is_learnt_by_its_text() -> None:
     assert [trial.params["layers"] for trial in study.trials[1:]].count(layers[1]) >= 2
 
 
-@pytest.fixture
-def told(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    optuna.logging.enable_propagation()
-    with caplog.at_level(logging.WARNING):
-        yield caplog
-    optuna.logging.disable_propagation()
-
-
 def test_a_parameter_that_the_objective_does_not_ask_for_keeps_no_trial_from_counting(
-    told: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     study = optuna.create_study(direction="maximize", sampler=MetaSampler(planted_surrogate(), space=SPACE, seed=0))
     study.optimize(lambda t: utility({"x": t.suggest_float("x", 0, 1), "kind": "good", "extra": 7}), n_trials=10)
     assert len({trial.params["x"] for trial in study.trials}) == 10
     assert origins(study)[-1].startswith("model")
-    assert sum("did not ask for 'y'" in r.message for r in told.records) == 1
-    assert len(told.records) <= 2  # "extra" may come later
+    assert sum("did not ask for 'y'" in r.message for r in caplog.records) == 1
+    assert len(caplog.records) <= 2  # "extra" may come later
 
 
 def test_an_objective_that_asks_for_a_parameter_sometimes_is_learnt_from() -> None:
@@ -488,7 +470,7 @@ def test_a_trial_that_breaks_a_constraint_is_no_solution() -> None:
     assert 0.39 < study.best_value <= 0.4
 
 
-def test_parameters_that_the_history_calls_otherwise_are_told_once(told: pytest.LogCaptureFixture) -> None:
+def test_parameters_that_the_history_calls_otherwise_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
     study = optuna.create_study(direction="maximize", sampler=MetaSampler(planted_surrogate(), seed=0))
 
     def objective(trial: optuna.Trial) -> float:
@@ -496,7 +478,7 @@ def test_parameters_that_the_history_calls_otherwise_are_told_once(told: pytest.
         return trial.suggest_float("x", 0, 1) + trial.suggest_float("Y", 0, 1) + sum(late)
 
     study.optimize(objective, n_trials=5)
-    (message,) = [r.message for r in told.records]
+    (message,) = [r.message for r in caplog.records]
     assert "the history of 'planted' knows no 'Y', 'Z'" in message
     assert "it knows extra, kind, x, y." in message
 
