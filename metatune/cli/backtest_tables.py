@@ -29,8 +29,8 @@ def shown(document: Mapping[str, Any], html: Path | None) -> RenderableType:
     for name, described in document["tables"].items():
         lines += [
             headline(f"{name}: mean regret over {plural(described['tasks'], 'task')}"),
-            _table(described["methods"]),
             *(Text(said) for said in [covered.get(name)] if said),
+            _table(described["methods"]),
             *_as_random(described),
         ]
     lines += _overall(document["overall"])
