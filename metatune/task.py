@@ -77,7 +77,8 @@ class Task:
     ``validation``: ``"holdout"`` (25 %), the share of a holdout, or the number of folds; ``None`` is 3 folds below
     2,000 rows and a holdout from there. Or own folds, pairs (train, valid) of positions of rows, as scikit-learn's
     splitters give them: where rows belong together, ``GroupKFold(3).split(X, y, groups)``; where they are of one time
-    after another, ``TimeSeriesSplit(3).split(X)``; rows that are in none of them are the test split.
+    after another, ``TimeSeriesSplit(3).split(X)``; rows that are in none of them are the test split, such as the latest
+    with ``TimeSeriesSplit(3).split(X[:900])``.
     ``test_size``: the share of the test split, 0.2 unless given, 0 for none.
     ``name``: the target's unless given. ``group``: a name shared by tasks from the same source. ``seed`` (0 unless
     given) fixes the splits. ``repair``: repair bad data and report it in ``repairs`` instead of raising.
