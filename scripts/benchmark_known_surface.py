@@ -26,6 +26,7 @@ from transfer.reading import Runs, summary
 from transfer.stages import PLAIN, SEARCH, digests, first_table
 from transfer.text import number, table, tasks_told
 
+from metatune.backtest.coverage import drawn
 from metatune.backtest.fold import Fold, Problem
 from metatune.backtest.run import Journal, Run
 from metatune.backtest.table import ReplayTable
@@ -64,9 +65,7 @@ def run(found: ReplayTable, seeds: int, tasks: int | None, journal: Journal) -> 
     """The searches on one table that ``journal`` has not."""
     done = {(one.digest, one.version, one.task, one.seed) for one in journal.read(found.name, METHOD)}
     folds = [Fold(found, seed) for seed in range(seeds)]
-    playable = folds[0].playable
-    chosen = np.linspace(0, len(playable) - 1, min(tasks or len(playable), len(playable))).round().astype(int)
-    for task in (playable[position] for position in chosen):
+    for task in drawn(folds[0], tasks):
         label = found.labels[task]
         left = [fold for fold in folds if (found.digest, __version__, label, fold.seed) not in done]
         if not left:
