@@ -92,12 +92,9 @@ class MetaSampler(BaseSampler):
         self._intersection = IntersectionSearchSpace()
         self._proposers: dict[str, Proposer] = {}
         self._observations: dict[tuple[object, ...], Observation | None] = {}
-        self._lock = threading.Lock()
-        self._told: set[str] = set()
-        self._searched: set[str] = set()
-        self._unasked: set[str] = set()
-        #: Names of the studies of which it was said that their space is used up.
-        self._used_up: set[str] = set()
+        self._lock = threading.RLock()
+        #: What was warned of, or looked at and found in order: topic and name of a study or parameter.
+        self._told: set[tuple[str, str]] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         # A lock cannot be copied, and proposers are made again from the rest.
@@ -105,7 +102,7 @@ class MetaSampler(BaseSampler):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def reseed_rng(self) -> None:
         """Give the sampler for several objectives another seed; all else differs by trial number anyway."""
@@ -120,7 +117,8 @@ class MetaSampler(BaseSampler):
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The parameters that are proposed together."""
         if study._is_multi_objective():
-            self._warn_once("the study has several objectives; history is not used, TPESampler proposes.")
+            if self._untold("several objectives", [""]):
+                _LOG.warning("MetaSampler: the study has several objectives; history is not used, TPESampler proposes.")
             return self._several.infer_relative_search_space(study, trial)
         if self._space is not None:
             return dict(self._space.parameters)
@@ -137,10 +135,10 @@ class MetaSampler(BaseSampler):
         if not search_space:
             return {}
         if self._surrogate is not None:
-            new = self._first_of(search_space, self._searched)
+            new = self._untold("searched", search_space)
             ignorance = self._surrogate.ignorance({name: search_space[name] for name in new})
             if ignorance is not None:
-                self._warn_once(ignorance)
+                _LOG.warning(f"MetaSampler: {ignorance}")
         with self._lock:  # the next worker of this process must see what this one is about to try
             proposal = self.propose(study, trial, search_space)
             noted: dict[str, Any] = {PROPOSED: proposal.configuration, ORIGIN: proposal.origin}
@@ -187,13 +185,13 @@ class MetaSampler(BaseSampler):
     ) -> None:
         """Say, once for a study, that it goes on although its space is used up; it may have good reasons."""
         tried = {observation.identity for observation in observed}
-        if study.study_name in self._used_up or identity(proposal.configuration) not in tried:
+        if ("used up", study.study_name) in self._told or identity(proposal.configuration) not in tried:
             return
         noisy = are_noisy((o.identity, o.score) for o in observed if o.score is not None)
         if noisy or size_of(space, len(tried)) is None or _has_more(study, space):
             return
-        self._used_up.add(study.study_name)
-        _LOG.warning(f"MetaSampler: {whole_space(len(tried))}; what follows are repetitions. study.stop() ends it.")
+        if self._untold("used up", [study.study_name]):
+            _LOG.warning(f"MetaSampler: {whole_space(len(tried))}; what follows are repetitions. study.stop() ends it.")
 
     def _is_short(self, study: str, ended: Sequence[FrozenTrial]) -> bool:
         """Whether there is a time budget, and too little is left of it."""
@@ -240,26 +238,19 @@ class MetaSampler(BaseSampler):
         return _DEFAULT if first and self._default else _SEVERAL
 
     def _warn_of_not_asked(self, names: Sequence[str]) -> None:
-        new = self._first_of(names, self._unasked)
+        new = self._untold("not asked", names)
         if new:
-            self._warn_once(
-                f"the objective did not ask for {shortened(new)}: leave out of the space what it never asks for, and "
-                "give what it asks for sometimes a Condition."
+            _LOG.warning(
+                f"MetaSampler: the objective did not ask for {shortened(new)}: leave out of the space what it never "
+                "asks for, and give what it asks for sometimes a Condition."
             )
 
-    def _first_of(self, names: Iterable[str], seen: set[str]) -> list[str]:
-        """Those of ``names`` that were not ``seen`` before; now they are."""
+    def _untold(self, topic: str, names: Iterable[str]) -> list[str]:
+        """Those of ``names`` that had no turn in ``topic`` yet; now they have."""
         with self._lock:
-            new = [name for name in names if name not in seen]
-            seen.update(new)
+            new = [name for name in names if (topic, name) not in self._told]
+            self._told.update((topic, name) for name in new)
         return new
-
-    def _warn_once(self, text: str) -> None:
-        with self._lock:
-            told = text in self._told
-            self._told.add(text)
-        if not told:
-            _LOG.warning(f"MetaSampler: {text}")
 
 
 def evidence(trial: optuna.Trial) -> dict[str, Any]:
