@@ -57,6 +57,7 @@ class SearchLoop:
         self._recorder = recorder
         self._on_trial = on_trial
         self._total = 0
+        self._patience: int | None = None
         self._stopped = False
         self.ending: str | None = None
         self._size: int | None = None
@@ -117,16 +118,16 @@ class SearchLoop:
             for configuration in configurations:
                 self.study.enqueue_trial(dict(configuration))
 
-    def run(self, n_trials: int, timeout: float | None) -> None:
+    def run(self, n_trials: int, timeout: float | None, patience: int | None = None) -> None:
         """Go on until ``n_trials`` trials have ended, those of ``replay`` included, or ``timeout`` seconds are over.
 
-        A running trial is not stopped by the timeout. One that Ctrl-C stops is recorded as interrupted, and the
-        ``KeyboardInterrupt`` travels on.
+        Or until ``patience`` trials in a row have found nothing better. A running trial is not stopped by the timeout.
+        One that Ctrl-C stops is recorded as interrupted, and the ``KeyboardInterrupt`` travels on.
         """
-        self._total = n_trials
+        self._total, self._patience = n_trials, patience
         self._size = size_of(self.record.space, n_trials)
         left = n_trials - len(self.done)
-        self.ending = self._used_up(len(self.study.trials) - 1)
+        self.ending = self._nothing_left(len(self.study.trials) - 1)
         if left <= 0 or self.ending:
             return
         with quiet_optuna():
@@ -182,7 +183,7 @@ class SearchLoop:
 
     def _after(self, study: optuna.Study, ended: optuna.trial.FrozenTrial) -> None:
         """What Optuna calls after each trial."""
-        self.ending = self._used_up(ended.number)
+        self.ending = self._nothing_left(ended.number)
         if self.ending or self._hopeless():
             self._stopped = True
             study.stop()
@@ -192,16 +193,31 @@ class SearchLoop:
                 Progress(trial=self.trials[-1], best=self.best, done=len(self.done), total=self._total, seconds=seconds)
             )
 
+    def _nothing_left(self, number: int) -> str | None:
+        """In words, that trials are left but nothing is hoped of them after the trial ``number``."""
+        return None if len(self.done) >= self._total else self._used_up(number) or self._out_of_patience()
+
     def _used_up(self, number: int) -> str | None:
-        """In words, that trials are left but nothing to try after the trial ``number`` that would tell more."""
-        if len(self.done) >= self._total:
-            return None
+        """In words, that nothing is left to try that would tell more."""
         if self._size is not None and self._tried() >= self._size and not self._worth_repeating():
             return whole_space(self._tried())
         sampler = self.study.sampler
         if isinstance(sampler, GridSampler) and not sampler.has(number + 1):
             return f"the whole grid was tried ({plural(self._tried(), 'point')})"
         return None
+
+    def _out_of_patience(self) -> str | None:
+        """In words, that the latest trials found nothing better; warm starts are all tried before, and do not count."""
+        best = self.best
+        if self._patience is None or best is None or self._waiting():
+            return None
+        since = next(i for i, trial in enumerate(reversed(self.done)) if trial is best)
+        in_vain = sum(trial.origin != WARM_START for trial in self.done[len(self.done) - since :])
+        return f"nothing better in {plural(in_vain, 'trial')}" if in_vain >= self._patience else None
+
+    def _waiting(self) -> bool:
+        """Whether a configuration that was asked for is still to be tried."""
+        return bool(self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
     def _tried(self) -> int:
         """How many different configurations were tried; of no use, and dear in a long search, in an endless space."""
@@ -211,9 +227,8 @@ class SearchLoop:
         """Whether a configuration that was tried again is known to have got another score, or is asked for again."""
         if self._judge.repeatable:
             return False
-        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         complete = (trial for trial in self.done if trial.status == "complete")
-        return bool(waiting) or are_noisy((_key(trial), trial.value) for trial in complete)
+        return self._waiting() or are_noisy((_key(trial), trial.value) for trial in complete)
 
     def _hopeless(self) -> bool:
         """Whether the first trials all raised one error that has nothing to do with their configurations."""

@@ -46,6 +46,7 @@ def tune(
     *,
     n_trials: int = 25,
     timeout: float | None = None,
+    patience: int | None = None,
     strategy: str = "meta",
     knowledge: Knowledge | bool | None = None,
     store: HistoryStore | Literal[False] | None = None,
@@ -77,7 +78,8 @@ def tune(
     were tried, unless an ``objective`` is known to be noisy because one configuration (a warm start that is given
     twice, for example) got two scores. ``timeout``: seconds after which no further trial begins; while what is left of
     them seems too little for the trials that are left, proposals weigh what a trial promises against the seconds that
-    it is expected to take.
+    it is expected to take. ``patience``: the search ends before, when so many trials in a row, warm starts not counted,
+    have found nothing better.
     ``strategy``: see ``make_sampler``. ``warm_start``: configurations that are tried first.
     ``space``: another space than the family's; parameters that it leaves out keep the family's default.
     ``knowledge``: ``None`` for what ``Knowledge.find`` finds, ``False`` for a search without history.
@@ -102,7 +104,7 @@ def tune(
     check_task(task)
     check_strategy(strategy)
     check_space(space)
-    _check_numbers(n_trials, seed, threads)
+    _check_numbers(n_trials, seed, threads, patience)
     _check_amounts(timeout=timeout, trial_seconds=trial_seconds, trial_memory=trial_memory)
     history = _history(store)
     family = named(task, family, objective)
@@ -129,7 +131,7 @@ def tune(
     with in_own_process(judge, limits if isolated or limits != Limits() else None) as runner:
         loop = SearchLoop(record, runner, recorder, sampler=sampler, pruner=pruner, on_trial=on_trial)
         recorder.open()
-        interrupted = _search(loop, recorder, earlier, n_trials=n_trials, timeout=timeout)
+        interrupted = _search(loop, recorder, earlier, n_trials=n_trials, timeout=timeout, patience=patience)
     result = replace(
         _result(loop, guide, judge, interrupted=interrupted),
         earlier=ended,
@@ -148,8 +150,11 @@ def tune(
     )
 
 
-def _check_numbers(n_trials: int, seed: int, threads: int) -> None:
-    for field, value, least in (("n_trials", n_trials, 1), ("seed", seed, 0), ("threads", threads, 1)):
+def _check_numbers(n_trials: int, seed: int, threads: int, patience: int | None) -> None:
+    numbers = [("n_trials", n_trials, 1), ("seed", seed, 0), ("threads", threads, 1)]
+    if patience is not None:
+        numbers.append(("patience", patience, 1))
+    for field, value, least in numbers:
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
             raise UsageError("not a whole number in range", field=field, value=value, remedy=f"Give {least} or more.")
 
@@ -203,7 +208,13 @@ def _sampler(record: StudyRecord, subject: Subject, guide: Guide, *, timeout: fl
 
 
 def _search(
-    loop: SearchLoop, recorder: Recorder, earlier: Sequence[Trial], *, n_trials: int, timeout: float | None
+    loop: SearchLoop,
+    recorder: Recorder,
+    earlier: Sequence[Trial],
+    *,
+    n_trials: int,
+    timeout: float | None,
+    patience: int | None,
 ) -> bool:
     """Run the loop, close the study however it ends, and tell whether Ctrl-C ended it.
 
@@ -213,7 +224,7 @@ def _search(
     try:
         loop.replay(earlier)
         loop.enqueue(warm_start_of(loop.record)[len(loop.study.trials) :])
-        loop.run(n_trials, timeout)
+        loop.run(n_trials, timeout, patience)
         status = "failed" if loop.best is None else "finished"
     except KeyboardInterrupt:
         status = "interrupted"

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 import benchmark_transfer
 from transfer import published, stages
+from transfer.patience import end
 from transfer.reading import Runs, common, gate
 from transfer.report import BEGIN, END, report, write
 from transfer.text import number
@@ -140,3 +141,16 @@ def test_a_report_of_nothing_leaves_the_page_as_it_is(tmp_path: Path, capsys: py
 
 def test_numbers_are_short() -> None:
     assert [number(0.25, 2), number(1.5, 2), number(None), number(-0.5, 1)] == [".25", "1.50", "–", "-0.5"]
+
+
+def test_when_a_search_with_patience_ends() -> None:
+    curve = np.array([0.5, 0.4, 0.4, 0.4, 0.3, 0.3, 0.3, 0.3, 0.1])
+    assert [end(curve, patience) for patience in (1, 2, 3, 4)] == [3, 4, 8, 9]
+
+
+def test_searches_that_end_early_are_compared_on_what_all_have_run(tmp_path: Path) -> None:
+    falling = np.append(np.linspace(0.5, 0.2, 20), np.full(30, 0.2))
+    runs = [run("metatune", 0.1), replace(run("gp", 0.0), regret=falling), run("tpe", 0.4), run("tpe", 0.3, task="t1")]
+    Journal(tmp_path).append(runs)
+    text = report(Runs(tmp_path, {"lcbench": "d"}), tmp_path).split("### Searches that end early")[1]
+    assert "| `lcbench` (1) | 11.0, .1000 | 30.0, .2000 | 11.0, .4000 | .4000 |" in text

@@ -177,6 +177,14 @@ def test_tune_for_people_ends_with_what_matters(here: Path, data: Path) -> None:
     assert "[2/2]" not in result.stdout
 
 
+def test_tune_with_patience_ends_early_and_says_why(here: Path, data: Path) -> None:
+    words = ("tune", str(data / "wine.csv"), "-t", "target", "-f", "knn", "--strategy", "random", "--trials", "30")
+    found = document(run(*words, "--patience", "3", "--json"))
+    assert found["ending"] == "nothing better in 3 trials"
+    assert len(found["trials"]) == found["best_trial"] + 4 < 30
+    assert document(run(*words[:-1], "2", "--json"))["ending"] is None
+
+
 def test_resume_goes_on_to_the_number_asked(here: Path, data: Path) -> None:
     search = ("tune", str(data / "iris.csv"), "-t", "target", "-f", "knn", "--no-refit", "--json")
     first = document(run(*search, "--trials", "2"))

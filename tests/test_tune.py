@@ -58,6 +58,20 @@ def bowl_search(objective=bowl, task=None, **options):
     return tune(task or custom(), "bowl", objective=objective, **options)
 
 
+def patient_search(values, direction="maximize", *, sign=1, **options):
+    """A search whose trials come out as ``values``, times ``sign``; ``None``: failed."""
+    left = iter(values)
+
+    def objective(configuration):
+        value = next(left)
+        if value is None:
+            raise ValueError("unlucky")
+        return sign * value
+
+    task = Task.custom("values", metric="value", direction=direction)
+    return bowl_search(objective, task, **{"n_trials": len(values)} | options)
+
+
 def iris_search(**options):
     options = {"n_trials": 3, "strategy": "random", "space": SMALL, "store": False} | options
     return tune(iris(), "lightgbm", **options)
@@ -274,6 +288,38 @@ class TestTrials:
             assert all(type(value) is float for value in result.trials[0].configuration.values())
             again = bowl_search(n_trials=3, warm_start=[numbers], resume=result.study_id, **options)
             assert len(again.trials) == 3
+
+    @pytest.mark.parametrize("direction", ["maximize", "minimize"])
+    def test_patience_ends_a_search_that_finds_nothing_better(self, direction):
+        sign = 1 if direction == "maximize" else -1
+        result = patient_search([1, 5, 5, 4, None, 9], direction, patience=3, sign=sign)
+        assert [trial.value for trial in result.trials] == [sign, 5 * sign, 5 * sign, 4 * sign, None]
+        assert result.best_trial.number == 1
+        assert (result.state, result.wanted) == ("nothing better in 3 trials", 6)
+
+    def test_patience_lasts_while_something_better_is_found_or_nothing_was_complete(self):
+        assert len(patient_search([None, None, None, 1, 0, 2, 0, 3], patience=2).trials) == 8
+        assert patient_search([3, 2, 1], patience=2).wanted is None
+
+    def test_patience_waits_for_all_warm_starts_and_does_not_count_them(self):
+        warm = [{"x": n / 10, "y": 0.5} for n in range(4)]
+        result = patient_search([9, 0, 0, 0, 1, 1, 1, 1], patience=2, warm_start=warm)
+        assert [trial.origin for trial in result.trials] == ["warm-start"] * 4 + ["random"] * 2
+
+    def test_patience_after_a_resume(self):
+        store = MemoryStore()
+        first = patient_search([2, 1, 1, 1], patience=2, store=store, n_trials=8)
+        options = {"store": store, "n_trials": 8, "resume": first.study_id}
+        again = patient_search([3], patience=2, **options)
+        assert len(again.trials) == 3
+        assert again.state == "nothing better in 2 trials"
+        assert len(patient_search([3, 1, 2, 3], patience=3, **options).trials) == 7
+
+    @pytest.mark.parametrize("wrong", [0, True, 2.5, "3"])
+    def test_patience_is_a_number_of_trials(self, wrong):
+        with pytest.raises(UsageError) as caught:
+            bowl_search(patience=wrong)
+        assert caught.value.field == "patience"
 
     def test_a_timeout_before_the_first_trial(self):
         with pytest.raises(SearchError, match="before the first trial") as caught:

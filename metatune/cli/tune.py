@@ -38,6 +38,9 @@ def tune(
     timeout: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="After so many seconds no further trial begins.")
     ] = None,
+    patience: Annotated[
+        int | None, typer.Option(metavar="N", help="The search ends when N trials in a row found nothing better.")
+    ] = None,
     trial_seconds: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", help="A trial that takes longer is stopped and has failed; isolates."),
@@ -96,6 +99,7 @@ def tune(
             family,
             n_trials=trials,
             timeout=timeout,
+            patience=patience,
             strategy=strategy,
             knowledge=False if knowledge == "none" else options.open_knowledge(knowledge) if knowledge else None,
             store=store,
@@ -206,6 +210,7 @@ def _document(task: "Task", result: "TuneResult", files: dict[str, str]) -> dict
         "test_scores": result.test_scores,
         "seconds": result.seconds,
         "interrupted": result.interrupted,
+        "ending": result.ending,
         "trials": [trial_document(trial) for trial in result.trials],
         "unsaved": len(result.unsaved),
         "warnings": list(result.warnings),

@@ -7,6 +7,7 @@ from typing import Any
 from metatune.backtest import peers
 from metatune.backtest.engine import ABLATIONS
 from metatune.backtest.summary import COMPARED, EVALUATIONS, as_random_told
+from transfer.patience import patience_section
 from transfer.published import published_section
 from transfer.reading import Runs, as_if, common, gate, summary
 from transfer.stages import OWN, PIPELINE_METHODS, PIPELINES, PLAIN, SEARCH, STRESS, unavailable
@@ -40,6 +41,7 @@ def report(runs: Runs, benchmarks: Path) -> str:
         _bars(summary(runs.of(SEARCH, ["gp", "metatune"], PLAIN))),
         _portfolio(summary(runs.of(SEARCH, ["metatune", "portfolio"], PLAIN))),
         _search(summary(own)),
+        patience_section(runs),
         _peers(summary(own + runs.of(SEARCH, peers.NAMES, PLAIN))),
         _stress(runs),
         _ablations(summary(runs.of(SEARCH, ["metatune", "gp", *ABLATIONS], PLAIN))),
