@@ -301,31 +301,17 @@ def test_families_take_the_data_they_are_for():
     assert families == {modality: set(family_names(modality)) for modality in ("table", "image", "text", "series")}
 
 
-LIGHTGBM, KNN = (get_family(name).space().digest for name in ("lightgbm", "knn"))
-
-
 def study_id(entry, family, row_cap=3000):
     return identity.study_id(entry, family, get_family(family).space().digest, row_cap)
 
 
-def test_committed_studies_keep_their_ids_but_where_they_are_judged_or_trained_otherwise():
-    """What ships was made under ids that said less: a build must go on with it, and not with scores that differ."""
+def test_committed_studies_are_those_that_a_build_goes_on_with_all_families_judged_alike():
     known = {entry.name: entry for entry in catalogue.read_catalogue()[0]}
-    replaced = set()
     for study in Knowledge.starter().snapshot.studies:
         entry, cap = known[study.task.name], int(study.notes["row_cap"])
-        present, former = (
-            f(entry, study.family, study.space.digest, cap) for f in (identity.study_id, identity.former_id)
-        )
-        assert study.id in (present, former)
+        assert study.id == identity.study_id(entry, study.family, study.space.digest, cap)
         folds = identity.locked_as(entry).folds
-        holdout = study.notes["validation"] == "holdout"
-        if study.id != present and (study.family, entry.kind) not in identity.TRAINED:
-            assert (study.family in identity.SLOW, holdout, folds) == (True, True, 3)
-            replaced.add(study.family)
-        else:
-            assert study.notes["validation"] == ("holdout" if folds == 1 else f"{folds} folds")
-    assert replaced <= identity.SLOW
+        assert study.notes["validation"] == ("holdout" if folds == 1 else f"{folds} folds")
 
 
 def test_committed_studies_are_of_the_data_that_the_catalogue_names():
@@ -350,8 +336,7 @@ CHANGES = {
 def test_changed_data_are_another_study(field):
     (entry,) = entries_of("iris")
     changed = replace(entry, **{field: CHANGES[field]})
-    assert study_id(changed, "knn") not in (study_id(entry, "knn"), None)
-    assert identity.former_id(changed, "knn", "", 3000) is None
+    assert study_id(changed, "knn") != study_id(entry, "knn")
     late = made()
     assert study_id(replace(late, **{field: CHANGES[field]}), "knn") != study_id(late, "knn")
     assert study_id(replace(entry, group="other", licence="other", notes="other"), "knn") == study_id(entry, "knn")
@@ -376,17 +361,16 @@ def test_small_data_have_three_folds_for_all_families():
     (unit,) = plan.plan([entry], ["keras_mlp"], limit=1)
     opened = next(worker.work(replace(unit, numbers=(0,)), Path()))
     assert opened.study.notes["validation"] == "3 folds"
-    assert opened.study.id not in (identity.former_id(entry, "keras_mlp", opened.study.space.digest, 3000), None)
 
 
-def test_a_family_that_trains_otherwise_now_is_another_study():
+def test_a_family_that_trains_otherwise_now_is_another_study(monkeypatch):
     """LightGBM's penalties mean something else since the target is standardised; classes have no scale."""
     abalone, iris, late = (*entries_of("abalone", "iris"), replace(made(), kind="regression"))
-    for entry, changed in ((abalone, True), (iris, False)):
-        assert (study_id(entry, "lightgbm") != identity.former_id(entry, "lightgbm", LIGHTGBM, 3000)) == changed
-        assert study_id(entry, "knn") == identity.former_id(entry, "knn", KNN, 3000)
-    before = identity._id(late, "lightgbm", LIGHTGBM, 3000, identity.identity(late), identity.JUDGED)
-    assert study_id(late, "lightgbm") != before
+    cases = [(entry, family) for entry in (abalone, iris, late) for family in ("lightgbm", "knn")]
+    now = [study_id(*case) for case in cases]
+    monkeypatch.setattr(identity, "TRAINED", {})
+    before = [study_id(*case) for case in cases]
+    assert [one != other for one, other in zip(now, before, strict=True)] == [True, False, False, False, True, False]
 
 
 def test_data_that_are_judged_otherwise_than_their_trials_are_refused(monkeypatch):
@@ -398,23 +382,13 @@ def test_data_that_are_judged_otherwise_than_their_trials_are_refused(monkeypatc
     assert "judged otherwise" in message.reason
 
 
-def test_export_never_mixes_validations(capsys):
-    """Networks on a holdout stay until there are as many on folds, or all planned; what is of other data goes."""
+def test_export_never_mixes_data_or_validations(capsys):
     (entry,) = entries_of("iris")
     (unit,) = plan.plan([entry], ["keras_mlp"], limit=1)
     study = next(worker.work(unit, Path())).study
-    former = replace(study, id=identity.former_id(entry, "keras_mlp", study.space.digest, unit.row_cap))
-    other = replace(study, id="other")
-
-    def kept(*records):
-        return [one.id for one, _ in export.comparable(records, {"iris": entry})]
-
-    assert kept((former, [None] * 3), (study, [None] * 2)) == [former.id]
-    assert kept((former, [None] * 3), (study, [None] * 3)) == [study.id]
-    assert kept((former, [None] * 30), (study, [None] * 24)) == [former.id]
-    assert kept((former, [None] * 30), (study, [None] * 25)) == [study.id]
-    assert kept((former, [None]), (other, [None] * 9)) == [former.id]
-    assert "9 trials of other left out, of other data" in capsys.readouterr().out
+    records = [(study, [None] * 2), (replace(study, id="other"), [None] * 9)]
+    assert export.comparable(records, {"iris": entry}) == records[:1]
+    assert "iris x keras_mlp: 9 trials of other left out" in capsys.readouterr().out
 
 
 def test_exported_curves_are_rounded_once_and_nothing_else():

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from kb.catalogue import Entry, LeftOut
 from kb.identity import HOLDOUT_CELLS
 from kb.packages import ARCHIVES
-from kb.plan import ROUNDS, ROW_CAPS, most
+from kb.plan import ROUNDS, ROW_CAPS
 from kb.proposed import FIRST
 from kb.reserved import reserved
 from metatune.study import StudyRecord
@@ -39,8 +39,6 @@ installed) and trains every model itself. It can be stopped at any time and goes
 - **Metric.** ROC AUC for two classes, accuracy for more, RMSE for regression.
 - **Validation.** A test split of 20 % that no trial sees, as in a user's own task. Of the rest, 3 folds for datasets
   below 2,000 rows and a holdout of 25 % from there, or where rows times columns (pixels, points) exceed {cells}.
-  Networks had a holdout always at first: such a study stays until there are as many trials by 3 folds,
-  or {slow}.
 - **Rows.** Larger datasets are sampled down, classes in proportion: {caps}. Classes with fewer than 10 members are
   left out. Photographs are scaled to 32 x 32 pixels.
 - **Curves.** Rounded to four digits (one part in 16,384), to take less room.
@@ -62,7 +60,6 @@ _WEAKNESSES = """\
   comparable, not exact.
 - Seconds depend on the machine and on what else ran on it: use them as ratios. A failed trial that names a time-out
   says as much about the machine as about the configuration.
-- Some networks are judged on a holdout where the other families have 3 folds: compare scores within a family only.
 - Licences of packages rarely cover the data inside them; the series of the UCR archive are given for academic use, four
   collections of texts for research. This is why no data are here, only results of training on them; look at the
   sources before using the data for something else.
@@ -80,7 +77,7 @@ def card(records: Records, entries: Sequence[Entry], left_out: Sequence[LeftOut]
         _INTRODUCTION,
         _families(records),
         _counts(records, entries),
-        _METHOD.format(caps=caps, rounds=rounds, cells=f"{HOLDOUT_CELLS:,}", first=FIRST, slow=most("keras_mlp")),
+        _METHOD.format(caps=caps, rounds=rounds, cells=f"{HOLDOUT_CELLS:,}", first=FIRST),
         _WEAKNESSES.format(cap=f"{max(ROW_CAPS.values()):,}"),
         _reserved(entries),
         _licences(records, entries),

@@ -8,9 +8,8 @@ from typing import TypeAlias
 
 from kb.card import card
 from kb.catalogue import Entry, read_catalogue
-from kb.identity import former_id, study_id
+from kb.identity import study_id
 from kb.packages import fetch
-from kb.plan import most
 from kb.reserved import reserved
 from kb.validation import report
 from kb.worker import prepared
@@ -76,24 +75,16 @@ def _rounded(value: float) -> float:
 def comparable(records: Sequence[Record], known: Mapping[str, Entry]) -> list[Record]:
     """Those of ``records`` whose trials are of the present data, judged and trained alike for each dataset and family.
 
-    A study that was made otherwise stays until the one that replaces it has as many trials, or all that are planned.
     What is left out is printed.
     """
-    sizes = {study.id: min(len(trials), most(study.family)) for study, trials in records}
     kept = []
     for study, trials in records:
-        where = known[study.task.name], study.family, study.space.digest, int(study.notes["row_cap"])
-        present, former = study_id(*where), former_id(*where)
-        if study.id not in (present, former):
-            reason = "of other data than the catalogue has now"
-        elif study.id == former != present and sizes.get(present, 0) >= sizes[study.id]:
-            reason = "replaced by the same as it is judged and trained now"
-        elif study.id == present != former and sizes.get(former or "", 0) > sizes[study.id]:
-            reason = "not as many trials yet as there were, judged or trained otherwise"
-        else:
+        entry = known[study.task.name]
+        if study.id == study_id(entry, study.family, study.space.digest, int(study.notes["row_cap"])):
             kept.append((study, trials))
-            continue
-        print(f"{study.task.name} x {study.family}: {len(trials)} trials of {study.id} left out, {reason}")
+        else:
+            what = f"{entry.name} x {study.family}: {len(trials)} trials of {study.id}"
+            print(f"{what} left out, of other data than now, or judged or trained otherwise")
     return kept
 
 

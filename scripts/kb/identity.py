@@ -69,14 +69,6 @@ def study_id(entry: Entry, family: str, space: str, row_cap: int) -> str:
     return _id(entry, family, space, row_cap, *others)
 
 
-def former_id(entry: Entry, family: str, space: str, row_cap: int) -> str | None:
-    """The study of the same data before there were identities; ``None`` where there cannot be one.
-
-    It is that of ``study_id``, unless the family was judged or trained otherwise then.
-    """
-    return None if locked_as(entry) is None else _id(entry, family, space, row_cap)
-
-
 def locked_as(entry: Entry) -> Locked | None:
     """``entry`` as it was locked; ``None`` if it was not, or is something else now."""
     locked = _LOCKED.get(entry.name)

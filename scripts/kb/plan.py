@@ -18,12 +18,6 @@ ROUNDS = ((15, 10), (30, 25), (50, 25))
 ROW_CAPS: Mapping[Modality, int] = {"table": 3000, "text": 3000, "series": 3000, "image": 2000}
 
 
-def most(family: str) -> int:
-    """How many configurations of ``family`` a dataset has after the last round."""
-    cheap, slow = ROUNDS[-1]
-    return slow if family in SLOW else cheap
-
-
 def plan(entries: Sequence[Entry], families: Iterable[str] | None = None, *, limit: int | None = None) -> list[Unit]:
     """All units, as if nothing had been done: round after round, dataset after dataset.
 
