@@ -137,3 +137,11 @@ def test_regret_is_normalised_by_the_pool_and_a_failure_is_the_worst(table: Repl
     worst, best = finite.min(), finite.max()
     regret = problem.regret([np.nan, worst, (worst + best) / 2, worst, best, worst])
     np.testing.assert_allclose(regret, [1.0, 1.0, 0.5, 0.5, 0.0, 0.0])
+
+
+def test_regret_is_known_where_the_range_of_scores_is_larger_than_any_number(table: ReplayTable) -> None:
+    score = np.where(table.tasks[0].score > 0.5, 1.5e308, -1.5e308)
+    problem = Fold(altered(table, 0, score=score), 0).problem(0)
+    with np.errstate(all="raise"):
+        assert 0 in problem.fold.playable
+        np.testing.assert_array_equal(problem.regret([-1.5e308, 0.0, 1.5e308]), [1.0, 0.5, 0.0])

@@ -119,7 +119,7 @@ class Fold:
     def playable(self) -> list[int]:
         """Those of the searched tasks on which a search can be judged: their pools hold two different scores."""
         searched = range(len(self.table.tasks)) if self.table.searched is None else self.table.searched
-        return [i for i in searched if len(scores := self.pool_scores(i)) and np.ptp(scores) > 0]
+        return [i for i in searched if len(scores := self.pool_scores(i)) and scores.min() < scores.max()]
 
     def pool_scores(self, task: int) -> np.ndarray:
         """The scores in the pool of ``task``, failures left out."""
@@ -209,7 +209,7 @@ class Problem:
 
         A failure counts as the worst score.
         """
-        finite = self.score[np.isfinite(self.score)]
-        worst, best = float(finite.min()), float(finite.max())
-        got = np.nan_to_num(np.asarray(scores_so_far, dtype=np.float64), nan=worst)
+        half = self.score[np.isfinite(self.score)] / 2.0  # the difference of two of the largest numbers overflows
+        worst, best = float(half.min()), float(half.max())
+        got = np.nan_to_num(np.asarray(scores_so_far, dtype=np.float64) / 2.0, nan=worst)
         return np.asarray((best - np.maximum.accumulate(got)) / (best - worst))
