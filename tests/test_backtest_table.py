@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from backtest_tables import SPACE, small_table, trials_of, write_folder
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from planted import FAMILY, record, study_of, utility
 from planted import SPACE as PLANTED
 from typer.testing import CliRunner
@@ -326,11 +326,38 @@ def test_a_parameter_that_is_not_described_is_named(tmp_path: Path, spec: Any) -
     assert caught.value.field == "params['x']"
 
 
-@pytest.mark.parametrize(("key", "said"), [("low", "'lower'"), ("high", "upper"), ("Log", "'log'")])
-def test_what_no_parameter_has_is_refused(tmp_path: Path, key: str, said: str) -> None:
-    with pytest.raises(UnknownNameError, match=said) as caught:
-        read_table(write_folder(tmp_path / "t", space=described(x={"type": "float", key: 0.5})))
-    assert (caught.value.field, caught.value.value) == ("params['x']", key)
+def test_what_is_said_of_a_parameter_beyond_the_layout_is_told_and_not_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    usual = read_table(write_folder(tmp_path / "t"))
+    assert not caplog.messages
+    more = {name: spec | {"q": None, "meta": {"unit": "m"}} for name, spec in SPACE["params"].items()}
+    table = read_table(write_folder(tmp_path / "t", space=described(**more)))
+    assert table.digest == usual.digest
+    (said,) = caplog.messages
+    assert "'q' (of 'degree'), 'meta' (of 'degree')" in said
+    assert "lower" in said.split("Those that are: ")[1]
+
+
+def test_a_parameter_that_does_not_vary_may_be_of_any_type(tmp_path: Path) -> None:
+    params = SPACE["params"] | {"fixed": {"type": "constant", "value": 3}}
+    table = read_table(write_folder(tmp_path / "t", with_column("fixed", [3]), space=described(**params)))
+    assert set(table.space) == {"x", "learning_rate", "kind", "degree"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "values", "expected"),
+    [
+        ({"type": "bool"}, [True, False], CategoricalDistribution([True, False])),
+        ({"type": "ordinal", "choices": ["low", "high"]}, ["high", "low"], CategoricalDistribution(["low", "high"])),
+        ({"type": "ordinal", "choices": [1, 2, 4]}, [1, 2], IntDistribution(1, 4)),
+    ],
+)
+def test_truth_values_and_ordered_values_have_types_of_their_own(
+    tmp_path: Path, spec: dict[str, Any], values: list[Any], expected: BaseDistribution
+) -> None:
+    table = read_table(write_folder(tmp_path / "t", with_column("p", values), space=described(p=spec)))
+    assert table.space["p"] == expected
 
 
 @pytest.mark.parametrize("log", ["yes", "true", 1, "pre_applied"])
@@ -362,12 +389,15 @@ def test_the_example_of_the_guide_is_a_table(tmp_path: Path, monkeypatch: pytest
     assert "my-table: mean regret over 4 tasks" in result.stdout
 
 
-def test_keys_of_the_guide_are_those_that_are_read(tmp_path: Path) -> None:
+def test_keys_of_the_guide_are_those_that_are_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     guide = (Path(__file__).parents[1] / "docs" / "tables.md").read_text()
-    keys = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`[^|]*`) \|", guide.split("Other keys")[1], re.MULTILINE)))
+    keys = re.findall(
+        r"`(\w+)`", " ".join(re.findall(r"^\| (`[^|]*`) \|", guide.split("`params` maps")[1], re.MULTILINE))
+    )
     spec = {"type": "float", "lower": 0.0, "upper": 1.0} | dict.fromkeys(("default", "name", "n_values"))
     read_table(write_folder(tmp_path / "t", space=described(x=spec | {"log": False, "choices": [], "ordinal": False})))
     assert set(keys) == {*spec, "log", "choices", "ordinal"}
+    assert not caplog.messages
 
 
 def test_meta_features_are_numbers(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@
 """
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +27,12 @@ from metatune.space import Condition, SearchSpace
 from metatune.trial import ParamValue
 from metatune.wording import plural
 
+_LOG = logging.getLogger("metatune")
 _FLOATS = ("float", "uniform_float")
 _INTEGERS = ("int", "integer", "uniform_int")
+_CHOICES = ("categorical", "ordinal", "bool", "boolean")
 _SCALES = (True, False, "pre-applied", None)
-_KINDS = (*_FLOATS, *_INTEGERS, "categorical")
+_KINDS = (*_FLOATS, *_INTEGERS, *_CHOICES)
 #: What may be said of a parameter; the last two are in public tables and not used.
 _KEYS = ("type", "lower", "upper", "log", "choices", "ordinal", "default", "name", "n_values")
 
@@ -97,7 +100,7 @@ def check_known(column: pd.Series, file: str) -> None:
 
 
 def read_description(path: Path) -> dict[str, Any]:
-    """The content of ``space.json``. Raises ``DataError``, ``UnknownNameError`` for what no parameter has."""
+    """The content of ``space.json``; of its parameters, a warning names what is not read. Raises ``DataError``."""
     try:
         described = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:
@@ -117,9 +120,6 @@ def read_description(path: Path) -> dict[str, Any]:
                 value=spec,
                 remedy="Give its type, its lower and upper bound or its list of choices.",
             )
-        for key in spec:
-            if key not in _KEYS:
-                raise UnknownNameError.of(f"params[{name!r}]", key, _KEYS)
         if not any(same_value(spec.get("log"), scale) for scale in _SCALES):
             raise DataError(
                 "not a scale",
@@ -127,6 +127,11 @@ def read_description(path: Path) -> dict[str, Any]:
                 value=spec["log"],
                 remedy='Use true, false, or "pre-applied" if the column holds logarithms already.',
             )
+    # Others may say more of their parameters than counts here, which is no reason not to replay their table.
+    unread = {key: name for name, spec in described["params"].items() for key in spec if key not in _KEYS}
+    if unread:
+        told = ", ".join(f"{key!r} (of {name!r})" for key, name in unread.items())
+        _LOG.warning(f"{path}: keys of parameters that are not read: {told}. Those that are: {', '.join(_KEYS)}.")
     return described
 
 
@@ -177,12 +182,12 @@ def parameter_columns(trials: pd.DataFrame, params: Mapping[str, Mapping[str, An
     """
     columns = {}
     for name, spec in params.items():
-        kind = spec.get("type", "categorical" if "choices" in spec else "float")
-        if kind not in _KINDS:
-            raise UnknownNameError.of(f"params[{name!r}]['type']", kind, _KINDS)
         raw = trials.get(f"hp__{name}")
         if raw is None or distinct(raw, f"hp__{name}") < 2:
             continue
+        kind = spec.get("type", "categorical" if "choices" in spec else "float")
+        if kind not in _KINDS:
+            raise UnknownNameError.of(f"params[{name!r}]['type']", kind, _KINDS)
         columns[name] = _numeric(name, raw, spec) if _is_number(kind, spec) else _categorical(raw, spec)
     return columns
 
@@ -202,8 +207,9 @@ def distinct(column: pd.Series, field: str) -> int:
 
 def _is_number(kind: str, spec: Mapping[str, Any]) -> bool:
     choices = spec.get("choices", [])
-    on_grid = bool(spec.get("ordinal")) and all(type(choice) in (int, float) for choice in choices)
-    return kind != "categorical" or (on_grid and len(choices) > 0)
+    ordered = kind == "ordinal" or bool(spec.get("ordinal"))
+    on_grid = ordered and all(type(choice) in (int, float) for choice in choices)
+    return kind not in _CHOICES or (on_grid and len(choices) > 0)
 
 
 def _numeric(name: str, raw: pd.Series, spec: Mapping[str, Any]) -> Column:
