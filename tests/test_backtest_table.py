@@ -133,6 +133,22 @@ def test_choices_are_recognised_however_the_file_stores_them_and_unknown_ones_ar
     assert table.configurations[0] == {"p": True}
 
 
+def test_choices_are_recognised_in_single_precision(tmp_path: Path) -> None:
+    spec = {"type": "categorical", "choices": [0.1, 0.3]}
+    folder = write_folder(tmp_path / "t", with_column("p", np.float32([0.1, 0.3])), space=described(p=spec))
+    table = read_table(folder)
+    assert table.space["p"] == CategoricalDistribution([0.1, 0.3])
+    assert table.configurations == [{"p": 0.1}, {"p": 0.3}]
+
+
+def test_a_cell_without_a_value_is_the_choice_of_none_where_there_is_one(tmp_path: Path) -> None:
+    spec = {"type": "categorical", "choices": [None, "balanced"]}
+    cells = np.array([None, "balanced"], dtype=object)
+    table = read_table(write_folder(tmp_path / "t", with_column("p", cells), space=described(p=spec)))
+    assert table.configurations == [{"p": None}, {"p": "balanced"}]
+    assert np.ptp(table.U, axis=0).any()
+
+
 def test_parameters_that_do_not_vary_are_dropped(tmp_path: Path) -> None:
     params = SPACE["params"] | {
         "constant": {"type": "float", "lower": 0.0, "upper": 1.0},

@@ -182,13 +182,17 @@ def parameter_columns(trials: pd.DataFrame, params: Mapping[str, Mapping[str, An
     """
     columns = {}
     for name, spec in params.items():
-        raw = trials.get(f"hp__{name}")
-        if raw is None or distinct(raw, f"hp__{name}") < 2:
+        if (raw := trials.get(f"hp__{name}")) is None:
             continue
         kind = spec.get("type", "categorical" if "choices" in spec else "float")
+        is_number = _is_number(kind, spec)
+        # Without a value it is inactive, or has the choice that JSON writes as null.
+        null = not is_number and None in spec.get("choices", ()) and bool(raw.isna().any())
+        if distinct(raw, f"hp__{name}") + null < 2:
+            continue
         if kind not in _KINDS:
             raise UnknownNameError.of(f"params[{name!r}]['type']", kind, _KINDS)
-        columns[name] = _numeric(name, raw, spec) if _is_number(kind, spec) else _categorical(raw, spec)
+        columns[name] = _numeric(name, raw, spec) if is_number else _categorical(raw, spec)
     return columns
 
 
@@ -240,11 +244,14 @@ def _categorical(raw: pd.Series, spec: Mapping[str, Any]) -> Column:
         if not same:
             levels.append(value)
         positions.append(float(same[0] if same else len(levels) - 1))
-    return Column(CategoricalDistribution(levels), np.array([*positions, np.nan])[codes], tuple(levels))
+    missing = float(levels.index(None)) if None in levels else np.nan
+    return Column(CategoricalDistribution(levels), np.array([*positions, missing])[codes], tuple(levels))
 
 
 def _stands_for(stored: object, choice: object) -> bool:
-    """Whether a stored value is ``choice``, which files may hold as text or as a float."""
+    """Whether a stored value is ``choice``, which files may hold as text, as a float or in single precision."""
+    if isinstance(stored, float) and type(choice) is float:
+        return stored in (choice, float(np.float32(choice)))
     return same_value(stored, choice) or str(stored) in (str(choice), f"{choice}.0")
 
 
