@@ -215,13 +215,6 @@ def test_tasks_without_a_group_are_history_for_one_another(tmp_path: Path, group
     assert len(set(found)) == 3
 
 
-def test_tasks_that_are_all_of_one_group_are_refused(tmp_path: Path) -> None:
-    tasks = pd.DataFrame({"task_id": ["task0", "task1"], "group": "same"})
-    with pytest.raises(DataError, match="none is history") as caught:
-        read_table(write_folder(tmp_path / "t", trials_of(tasks=2, n=12), tasks=tasks))
-    assert (caught.value.field, caught.value.value) == ("tasks.parquet['group']", "same")
-
-
 def test_what_more_of_the_tasks_have_describes_them(tmp_path: Path) -> None:
     few, more = [1.0, 2, np.nan, np.nan, np.nan, np.nan], [1.0, 2, 3, np.nan, np.nan, np.nan]
     tasks = pd.DataFrame({"task_id": [f"task{i}" for i in range(6)], "mf__one": few, "mf__two": few, "q__size": more})
@@ -257,8 +250,8 @@ def test_what_is_wrong_with_a_folder_is_named(tmp_path: Path) -> None:
         read_table(write_folder(tmp_path / "a", trials_of().drop(columns="y")))
     with pytest.raises(DataError, match="task not described"):
         read_table(write_folder(tmp_path / "b", tasks=pd.DataFrame({"task_id": ["task0"], "mf__size": [1.0]})))
-    with pytest.raises(DataError, match="two tasks"):
-        read_table(write_folder(tmp_path / "c", trials_of(tasks=1)))
+    with pytest.raises(DataError, match="parameter that varies"):
+        read_table(write_folder(tmp_path / "c", trials_of(tasks=2, n=1)))
     with pytest.raises(DataError, match="hp__kind: not a number"):
         read_table(write_folder(tmp_path / "d", space=described(kind={"type": "float"})))
     with pytest.raises(DataError, match="hp__x: a logarithmic parameter"):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from backtest_tables import recorded_run, trials_of, write_folder
 from planted import FAMILY, planted_snapshot
@@ -132,7 +133,8 @@ def test_nothing_to_search_for_is_told(folder: Path, tmp_path: Path) -> None:
     flat = write_folder(tmp_path / "flat", trials_of(tasks=3, n=12).assign(y=1.0))
     alone = run("--table", flat, "--methods", "random", *SHORT, "--json")
     assert alone.exit_code == 3
-    assert json.loads(alone.stdout)["error"]["value"] == ["flat"]
+    found = json.loads(alone.stdout)["error"]["value"]
+    assert found == {"flat": "0 of 3 tasks searched. Left out: 3 with equal scores only."}
     page = tmp_path / "page.html"
     both = run("--table", flat, folder, "--methods", "random", *SHORT, "--html", page)
     assert both.exit_code == 0
@@ -156,6 +158,27 @@ def test_tasks_that_are_not_searched_are_counted_with_their_reasons(tmp_path: Pa
     assert said in " ".join(shown.split())
     assert said in page.read_text()
     assert "Left out" not in run("--table", write_folder(tmp_path / "all"), *words[2:], "--tasks", "9").stdout
+
+
+def test_a_table_of_one_task_or_of_one_group_keeps_no_other_from_being_searched(folder: Path, tmp_path: Path) -> None:
+    single = write_folder(tmp_path / "single", trials_of(tasks=1, n=40))
+    trials = trials_of(tasks=3, n=40)
+    trials["search_space_id"] = np.where(trials["task_id"] == "task0", "one", "two")
+    tasks = pd.DataFrame({"task_id": ["task0", "task1", "task2"], "group": "same"})
+    spaces = write_folder(tmp_path / "spaces", trials, tasks=tasks)
+    result = run("--table", single, spaces, folder, "--methods", "random", *SHORT, "--json")
+    found = document(result)
+    assert list(found["tables"]) == ["small"]
+    assert found["unplayable"] == ["single", "one", "two"]
+    assert {name: of["left_out"] for name, of in found["coverage"].items()} == {
+        "single": {"alone": 1},
+        "one": {"alone": 1},
+        "two": {"alone": 2},
+        "small": {"not_drawn": 1},
+    }
+    alone = run("--table", single, "--methods", "random", *SHORT)
+    assert alone.exit_code == 3
+    assert "without a second task to learn from" in " ".join(alone.output.split())
 
 
 def test_of_knowledge_families_with_own_tasks_that_are_not_searched_are_told(

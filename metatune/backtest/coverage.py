@@ -57,6 +57,8 @@ def coverage_of(table: ReplayTable, seeds: Iterable[int], tasks: int | None = No
 def _reason(table: ReplayTable, folds: Sequence[Fold], task: int) -> str:
     if table.searched is not None and task not in table.searched:
         return "borrowed"
+    if not table.has_history:
+        return "alone"
     if any(task in fold.playable for fold in folds):
         return "not_drawn"
     return "equal_scores" if any(len(fold.pool_scores(task)) > 1 for fold in folds) else "few_in_pool"

@@ -117,7 +117,12 @@ class Fold:
 
     @cached_property
     def playable(self) -> list[int]:
-        """Those of the searched tasks on which a search can be judged: their pools hold two different scores."""
+        """Those of the searched tasks on which a search can be judged: their pools hold two different scores.
+
+        None of a table without a task that could be history for another.
+        """
+        if not self.table.has_history:
+            return []
         searched = range(len(self.table.tasks)) if self.table.searched is None else self.table.searched
         return [i for i in searched if len(scores := self.pool_scores(i)) and scores.min() < scores.max()]
 

@@ -127,6 +127,11 @@ class ReplayTable:
         ]
 
     @cached_property
+    def has_history(self) -> bool:
+        """Whether each task has another that is not of its group, to be its history."""
+        return len({task.record.group for task in self.tasks}) > 1
+
+    @cached_property
     def shared(self) -> bool:
         """Whether tasks have their configurations in common: most trials are of one that another group tried too."""
         times = Counter(row for row, _ in {(int(row), task.record.group) for task in self.tasks for row in task.rows})
@@ -167,25 +172,18 @@ def read_tables(folder: str | Path) -> list[ReplayTable]:
 
 def _table(name: str, trials: pd.DataFrame, tasks: pd.DataFrame, described: Mapping[str, Any]) -> ReplayTable:
     columns = parameter_columns(trials, described["params"])
-    if not columns or trials["task_id"].nunique() < 2:
+    if not columns:
         raise DataError(
-            "a replay needs two tasks and a parameter that varies",
+            "a replay needs a parameter that varies",
             field="trials.parquet",
-            value={"table": name, "parameters": list(columns), "tasks": trials["task_id"].nunique()},
-            remedy="Add trials of other tasks or configurations.",
+            value=name,
+            remedy="Add trials of other configurations, and describe their parameters in space.json.",
         )
     space = space_of(columns)
     position = pd.DataFrame({n: c.values for n, c in columns.items()}).groupby(list(columns), dropna=False, sort=False)
     codes = position.ngroup().to_numpy()
     first = np.unique(codes, return_index=True)[1]
     records = _records(trials, tasks, described)
-    if len(groups := {record.group for record in records.values()}) < 2:
-        raise DataError(
-            "all tasks are of one group, so that none is history for another",
-            field="tasks.parquet['group']",
-            value=groups.pop(),
-            remedy="Give only tasks of one source the same group, or leave the column out.",
-        )
     score = _scores(name, trials, records)
     unknown = np.full(len(trials), np.nan)
     seconds = as_numbers(trials["cost"], field="trials.parquet['cost']") if "cost" in trials else unknown

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from itertools import takewhile
 from pathlib import Path
@@ -107,7 +108,7 @@ def backtest(
     Regret is 0 for the best configuration that was to be found and 1 for the worst. Nothing is trained but metatune.
     """
     # Heavy imports wait until the command runs, for the sake of --help.
-    from metatune.backtest.coverage import coverage_of
+    from metatune.backtest.coverage import coverage_of, coverage_told
     from metatune.backtest.replay import run_all
     from metatune.backtest.run import Protocol
     from metatune.backtest.summary import summarise
@@ -127,14 +128,14 @@ def backtest(
             progress=progress,
             tasks=tasks,
         )
+    coverage = {table.name: coverage_of(table, range(seeds), tasks) for table in tables}
     if not done:
         raise DataError(
-            "nothing to search for: no task has two different scores in its pool",
+            "nothing to search for",
             field="--table" if folders else "--knowledge",
-            value=[found.name for found in tables],
-            remedy="Use tables whose tasks have completed trials with scores that differ.",
+            value={name: coverage_told(**asdict(of)) for name, of in coverage.items()},
+            remedy="Use tables of two tasks or more, with scores that differ.",
         )
-    coverage = {table.name: coverage_of(table, range(seeds), tasks) for table in tables}
     document = summarise(done, coverage=coverage | others, unavailable=unavailable)
     if html is not None:
         from metatune.report import backtest_page
