@@ -1,6 +1,7 @@
 """Adapters of released packages: each search is the package's own, within the pool, and told what it evaluated."""
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from metatune.backtest import peers
 from metatune.backtest.fold import Fold, Problem
-from metatune.backtest.peers.pool import Pool, failures_as_worst, filled, source_tasks
+from metatune.backtest.peers.pool import Pool, as_texts, failures_as_worst, filled, from_texts, source_tasks
 from metatune.backtest.table import ReplayTable, ReplayTask
 from metatune.metric import Metric
 from metatune.space import Condition, SearchSpace
@@ -101,6 +102,26 @@ def test_the_history_is_that_of_the_other_tasks_with_losses(problem: Problem) ->
         assert losses[good].tolist() == (-trials.score[good]).tolist()
         assert set(losses[~good]) == {losses.max()}
     assert [len(losses) for _, losses in source_tasks(problem, rows=4, tasks=1)] == [4]
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", METHODS)
+def test_choices_may_be_truth_values_numbers_and_none(name: str, problem: Problem) -> None:
+    choices = {"flag": [True, False], "weight": [None, "balanced"], "size": [10, 2.5]}
+    space = SearchSpace(
+        {"x": FloatDistribution(0.0, 1.0)} | {n: CategoricalDistribution(values) for n, values in choices.items()}
+    )
+    configurations = space.sample(80, seed=0)
+    table = replace(problem.fold.table, space=space, configurations=configurations)
+    assert len({position for position, _ in play(name, Fold(table, seed=0).problem(2), 4)}) == 4
+
+
+def test_choices_become_texts_and_values_again() -> None:
+    space = SearchSpace({"x": FloatDistribution(0.0, 1.0), "c": CategoricalDistribution([None, True, 2.5, "a"])})
+    for configuration in space.sample(20, seed=0):
+        texts = as_texts(space, configuration)
+        assert texts == {"x": configuration["x"], "c": str(configuration["c"])}
+        assert from_texts(space, texts) == configuration
 
 
 def test_inactive_parameters_are_filled() -> None:

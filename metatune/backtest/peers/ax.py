@@ -7,7 +7,6 @@ to the nearest unevaluated row.
 
 import logging
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,9 +32,8 @@ from optuna.distributions import CategoricalDistribution
 
 from metatune.backtest.fold import Problem
 from metatune.backtest.method import Observed, Search
-from metatune.backtest.peers.pool import Pool, filled, source_tasks
+from metatune.backtest.peers.pool import Pool, as_texts, filled, from_texts, source_tasks
 from metatune.space import SearchSpace
-from metatune.trial import ParamValue
 
 #: Source tasks and trials of each that it is given, at random: the exact process is cubic in all of them together.
 SOURCE_TASKS, SOURCE_ROWS = 5, 25
@@ -65,7 +63,7 @@ class AxSearch:
         sources = []
         for number, (configurations, losses) in enumerate(tasks):
             source = self._new_experiment(f"source{number}")
-            _attach(source, [filled(problem.space, c) for c in configurations], losses)
+            _attach(source, [as_texts(problem.space, filled(problem.space, c)) for c in configurations], losses)
             sources.append(AuxiliarySource(experiment=source))
         self._experiment.auxiliary_experiments_by_purpose = {TL_EXP: sources}
         specs, _ = transfer_learning_generator_specs_constructor(use_model_selection=False)
@@ -79,7 +77,8 @@ class AxSearch:
         for position, loss, _ in self._pool.news(observed):
             _attach(self._experiment, [self._values(position)], np.array([loss]))
         if len(self._experiment.trials) < STARTUP:
-            return self._pool.nearest(self._sobol.gen(1).arms[0].parameters, observed)
+            point = from_texts(self._problem.space, self._sobol.gen(1).arms[0].parameters)
+            return self._pool.nearest(point, observed)
         free = self._pool.free(observed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the numerics of the fit, at most proposals
@@ -96,7 +95,8 @@ class AxSearch:
         return int(free[int(np.argmax(values))])
 
     def _values(self, position: int) -> dict[str, Any]:
-        return filled(self._problem.space, self._problem.configurations[position])
+        space = self._problem.space
+        return as_texts(space, filled(space, self._problem.configurations[position]))
 
     def _new_experiment(self, name: str) -> Experiment:
         objective = Objective(metric=Metric(_LOSS, lower_is_better=True), minimize=True)
@@ -106,13 +106,12 @@ class AxSearch:
 
 
 def search_space(space: SearchSpace) -> AxSpace:
-    """``space`` as Ax has it, without conditions."""
+    """``space`` as Ax has it, without conditions and with choices as texts."""
     parameters: list[Parameter] = []
     for name, distribution in space.parameters.items():
         if isinstance(distribution, CategoricalDistribution):
-            choices: Sequence[ParamValue] = distribution.choices
-            kind = ParameterType.STRING if isinstance(choices[0], str) else ParameterType.FLOAT
-            parameters.append(ChoiceParameter(name, kind, list(choices), is_ordered=False, sort_values=False))
+            choices = [str(choice) for choice in distribution.choices]
+            parameters.append(ChoiceParameter(name, ParameterType.STRING, choices, is_ordered=False, sort_values=False))
         else:
             bounds: Any = distribution
             kind = ParameterType.INT if isinstance(bounds.low, int) else ParameterType.FLOAT

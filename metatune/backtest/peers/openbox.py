@@ -11,6 +11,7 @@ import os
 import subprocess
 import tempfile
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,9 +21,10 @@ from optuna.distributions import CategoricalDistribution
 from metatune.backtest.fold import Problem
 from metatune.backtest.method import Observed, Search
 from metatune.backtest.peers import OPENBOX_PYTHON
-from metatune.backtest.peers.pool import Pool, completed, source_tasks
+from metatune.backtest.peers.pool import Pool, as_texts, completed, from_texts, source_tasks
 from metatune.errors import SearchError
 from metatune.space import SearchSpace
+from metatune.trial import Configuration
 
 #: Trials of a source task that it is given, at random: the default of its ``RGPE``, whose cost is cubic in them.
 SOURCE_ROWS = 50
@@ -34,7 +36,7 @@ class OpenBoxSearch:
     """One search by OpenBox; failures are told as failed trials."""
 
     def __init__(self, problem: Problem, seed: int) -> None:
-        self._pool = Pool(problem)
+        self._space, self._pool = problem.space, Pool(problem)
         server = Path(__file__).with_name("openbox_server.py")
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  open as long as the process
         # Isolated: the folder of the script has modules with the names of the packages.
@@ -50,8 +52,8 @@ class OpenBoxSearch:
         self._send(
             {
                 **described(problem.space),
-                "tasks": [([completed(problem.space, c) for c in rows], losses.tolist()) for rows, losses in tasks],
-                "rows": [completed(problem.space, c) for c in problem.configurations],
+                "tasks": [(self._texts(rows), losses.tolist()) for rows, losses in tasks],
+                "rows": self._texts(problem.configurations),
                 "seed": int(np.random.default_rng(seed).integers(2**31)),
             }
         )
@@ -63,7 +65,10 @@ class OpenBoxSearch:
         answer = self._process.stdout.readline()
         if not answer:
             raise self._failure()
-        return self._pool.nearest(json.loads(answer), observed)
+        return self._pool.nearest(from_texts(self._space, json.loads(answer)), observed)
+
+    def _texts(self, configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
+        return [as_texts(self._space, completed(self._space, c)) for c in configurations]
 
     def _send(self, message: object) -> None:
         assert self._process.stdin is not None
@@ -86,16 +91,16 @@ class OpenBoxSearch:
 
 
 def described(space: SearchSpace) -> dict[str, Any]:
-    """``space`` as plain values."""
+    """``space`` as plain values, choices as texts."""
     parameters: list[dict[str, Any]] = []
     for name, distribution in space.parameters.items():
         if isinstance(distribution, CategoricalDistribution):
-            parameters.append({"name": name, "choices": list(distribution.choices)})
+            parameters.append({"name": name, "choices": [str(choice) for choice in distribution.choices]})
         else:
             bounds: Any = distribution
             whole = isinstance(bounds.low, int)
             parameters.append({"name": name, "low": bounds.low, "high": bounds.high, "log": bounds.log, "whole": whole})
-    conditions = {name: (c.parent, list(c.values)) for name, c in space.conditions.items()}
+    conditions = {name: (c.parent, [str(value) for value in c.values]) for name, c in space.conditions.items()}
     return {"parameters": parameters, "conditions": conditions}
 
 

@@ -34,6 +34,21 @@ def completed(space: SearchSpace, configuration: Configuration) -> dict[str, Any
     return space.active(filled(space, configuration))
 
 
+def as_texts(space: SearchSpace, values: Configuration) -> dict[str, Any]:
+    """``values`` with every choice as a text, for packages that take no truth values, ``None`` or two kinds."""
+    return {name: str(v) if isinstance(space[name], CategoricalDistribution) else v for name, v in values.items()}
+
+
+def from_texts(space: SearchSpace, texts: Configuration) -> dict[str, Any]:
+    """The values of which ``as_texts`` made ``texts``."""
+    values: dict[str, Any] = dict(texts)
+    for name, text in texts.items():
+        distribution = space[name]
+        if isinstance(distribution, CategoricalDistribution):
+            values[name] = next(choice for choice in distribution.choices if str(choice) == text)
+    return values
+
+
 class Pool:
     """The rows of a problem, to be minimised: a loss is a negated score."""
 

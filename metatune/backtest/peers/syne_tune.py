@@ -5,6 +5,7 @@ Thompson samples from it. Its cached candidates are replaced by the unevaluated 
 experiments on tables. This searcher learns nothing from the task at hand, by its authors' design.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,9 @@ from syne_tune.optimizer.schedulers.transfer_learning.transfer_learning_task_eva
 
 from metatune.backtest.fold import Problem
 from metatune.backtest.method import Observed, Search
-from metatune.backtest.peers.pool import Pool, filled, source_tasks
+from metatune.backtest.peers.pool import Pool, as_texts, filled, source_tasks
 from metatune.space import SearchSpace
+from metatune.trial import Configuration
 
 
 class SyneTuneSearch:
@@ -31,7 +33,7 @@ class SyneTuneSearch:
         self._pool = Pool(problem)
         space = configuration_space(problem.space)
         self._searcher = QuantileBasedSurrogateSearcher(space, _evaluations(problem, space), random_seed=seed)
-        self._rows = pd.DataFrame([filled(problem.space, c) for c in problem.configurations])
+        self._rows = _columns(problem.space, problem.configurations)
         self._mean = np.reshape(self._searcher.model_pipeline.predict(self._rows), (-1, 1))
         self._deviation = float(self._searcher.sigma_pred.flat[0])
 
@@ -45,11 +47,11 @@ class SyneTuneSearch:
 
 
 def configuration_space(space: SearchSpace) -> dict[str, Any]:
-    """``space`` as Syne Tune has it; it knows no conditions."""
+    """``space`` as Syne Tune has it, choices as texts; it knows no conditions."""
     built: dict[str, Any] = {}
     for name, distribution in space.parameters.items():
         if isinstance(distribution, CategoricalDistribution):
-            built[name] = st.choice(list(distribution.choices))
+            built[name] = st.choice([str(choice) for choice in distribution.choices])
         else:
             bounds: Any = distribution
             number, log = (st.randint, st.lograndint) if isinstance(bounds.low, int) else (st.uniform, st.loguniform)
@@ -57,11 +59,15 @@ def configuration_space(space: SearchSpace) -> dict[str, Any]:
     return built
 
 
+def _columns(space: SearchSpace, configurations: Sequence[Configuration]) -> pd.DataFrame:
+    return pd.DataFrame([as_texts(space, filled(space, c)) for c in configurations])
+
+
 def _evaluations(problem: Problem, space: dict[str, Any]) -> dict[str, TransferLearningTaskEvaluations]:
     return {
         str(index): TransferLearningTaskEvaluations(
             configuration_space=space,
-            hyperparameters=pd.DataFrame([filled(problem.space, c) for c in configurations]),
+            hyperparameters=_columns(problem.space, configurations),
             objectives_names=["loss"],
             objectives_evaluations=losses.reshape(-1, 1, 1, 1),
         )
