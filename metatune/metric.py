@@ -56,6 +56,16 @@ OF_POSITIVE = frozenset(
     {"f1", "precision", "recall", "average_precision", "jaccard", "positive_likelihood_ratio",
      "neg_negative_likelihood_ratio"}
 )  # fmt: skip
+#: Scores that rows of a single class have, and those of several classes that need rows of every one.
+_OF_ONE_CLASS = frozenset(
+    {"accuracy", "balanced_accuracy", "neg_log_loss", "neg_brier_score", "f1_macro", "f1_micro", "f1_weighted",
+     "jaccard_macro", "jaccard_micro", "jaccard_weighted", "precision_macro", "precision_micro", "recall_macro",
+     "recall_micro", "recall_weighted"}
+)  # fmt: skip
+_OF_EVERY_CLASS = frozenset(
+    {"average_precision", "neg_brier_score", "d2_brier_score", "d2_log_loss_score", "roc_auc_ovo",
+     "roc_auc_ovo_weighted", "top_k_accuracy"}
+)  # fmt: skip
 _MULTICLASS_NAME = {"roc_auc": "roc_auc_ovr", "f1": "f1_macro", "precision": "precision_macro",
                     "recall": "recall_macro", "jaccard": "jaccard_macro"}  # fmt: skip
 #: Scores by names that mean nothing else. A list, since asking scikit-learn for all of its scorers takes seconds.
@@ -108,6 +118,12 @@ class Metric:
                 value=self.name,
                 remedy=f"Use for example {DEFAULT_METRIC['regression']!r}, or correct or shift the target.",
             )
+
+    def classes_judged(self, n_classes: int) -> int:
+        """How many of ``n_classes`` classes the rows must have that it judges; with fewer it is not defined."""
+        if n_classes > 2 and self.scorer in _OF_EVERY_CLASS:
+            return n_classes
+        return 1 if self.scorer in _OF_ONE_CLASS else 2
 
     @property
     def gains_are_relative(self) -> bool:

@@ -16,7 +16,11 @@ _REMEDY = (
 
 @dataclass(frozen=True, eq=False)
 class OwnFolds:
-    """Pairs (train, valid) of positions among ``n_rows`` rows; the rows that are in none are the test split."""
+    """Pairs (train, valid) of positions among ``n_rows`` rows; rows that are in none are the test split.
+
+    Where every fold trains on rows before those that it judges, as in time, only rows after all of the folds are: a
+    model is not tested on a past that it was not trained on. Older rows that no fold has are then left out.
+    """
 
     folds: tuple[tuple[np.ndarray, np.ndarray], ...]
     n_rows: int
@@ -44,10 +48,11 @@ class OwnFolds:
             raise UsageError("no folds", field="validation", value=[], remedy=_REMEDY)
         return cls(tuple(folds), n_rows)
 
-    def split(self, strata: np.ndarray) -> tuple[np.ndarray, tuple[tuple[np.ndarray, np.ndarray], ...]]:
+    def split(self, strata: np.ndarray, judged: int) -> tuple[np.ndarray, tuple[tuple[np.ndarray, np.ndarray], ...]]:
         """The test rows and the folds, all ascending, for rows of the classes ``strata``.
 
-        Raises ``UsageError`` where rows were dropped, ``DataError`` where a class is not learnt or only one is judged.
+        Raises ``UsageError`` where rows were dropped, ``DataError`` where a class is not learnt or fewer than
+        ``judged`` of them are judged.
         """
         if len(strata) != self.n_rows:
             raise UsageError(
@@ -59,19 +64,25 @@ class OwnFolds:
         classes = np.unique(strata)
         for number, (train, valid) in enumerate(self.folds):
             if len(np.unique(strata[train])) < len(classes):
-                raise _lacking("train", number, "rows of every class")
-            if len(classes) > 1 and len(np.unique(strata[valid])) < 2:
-                raise _lacking("judge", number, "rows of two classes at least")
+                raise _lacking("train", number, "rows of every class", "or merge or remove rare classes")
+            if len(np.unique(strata[valid])) < min(judged, len(classes)):
+                needed = "every class" if judged == len(classes) > 2 else f"{judged} classes at least"
+                raise _lacking("judge", number, f"rows of {needed}, which the metric needs", "or another metric")
+        return self._test(), self.folds
+
+    def _test(self) -> np.ndarray:
+        """The rows that are in no fold; where folds follow time, those after the last that is in one."""
         used = np.concatenate([rows for fold in self.folds for rows in fold])
-        return np.setdiff1d(np.arange(self.n_rows), used), self.folds
+        in_time = all(train[-1] < valid[0] for train, valid in self.folds)
+        return np.setdiff1d(np.arange(used.max() + 1 if in_time else 0, self.n_rows), used)
 
 
-def _lacking(side: str, number: int, needed: str) -> DataError:
+def _lacking(side: str, number: int, needed: str, other: str) -> DataError:
     return DataError(
         f"the rows that {side} lack {needed}",
         field=f"validation[{number}]",
         value=f"fold {number}",
-        remedy="Use fewer or other folds, or merge or remove rare classes.",
+        remedy=f"Use fewer or other folds, {other}.",
     )
 
 

@@ -14,7 +14,7 @@ class Repair:
     action: str
 
     def __str__(self) -> str:
-        return f"{self.field}: {self.action} (was {self.value})"
+        return f"{self.field}: {self.action} (got {self.value})"
 
 
 class Inspector:

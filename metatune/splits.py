@@ -8,6 +8,7 @@ import numpy as np
 
 from metatune.errors import DataError, UnknownNameError, UsageError
 from metatune.own_folds import OwnFolds
+from metatune.repair import Repair
 
 #: ``None`` (by size), ``"holdout"``, the share of a holdout in (0, 1), the number of folds, or the folds themselves.
 Validation: TypeAlias = str | float | int | Iterable[tuple[Any, Any]] | None
@@ -83,15 +84,15 @@ def plan_rows(validation: Validation, test_size: float, n_rows: int) -> SplitPla
     return OwnFolds.of(validation, n_rows)
 
 
-def split(strata: np.ndarray, plan: SplitPlan | OwnFolds, *, seed: int) -> tuple[np.ndarray, Folds]:
+def split(strata: np.ndarray, plan: SplitPlan | OwnFolds, *, seed: int, judged: int = 1) -> tuple[np.ndarray, Folds]:
     """Positions of the test rows, and (train, valid) positions of each fold, all ascending.
 
     ``strata``: class codes of the rows, all equal where there are no classes. A class with
     ``plan.rows_per_class`` rows or more is in every part. Raises ``DataError`` for too few rows. Own folds stay as they
-    are.
+    are, and each must have ``judged`` classes to be judged by.
     """
     if isinstance(plan, OwnFolds):
-        return plan.split(strata)
+        return plan.split(strata, judged)
     parts = max(plan.folds, 2) + (plan.test > 0)
     if len(strata) < 2 * parts:
         raise DataError(
@@ -115,6 +116,15 @@ def split(strata: np.ndarray, plan: SplitPlan | OwnFolds, *, seed: int) -> tuple
     fold = np.empty(len(rest), dtype=np.int64)
     fold[_by_class(strata[rest], rng)] = np.arange(len(rest)) % plan.folds
     return test, tuple((rest[fold != k], rest[fold == k]) for k in range(plan.folds))
+
+
+def left_out(test: np.ndarray, folds: Folds, n_rows: int) -> tuple[Repair, ...]:
+    """A notice of the rows that neither train nor judge nor test, as own folds that follow time may leave some."""
+    used = np.unique(np.concatenate([test, *(rows for fold in folds for rows in fold)]))
+    if len(used) == n_rows:
+        return ()
+    notice = "not used, as they are in no fold and older than the last rows that are: each fold trains on what is past"
+    return (Repair("validation", f"{n_rows - len(used):,} of {n_rows:,} rows", notice),)
 
 
 def _by_class(strata: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -17,7 +17,7 @@ from metatune.fingerprint import fingerprint_of, fingerprint_of_name
 from metatune.metric import OF_POSITIVE, Direction, Kind, Metric
 from metatune.reading import read_content
 from metatune.repair import Inspector, Repair
-from metatune.splits import TEST, Folds, Validation, plan_rows, split
+from metatune.splits import TEST, Folds, Validation, left_out, plan_rows, split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,8 @@ class Task:
     2,000 rows and a holdout from there. Or own folds, pairs (train, valid) of positions of rows, as scikit-learn's
     splitters give them: where rows belong together, ``GroupKFold(3).split(X, y, groups)``; where they are of one time
     after another, ``TimeSeriesSplit(3).split(X)``; rows that are in none of them are the test split, such as the latest
-    with ``TimeSeriesSplit(3).split(X[:900])``.
+    with ``TimeSeriesSplit(3).split(X[:900])``. Where all folds train on what comes before, older rows that are in none
+    are left out, which ``repairs`` says.
     ``test_size``: the share of the test split, 0.2 unless given, 0 for none.
     ``name``: the target's unless given. ``group``: a name shared by tasks from the same source. ``seed`` (0 unless
     given) fixes the splits. ``repair``: repair bad data and report it in ``repairs`` instead of raising.
@@ -212,7 +213,7 @@ class Task:
         judge = Metric.of(metric, data.kind)
         judge.check_targets(data.y, target)
         strata = data.y if data.classes else np.zeros(data.n_rows, dtype=np.int64)
-        test, folds = split(strata, plan, seed=seed)
+        test, folds = split(strata, plan, seed=seed, judged=judge.classes_judged(data.n_classes))
         if positive is not None:  # after the split, which stays as it is
             data = data.with_positive(positive)
         return cls(
@@ -225,7 +226,7 @@ class Task:
             folds=folds,
             group=group or "",
             seed=seed,
-            repairs=repairs,
+            repairs=(*repairs, *left_out(test, folds, data.n_rows)),
         )
 
     @classmethod

@@ -17,6 +17,8 @@ from strategies import seeds
 from metatune.dataset import dataset_from_frame
 from metatune.errors import DataError, UsageError
 from metatune.fingerprint import KEY_VARIABLE
+from metatune.learners import get_family
+from metatune.learners.evaluate import run_trial
 from metatune.metric import Metric
 from metatune.splits import plan_splits, split
 from metatune.task import Task
@@ -338,6 +340,29 @@ def test_folds_of_one_time_after_another_may_use_all_rows():
     assert len(task.search_rows) == 120
 
 
+@pytest.mark.parametrize("gap", [0, 4])
+def test_where_folds_follow_time_only_later_rows_are_the_test_split(gap):
+    X, y, _ = rows_of_patients()
+    window = TimeSeriesSplit(3, max_train_size=20, test_size=20, gap=gap)
+    task = Task.from_arrays(X, X[:, 0] + y, validation=window.split(X[:100]))
+    assert task.test.tolist() == list(range(100, 120))
+    assert task.search_rows.tolist() == list(range(20 - gap, 100))
+    (notice,) = map(str, task.repairs)
+    assert f"{20 - gap} of 120 rows" in notice
+    assert "not used" in notice
+
+    task = Task.from_arrays(X, X[:, 0] + y, validation=window.split(X))
+    assert not len(task.test)
+
+
+def test_folds_in_no_order_of_time_leave_the_first_rows_for_the_test_too():
+    X, y, _ = rows_of_patients()
+    both = np.arange(20, 70), np.arange(70, 120)
+    task = Task.from_arrays(X, X[:, 0] + y, validation=[both, both[::-1]])
+    assert task.test.tolist() == list(range(20))
+    assert not task.repairs
+
+
 @pytest.mark.parametrize(
     ("validation", "options", "named", "problem"),
     [
@@ -362,13 +387,41 @@ def test_own_folds_that_cannot_be_meant_are_refused(validation, options, named, 
     assert caught.value.field == named
 
 
-def test_own_folds_without_a_class_are_refused():
+def test_own_folds_that_do_not_learn_a_class_are_refused():
     X, _, _ = rows_of_patients()
-    y = np.arange(120) // 40
     with pytest.raises(DataError, match="that train lack rows of every class"):
-        Task.from_arrays(X, y, validation=[(range(70), range(70, 120))])
-    with pytest.raises(DataError, match="that judge lack rows of two classes"):
-        Task.from_arrays(X, y, validation=[(range(110), range(110, 120))])
+        Task.from_arrays(X, np.arange(120) // 40, validation=[(range(70), range(70, 120))])
+
+
+@pytest.mark.parametrize(
+    ("classes", "metric", "judged"),
+    [
+        (2, "accuracy", 1),
+        (2, "log_loss", 1),
+        (2, "brier", 1),
+        (2, "f1_macro", 1),
+        (2, "auc", 2),
+        (2, "f1", 2),
+        (2, "average_precision", 2),
+        (3, "accuracy", 1),
+        (3, "auc", 2),
+        (3, "brier", 3),
+        (3, "top_k_accuracy", 3),
+    ],
+)
+def test_own_folds_judge_as_many_classes_as_the_metric_needs(classes, metric, judged):
+    X, _, _ = rows_of_patients()
+    y, knn = np.arange(120) % classes, get_family("knn")
+    for wanted in range(1, classes + 1):
+        valid = np.flatnonzero((np.arange(120) >= 60) & (y < wanted))
+        folds = [(range(60), valid)]
+        if wanted < judged:
+            with pytest.raises(DataError, match="that judge lack rows of") as caught:
+                Task.from_arrays(X, y, validation=folds, metric=metric)
+            assert "another metric" in caught.value.remedy
+        else:
+            trial = run_trial(Task.from_arrays(X, y, validation=folds, metric=metric), knn, knn.default())
+            assert trial.status == "complete", trial.error
 
 
 def test_own_folds_of_rows_that_repair_drops_are_refused():
