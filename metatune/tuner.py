@@ -20,7 +20,7 @@ from metatune.history.store import HistoryStore
 from metatune.isolation import in_own_process
 from metatune.knowledge import Knowledge
 from metatune.learners.base import ModelFamily
-from metatune.learners.evaluate import test_scores
+from metatune.learners.evaluate import doubts, test_scores
 from metatune.metafeatures import describe
 from metatune.objective import FamilyJudge, FunctionJudge, Objective, Subject, named
 from metatune.provenance import provenance
@@ -272,7 +272,9 @@ def _with_model(result: TuneResult, judge: FamilyJudge) -> TuneResult:
     assert best is not None
     try:
         model = judge.refit(best)
-        return replace(result, model=model, test_scores=test_scores(judge.task, model))
+        found = test_scores(judge.task, model)
+        doubtful = doubts(judge.task, found)
+        return replace(result, model=model, test_scores=found, warnings=(*result.warnings, *doubtful))
     except KeyboardInterrupt:
         return replace(result, interrupted=True)
     # Training is third-party code that may raise anything; the search itself is not to be lost over it.

@@ -572,6 +572,24 @@ class TestResult:
         assert result.model is None
         assert result.test_score is None
 
+    @pytest.mark.parametrize(("rare", "said"), [(25, []), (6, ["'rare' (1)."])])
+    def test_a_class_that_hardly_occurs_in_the_test_split_is_told(self, rare, said):
+        X = np.random.default_rng(0).normal(size=(200, 2))
+        task = Task.from_arrays(X, np.where(np.arange(200) < rare, "rare", "usual"))
+        result = tune(task, "knn", n_trials=1, knowledge=False, store=False)
+        assert [text for text in said if any(text in warning for warning in result.warnings)] == said
+        assert len(result.warnings) == len(said)
+
+    def test_a_test_split_that_the_metric_cannot_judge_is_told(self):
+        X = np.random.default_rng(0).normal(size=(120, 2))
+        y = np.where(np.arange(120) < 80, np.arange(120) % 2, 1)
+        task = Task.from_arrays(X, y, validation=[(range(40), range(40, 80))])
+        result = tune(task, "knn", n_trials=1, strategy="random", store=False)
+        assert result.test_score is None
+        no_score, few = result.warnings
+        assert "no test score by roc_auc on 40 test rows: it needs more than 1 class." in no_score
+        assert "0 (0)." in few
+
     def test_a_refit_that_fails_does_not_lose_the_search(self, monkeypatch):
         def broken(*args, **options):
             raise MemoryError("no room")

@@ -15,6 +15,12 @@ from metatune.learners.choice import check_family
 from metatune.learners.scoring import scores
 from metatune.task import Task
 from metatune.trial import Configuration, Trial
+from metatune.wording import plural
+
+#: A class with fewer test rows is told: a score of so few is an accident.
+_FEW = 5
+#: So many of such classes are named.
+_LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,29 @@ def test_scores(task: Task, model: TaskModel) -> dict[str, float]:
 
 # pytest would collect the function as a test wherever it is imported.
 test_scores.__test__ = False  # type: ignore[attr-defined]
+
+
+def doubts(task: Task, found: Mapping[str, float]) -> tuple[str, ...]:
+    """What is to be known of the scores ``found`` on the test split, in sentences: what there is too little of."""
+    data, metric = task.data, task.metric
+    if data is None or not len(task.test):
+        return ()
+    told, rows = [], plural(len(task.test), "test row")
+    counts = (
+        dict(zip(data.classes, np.bincount(data.y[task.test], minlength=data.n_classes).tolist(), strict=True))
+        if data.classes
+        else {}
+    )
+    if metric.name not in found:
+        present = sum(count > 0 for count in counts.values())
+        lacking = bool(counts) and present < metric.classes_judged(data.n_classes)
+        why = f"it needs more than {plural(present, 'class', 'classes')}" if lacking else "it is not finite"
+        told.append(f"There is no test score by {metric.name} on {rows}: {why}.")
+    few = [f"{label!r} ({count})" for label, count in counts.items() if count < _FEW]
+    if few:
+        more = f" and {len(few) - _LISTED:,} more classes" if len(few) > _LISTED else ""
+        told.append(f"The {rows} say little about classes that are rare there: {', '.join(few[:_LISTED])}{more}.")
+    return tuple(told)
 
 
 @dataclass
