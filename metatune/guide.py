@@ -8,6 +8,7 @@ from metatune.knowledge import Knowledge, knowledge_directory, starter_directory
 from metatune.metric import Metric
 from metatune.space import SearchSpace
 from metatune.surrogate.family import FamilySurrogate
+from metatune.wording import sentence
 
 _LOG = logging.getLogger("metatune")
 
@@ -46,7 +47,7 @@ class Guide:
         if surrogate is None:
             return cls._without(f"The knowledge has no history of {family!r}")
         ignorance = surrogate.ignorance(space.parameters)  # ``MetaSampler`` logs it
-        warnings = () if ignorance is None else (ignorance[0].upper() + ignorance[1:],)
+        warnings = () if ignorance is None else (sentence(ignorance),)
         return cls(surrogate, knowledge.snapshot.digest, warnings)
 
     @classmethod

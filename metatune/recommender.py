@@ -21,6 +21,7 @@ from metatune.splits import TEST, plan_splits
 from metatune.surrogate.family import FamilySurrogate
 from metatune.task import Task, TaskRecord, check_task
 from metatune.trial import Configuration, ParamValue
+from metatune.wording import sentence
 
 #: So many similar tasks are shown as evidence.
 _SIMILAR = 5
@@ -57,8 +58,9 @@ def recommend(
     recommended, so there may be fewer than ``n``; where none clearly promises more, or nothing is known, the default
     is the first.
 
-    Raises ``UsageError`` for a bad ``n`` or family, ``KnowledgeError`` for damaged knowledge, and, with ``strict``,
-    ``NoHistoryError`` when there is no history of the family or the task is unlike all of it.
+    Raises ``UsageError`` for a bad ``n`` or family, ``ConfigurationError`` for a ``default`` that is not in the space,
+    ``KnowledgeError`` for damaged knowledge, and, with ``strict``, ``NoHistoryError`` when there is no history of the
+    family or the task is unlike all of it.
     """
     check_task(task)
     if knowledge is not None and not isinstance(knowledge, Knowledge):
@@ -106,6 +108,8 @@ def recommend_for(
     learner = _learner(family, space)
     name = learner.name if learner is not None else str(family)
     where = space if space is not None else learner.space()  # type: ignore[union-attr]
+    if default is not None:
+        where.check(default, "default")
     start = default if default is not None else learner.default() if learner is not None else None
     surrogate = knowledge.surrogate(name, record.metric)
     prior = Prior(surrogate, record, where, seed=seed)
@@ -131,7 +135,7 @@ def recommend_for(
         trials=0 if prior.empty or surrogate is None else sum(len(t.X) for t in surrogate.tasks),
         unlike=prior.is_unlike,
         relative_gain=record.metric.gains_are_relative,
-        notes=_notes(prior, items, n),
+        notes=(*_notes(prior, items, n), *_ignorance(surrogate, where)),
     )
 
 
@@ -283,3 +287,9 @@ def _notes(prior: Prior, items: Sequence[RecommendedConfiguration], n: int) -> t
         notes.append(f"Only {len(items)} of {n}: {reason}.")
     notes += [f"{c.parameter} reduced to {json.dumps(c.after)}: {c.reason}." for item in items for c in item.changes]
     return tuple(dict.fromkeys(notes))
+
+
+def _ignorance(surrogate: FamilySurrogate | None, space: SearchSpace) -> tuple[str, ...]:
+    """Which parameters the history of the family, if there is one, does not know."""
+    told = None if surrogate is None else surrogate.ignorance(space.parameters)
+    return () if told is None else (sentence(told),)

@@ -13,6 +13,11 @@ def plural(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def sentence(text: str) -> str:
+    """``text`` with a capital at its beginning; ``str.capitalize`` would take all others away."""
+    return text[:1].upper() + text[1:]
+
+
 def number(value: float | None, digits: int = 4) -> str:
     """``value`` with at least ``digits`` significant digits, so many decimals below 100; a dash for none."""
     if value is None or not math.isfinite(value):

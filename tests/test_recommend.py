@@ -8,7 +8,7 @@ import pytest
 from planted import FAMILY, SPACE, planted_snapshot, record, study_of, utility
 from sklearn.datasets import load_iris
 
-from metatune.errors import NoHistoryError, UnknownNameError, UsageError
+from metatune.errors import ConfigurationError, NoHistoryError, UnknownNameError, UsageError
 from metatune.knowledge import Knowledge
 from metatune.learners import get_family
 from metatune.metric import Direction
@@ -189,7 +189,9 @@ def test_without_a_default_no_note_speaks_of_one(knowledge: Knowledge) -> None:
     space = SearchSpace({"other": {"low": 0.0, "high": 1.0}})
     found = recommend(custom(), FAMILY, knowledge=knowledge, space=space)
     assert {item.origin for item in found.items} == {"spread"}
-    assert found.notes == ("Nothing is known of this model family here: these are spread over its space.",)
+    assert found.notes[0] == "Nothing is known of this model family here: these are spread over its space."
+    assert "knows no 'other'" in found.notes[1]
+    assert not any("default" in note for note in found.notes)
 
 
 def test_as_many_are_recommended_as_promise_more_than_the_default(knowledge: Knowledge) -> None:
@@ -221,3 +223,25 @@ def test_wrong_arguments(knowledge: Knowledge) -> None:
             recommend(custom(), FAMILY, n=n, knowledge=knowledge, space=SPACE)  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError, match="lightgbm"):
         recommend(custom(), "lihgtgbm", knowledge=knowledge)
+
+
+def test_parameters_that_the_history_calls_otherwise_are_named(knowledge: Knowledge) -> None:
+    space = SearchSpace({"x": {"low": 0.0, "high": 1.0}, "width": {"low": 0.0, "high": 1.0}, "constant": [3]})
+    found = recommend(custom(), FAMILY, knowledge=knowledge, space=space)
+    (note,) = [note for note in found.notes if "width" in note]
+    assert note.startswith("The history of 'planted' knows no 'width',")
+    assert not any("knows no" in note for note in recommend(custom(), FAMILY, knowledge=knowledge, space=SPACE).notes)
+    strange = recommend(custom(), FAMILY, knowledge=knowledge, space=SearchSpace({"lr": {"low": 0.0, "high": 1.0}}))
+    assert any("knows no 'lr'" in note for note in strange.notes)
+
+
+@pytest.mark.parametrize(
+    ("default", "field"),
+    [(DEFAULT | {"width": 1.0}, "width"), (DEFAULT | {"x": 7.0}, "x"), ({"x": 0.5, "y": 0.1}, "kind")],
+)
+def test_a_default_outside_of_the_space_is_refused(
+    default: dict[str, object], field: str, knowledge: Knowledge
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        recommend(custom(), FAMILY, knowledge=knowledge, space=SPACE, default=default)  # type: ignore[arg-type]
+    assert caught.value.field == f"default[{field!r}]"
