@@ -43,7 +43,7 @@ class Guide:
             if found is None:
                 return cls._without("There is no knowledge yet (`metatune train` makes it)")
             knowledge = found
-        surrogate = knowledge.surrogate(family, metric)
+        surrogate = knowledge.surrogate(family, metric, missing_ok=True)
         if surrogate is None:
             return cls._without(f"The knowledge has no history of {family!r}")
         ignorance = surrogate.ignorance(space.parameters)  # ``MetaSampler`` logs it

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from metatune.errors import KnowledgeError, NoHistoryError
+from metatune.errors import KnowledgeError, NoHistoryError, UnknownNameError
 from metatune.family_table import FamilyTable
 from metatune.history.schema import study_document
 from metatune.manifest import MANIFEST, check_files, file_hashes
@@ -57,11 +57,19 @@ class Knowledge:
         """The model families it knows."""
         return self.snapshot.families
 
-    def surrogate(self, family: str, metric: Metric | None = None) -> FamilySurrogate | None:
-        """What is known of ``family``; ``None`` if nothing is. Raises ``KnowledgeError`` for damaged files.
+    def surrogate(
+        self, family: str, metric: Metric | None = None, *, missing_ok: bool = False
+    ) -> FamilySurrogate | None:
+        """What is known of ``family``, one of ``families``; ``None`` if its trials teach nothing.
 
         With ``metric``, tasks count by it where their trials recorded it, whatever they were optimised for.
+        Raises ``UnknownNameError`` for a family without any history, unless ``missing_ok``: then it is ``None``, too.
+        Raises ``KnowledgeError`` for damaged files.
         """
+        if family not in self.families and not missing_ok:
+            hint = UnknownNameError.of("family", family, self.families).remedy
+            remedy = f"{hint} A family of your own that is new has none: search without, MetaSampler(None)."
+            raise UnknownNameError("no history of it in this knowledge", field="family", value=family, remedy=remedy)
         found = self._learnt(family) if family in self.families else None
         if found is None or not found.tasks:
             return None

@@ -111,7 +111,7 @@ def recommend_for(
     if default is not None:
         where.check(default, "default")
     start = default if default is not None else learner.default() if learner is not None else None
-    surrogate = knowledge.surrogate(name, record.metric)
+    surrogate = knowledge.surrogate(name, record.metric, missing_ok=True)
     prior = Prior(surrogate, record, where, seed=seed)
     if strict and (prior.empty or prior.is_unlike):
         raise NoHistoryError(

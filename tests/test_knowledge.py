@@ -11,7 +11,7 @@ import pytest
 from planted import FAMILY, SPACE, planted_snapshot, record, study_of, utility
 from sklearn.datasets import load_diabetes, load_iris
 
-from metatune.errors import KnowledgeError, NoHistoryError
+from metatune.errors import KnowledgeError, NoHistoryError, UnknownNameError
 from metatune.knowledge import (
     KNOWLEDGE_VARIABLE,
     KNOWLEDGE_VERSION,
@@ -50,7 +50,15 @@ def test_save_and_load(knowledge: Knowledge, tmp_path: Path) -> None:
     assert ours is not None
     assert theirs is not None
     assert theirs.validation == ours.validation
-    assert again.surrogate("unknown") is None
+
+
+def test_a_family_without_history_is_told(knowledge: Knowledge) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'planted'") as caught:
+        knowledge.surrogate("plante")
+    assert (caught.value.field, caught.value.value) == ("family", "plante")
+    with pytest.raises(UnknownNameError, match=r"Known: planted\..*MetaSampler\(None\)"):
+        knowledge.surrogate("mine")
+    assert knowledge.surrogate("mine", missing_ok=True) is None
 
 
 def test_every_file_is_in_the_manifest_and_none_is_a_pickle(knowledge: Knowledge, tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def _tell_learning(
 ) -> None:
     counts = []
     for family in families:
-        old, new = before.surrogate(family), after.surrogate(family)
+        old, new = (known.surrogate(family, missing_ok=True) for known in (before, after))
         was, now = (0 if s is None else sum(len(task.X) for task in s.tasks) for s in (old, new))
         counts.append(f"{family} {was:,} to {now:,} trials")
     _step(screen, "Surrogate", f"trained again, {', '.join(counts)}; saved in {output}, used by your next search here.")
