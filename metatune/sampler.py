@@ -1,9 +1,8 @@
 """``MetaSampler``: the engine as a sampler for Optuna studies."""
 
-import logging
 import threading
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,12 +14,12 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from metatune.caveats import Caveats
 from metatune.errors import UsageError
 from metatune.metafeatures import describe
 from metatune.metric import Metric
 from metatune.observing import PROPOSED, SECONDS, declared, not_asked, observation, seconds_of
 from metatune.parameter import can_be_parameter, nearest, plain_distribution, plain_value, same_value, value_at
-from metatune.repair import shortened
 from metatune.search.budget import TimeBudget
 from metatune.search.candidates import identity
 from metatune.search.proposer import Observation, Proposal, Proposer
@@ -28,9 +27,8 @@ from metatune.space import SearchSpace, check_space
 from metatune.surrogate.family import FamilySurrogate
 from metatune.task import Task, TaskRecord, check_task
 from metatune.trial import Configuration, ParamValue
-from metatune.used_up import are_noisy, size_of, whole_space
+from metatune.used_up import are_noisy, size_of
 
-_LOG = logging.getLogger("metatune")
 #: Key of the trial's system attribute that tells where its configuration came from.
 ORIGIN = "metatune:origin"
 #: Optuna's own key for the parameters that a trial was enqueued with.
@@ -93,8 +91,7 @@ class MetaSampler(BaseSampler):
         self._proposers: dict[str, Proposer] = {}
         self._observations: dict[tuple[object, ...], Observation | None] = {}
         self._lock = threading.RLock()
-        #: What was warned of, or looked at and found in order: topic and name of a study or parameter.
-        self._told: set[tuple[str, str]] = set()
+        self._caveats = Caveats()
 
     def __getstate__(self) -> dict[str, Any]:
         # A lock cannot be copied, and proposers are made again from the rest.
@@ -117,8 +114,7 @@ class MetaSampler(BaseSampler):
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The parameters that are proposed together."""
         if study._is_multi_objective():
-            if self._untold("several objectives", [""]):
-                _LOG.warning("MetaSampler: the study has several objectives; history is not used, TPESampler proposes.")
+            self._caveats.several_objectives()
             return self._several.infer_relative_search_space(study, trial)
         if self._space is not None:
             return dict(self._space.parameters)
@@ -135,10 +131,7 @@ class MetaSampler(BaseSampler):
         if not search_space:
             return {}
         if self._surrogate is not None:
-            new = self._untold("searched", search_space)
-            ignorance = self._surrogate.ignorance({name: search_space[name] for name in new})
-            if ignorance is not None:
-                _LOG.warning(f"MetaSampler: {ignorance}")
+            self._caveats.ignorance(self._surrogate, search_space)
         with self._lock:  # the next worker of this process must see what this one is about to try
             proposal = self.propose(study, trial, search_space)
             noted: dict[str, Any] = {PROPOSED: proposal.configuration, ORIGIN: proposal.origin}
@@ -185,13 +178,12 @@ class MetaSampler(BaseSampler):
     ) -> None:
         """Say, once for a study, that it goes on although its space is used up; it may have good reasons."""
         tried = {observation.identity for observation in observed}
-        if ("used up", study.study_name) in self._told or identity(proposal.configuration) not in tried:
+        if self._caveats.told_used_up(study.study_name) or identity(proposal.configuration) not in tried:
             return
         noisy = are_noisy((o.identity, o.score) for o in observed if o.score is not None)
         if noisy or size_of(space, len(tried)) is None or _has_more(study, space):
             return
-        if self._untold("used up", [study.study_name]):
-            _LOG.warning(f"MetaSampler: {whole_space(len(tried))}; what follows are repetitions. study.stop() ends it.")
+        self._caveats.used_up(study.study_name, len(tried))
 
     def _is_short(self, study: str, ended: Sequence[FrozenTrial]) -> bool:
         """Whether there is a time budget, and too little is left of it."""
@@ -229,28 +221,13 @@ class MetaSampler(BaseSampler):
         if study._is_multi_objective():
             self._several.after_trial(study, trial, state, values)
         elif self._space is not None and state == TrialState.COMPLETE:
-            self._warn_of_not_asked(not_asked(trial, self._space))
+            self._caveats.not_asked(not_asked(trial, self._space))
 
     def _origin_of_several(self, study: Study, trial: FrozenTrial) -> str:
         """The origin of a trial with several objectives: the first one that nobody enqueued has the default."""
         others = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
         first = FIXED not in trial.system_attrs and all(FIXED in t.system_attrs for t in others)
         return _DEFAULT if first and self._default else _SEVERAL
-
-    def _warn_of_not_asked(self, names: Sequence[str]) -> None:
-        new = self._untold("not asked", names)
-        if new:
-            _LOG.warning(
-                f"MetaSampler: the objective did not ask for {shortened(new)}: leave out of the space what it never "
-                "asks for, and give what it asks for sometimes a Condition."
-            )
-
-    def _untold(self, topic: str, names: Iterable[str]) -> list[str]:
-        """Those of ``names`` that had no turn in ``topic`` yet; now they have."""
-        with self._lock:
-            new = [name for name in names if (topic, name) not in self._told]
-            self._told.update((topic, name) for name in new)
-        return new
 
 
 def evidence(trial: optuna.Trial) -> dict[str, Any]:
