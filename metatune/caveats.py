@@ -6,9 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial
 
+from metatune.parameter import in_distribution, plain_distribution
 from metatune.repair import shortened
+from metatune.space import SearchSpace
 from metatune.surrogate.family import FamilySurrogate
+from metatune.trial import Configuration
 from metatune.used_up import whole_space
 
 _LOG = logging.getLogger("metatune")
@@ -48,6 +52,25 @@ class Caveats:
                 f"the objective did not ask for {shortened(new)}: leave out of the space what it never asks for, and "
                 "give what it asks for sometimes a Condition."
             )
+
+    def not_default(self, trial: FrozenTrial, default: Configuration) -> None:
+        """What ``trial``, which was to try the ``default``, could not have of it."""
+        allowed = {name: plain_distribution(distribution) for name, distribution in trial.distributions.items()}
+        lost = [n for n, value in default.items() if n not in allowed or not in_distribution(allowed[n], value)]
+        if new := self._untold("default", lost):
+            _warn(
+                f"the default was not tried as given: the objective does not ask for, or allow, {shortened(new)} of it."
+            )
+
+    def drawn(self, names: Iterable[str], space: SearchSpace | None) -> None:
+        """The parameters ``names`` are drawn at random."""
+        if not (new := self._untold("drawn", names)):
+            return
+        if space is None:
+            reason = "not every trial asks for in the same range; space= takes all parameters, with Conditions"
+        else:
+            reason = "the space does not have, or not under these conditions"
+        _warn(f"drawn at random and not learnt from: {shortened(new)}, which {reason}.")
 
     def told_used_up(self, study: str) -> bool:
         """Whether it was said that the space of ``study`` is used up."""

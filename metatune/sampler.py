@@ -48,8 +48,10 @@ class MetaSampler(BaseSampler):
     whole space with conditions; without it, the parameters that all trials so far had in common are proposed together
     and the others sampled independently. Parameters are known by their names; a warning tells once which of them the
     history lacks. Trials outside of the space, such as those from before a range was narrowed, do not count. A
-    parameter of it that the objective does not ask for counts as it was proposed, and a warning says so once.
-    ``default``: a configuration that is always among the first trials.
+    parameter of it that the objective does not ask for counts as it was proposed; one that is sampled independently,
+    because not every trial has it, is random: a warning tells once of either.
+    ``default``: a configuration that is always among the first trials. Without a ``space``, values of it that are not
+    allowed go to the nearest ones, and a warning tells once which of them are not tried.
     ``timeout`` and ``n_trials`` are what the one call of ``Study.optimize`` is given (with several workers, their
     number times its timeout, and the trials of all of them): while, at the pace of the latest trials, those that are
     left would take longer than what is left of the seconds, proposals go by the improvement per second that a trial is
@@ -61,7 +63,7 @@ class MetaSampler(BaseSampler):
     is no transfer: the default comes first, other configurations are sampled by Optuna's ``TPESampler`` (origin
     ``tpe``), and a warning says so once; so does one that a finite space was tried as a whole, after which
     configurations are repeated. Raises ``UsageError`` for an argument of another type, a ``timeout`` that is none, or
-    one with such ``n_trials``.
+    one with such ``n_trials``, and ``ConfigurationError`` for a ``default`` that is not in the ``space``.
     """
 
     def __init__(
@@ -79,10 +81,12 @@ class MetaSampler(BaseSampler):
             remedy = "Give Knowledge.find().surrogate(family), or None for a search without history."
             raise UsageError("no history of a model family", field="surrogate", value=surrogate, remedy=remedy)
         check_space(space)
+        if space is not None and default is not None:
+            space.check(default, "default")
         self._surrogate = surrogate
         self._task = _record_of(task)
         self._space = space
-        self._default = default
+        self._default = None if default is None else {name: plain_value(value) for name, value in default.items()}
         self._budget = None if timeout is None else TimeBudget(timeout, n_trials)
         self._earlier: dict[str, frozenset[int]] = {}
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
@@ -206,22 +210,31 @@ class MetaSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """A random value for a parameter that no proposal covers; with several objectives, what is tried of it."""
+        """A random value for a parameter that no proposal covers, or what the default has where that is tried; with
+        several objectives a value of their sampler.
+        """
+        default = self._default or {}
+        if param_name in default and trial.system_attrs.get(ORIGIN) == _DEFAULT:
+            value = nearest(plain_distribution(param_distribution), default[param_name])
+            return _choice(param_distribution, value)
         if study._is_multi_objective():
-            default = self._default or {}
-            if param_name in default and trial.system_attrs.get(ORIGIN) == _DEFAULT:
-                value = nearest(plain_distribution(param_distribution), default[param_name])
-                return _choice(param_distribution, value)
             return self._several.sample_independent(study, trial, param_name, param_distribution)
         seed = [self._seed, trial.number, zlib.crc32(param_name.encode())]
         return value_at(param_distribution, np.random.default_rng(seed).random())
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        """Let Optuna's sampler for several objectives see the end; say which parameters of the space are of no use."""
+        """Let Optuna's sampler for several objectives see the end; say which parameters are of no use, or random."""
+        complete = state == TrialState.COMPLETE
+        if complete and self._default is not None and trial.system_attrs.get(ORIGIN) == _DEFAULT:
+            self._caveats.not_default(trial, self._default)
         if study._is_multi_objective():
             self._several.after_trial(study, trial, state, values)
-        elif self._space is not None and state == TrialState.COMPLETE:
+            return
+        if complete and self._space is not None:
             self._caveats.not_asked(not_asked(trial, self._space))
+        random = [] if trial.system_attrs.get(ORIGIN) == _DEFAULT else _drawn(trial)
+        if random and _began_after_another(study, trial):
+            self._caveats.drawn(random, self._space)
 
     def _origin_of_several(self, study: Study, trial: FrozenTrial) -> str:
         """The origin of a trial with several objectives: the first one that nobody enqueued has the default."""
@@ -245,6 +258,20 @@ def _record_of(task: Task | TaskRecord | None) -> TaskRecord:
         return task
     check_task(task)
     return task.record(describe(task))
+
+
+def _drawn(trial: FrozenTrial) -> list[str]:
+    """The parameters of ``trial`` that are no constants and were neither proposed nor enqueued."""
+    known = {**trial.system_attrs.get(PROPOSED, {}), **trial.system_attrs.get(FIXED, {})}
+    return [
+        name for name, distribution in trial.distributions.items() if name not in known and not distribution.single()
+    ]
+
+
+def _began_after_another(study: Study, trial: FrozenTrial) -> bool:
+    """Whether another trial was complete when ``trial`` began; before, nobody knows what an objective asks for."""
+    began, others = trial.datetime_start, study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return began is not None and any(one.datetime_complete and one.datetime_complete <= began for one in others)
 
 
 def _has_more(study: Study, space: SearchSpace) -> bool:

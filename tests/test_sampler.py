@@ -15,7 +15,7 @@ from learner_contract import iris
 from optuna.trial import create_trial
 from planted import SPACE, planted_snapshot, planted_surrogate, record, surrogate_of, utility
 
-from metatune.errors import UsageError
+from metatune.errors import ConfigurationError, UsageError
 from metatune.metafeatures import describe
 from metatune.sampler import ORIGIN, MetaSampler
 from metatune.search.budget import TimeBudget
@@ -486,3 +486,61 @@ def test_parameters_that_the_history_calls_otherwise_are_told_once(caplog: pytes
 def test_a_task_with_its_data_is_known_by_its_meta_features() -> None:
     task = iris()
     assert MetaSampler(space=SPACE, task=task)._task == task.record(describe(task))
+
+
+def conditional(trial: optuna.Trial) -> float:
+    """Half of the trials have a parameter that the others do not."""
+    kind = trial.suggest_categorical("kind", ["good", "bad"])
+    more = trial.suggest_float("momentum", 0, 1) if kind == "good" else 2.0
+    return trial.suggest_float("x", 0, 1) + more + trial.suggest_float("constant", 1, 1)
+
+
+def test_parameters_that_are_drawn_at_random_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    optuna.create_study(sampler=MetaSampler(seed=0)).optimize(conditional, n_trials=12)
+    (message,) = [r.message for r in caplog.records if "at random" in r.message]
+    assert "'momentum', which not every trial asks for" in message
+    assert "constant" not in message
+
+
+def test_parameters_beyond_the_space_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    study = optuna.create_study(sampler=MetaSampler(space=SearchSpace({"x": {"low": 0.0, "high": 1.0}}), seed=0))
+    study.optimize(lambda t: t.suggest_float("x", 0, 1) + t.suggest_float("y", 0, 1), n_trials=5)
+    (message,) = [r.message for r in caplog.records]
+    assert "at random" in message
+    assert "'y', which the space does not have" in message
+
+
+def test_what_all_trials_have_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    study = optuna.create_study(sampler=MetaSampler(seed=0))
+    study.enqueue_trial({"x": 0.5})
+    study.optimize(lambda t: t.suggest_float("x", 0, 1) + t.suggest_float("y", 0, 1), n_trials=8, n_jobs=2)
+    study.enqueue_trial({"x": 0.5, "y": 0.5})
+    study.optimize(lambda t: t.suggest_float("x", 0, 1) + t.suggest_float("y", 0, 1), n_trials=2)
+    assert not caplog.records
+
+
+def test_the_default_is_tried_with_its_conditional_parameters() -> None:
+    default: Configuration = {"kind": "good", "momentum": 0.125, "x": 0.25, "constant": 1.0}
+    study = optuna.create_study(sampler=MetaSampler(default=default, seed=0))
+    study.optimize(conditional, n_trials=4)
+    assert default in [trial.params for trial in study.trials]
+
+
+@pytest.mark.parametrize("directions", [["minimize"], ["minimize"] * 2])
+def test_what_the_objective_does_not_take_of_the_default_is_told_once(
+    directions: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    default = {"x": 7.0, "lr": 0.1, "kind": "good", "momentum": 0.5, "constant": 1.0}
+    study = optuna.create_study(directions=directions, sampler=MetaSampler(default=default, seed=0))
+    study.optimize(lambda trial: [conditional(trial)] * len(directions), n_trials=6)
+    (message,) = [r.message for r in caplog.records if "default" in r.message]
+    assert "the default was not tried as given" in message
+    assert "'x', 'lr' of it" in message
+
+
+@pytest.mark.parametrize(("name", "value"), [("x", 7.0), ("other", 1.0), ("kind", None)])
+def test_a_default_outside_of_the_space_is_refused(name: str, value: float | None) -> None:
+    wrong = {**DEFAULT, name: value}
+    with pytest.raises(ConfigurationError) as caught:
+        MetaSampler(space=SPACE, default=wrong)
+    assert caught.value.field == f"default[{name!r}]"
