@@ -13,14 +13,13 @@ import numpy as np
 import optuna
 
 from metatune.errors import UsageError
-from metatune.history.kinds import TOO_LARGE
 from metatune.history.store import HistoryStore
 from metatune.metric import Direction
 from metatune.notebook import Notebook, notebook_of, plain_configuration, task_of
 from metatune.space import SearchSpace
 from metatune.study import StudyRecord
 from metatune.task import Task
-from metatune.trial import COLLECTED, Configuration, Status, Trial
+from metatune.trial import COLLECTED, TOO_LARGE, Configuration, Status, Trial
 
 _LOG = logging.getLogger("metatune")
 #: A curve longer than this is recorded by its reported steps only.

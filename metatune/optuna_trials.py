@@ -17,7 +17,7 @@ from metatune.notebook import notebook_of, plain_configuration, task_of
 from metatune.parameter import plain_distribution, plain_value
 from metatune.space import SearchSpace
 from metatune.task import Task
-from metatune.trial import COLLECTED, Configuration, Status, Trial
+from metatune.trial import COLLECTED, TOO_LARGE, Configuration, Status, Trial
 from metatune.wording import plural
 
 #: How the states in which a trial has ended are called here.
@@ -99,12 +99,14 @@ def _configuration(frozen: FrozenTrial) -> Configuration:
 def trial_of(frozen: FrozenTrial, key: str, *, objective: int = 0) -> Trial:
     """The ended trial ``frozen`` of an Optuna study, under ``key`` (see ``key_of``).
 
-    A pruned trial has the value that was reported last. One that broke a constraint has failed: it is no solution.
+    A pruned trial has the value that was reported last; reports at steps that no column holds are left out. One that
+    broke a constraint has failed: it is no solution.
     """
     status, error = _end_of(frozen)
     values = [] if frozen.values is None else list(frozen.values)
     value = values[objective] if objective < len(values) else None
-    steps = {step: value for step, value in sorted(frozen.intermediate_values.items()) if math.isfinite(value)}
+    reported = sorted(frozen.intermediate_values.items())
+    steps = {step: value for step, value in reported if math.isfinite(value) and abs(step) < TOO_LARGE}
     if status == "pruned" and value is None and len(values) <= 1:
         value = next(reversed(steps.values()), None)
     if status == "failed" or (value is not None and not math.isfinite(value)):

@@ -20,6 +20,8 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 WARM_START = "warm-start"
 #: The origin of a configuration that code around ``collect`` chose, and the strategy of its study.
 COLLECTED = "collected"
+#: Counts and steps are whole numbers that a column of 64 bits holds: from minus this to below it.
+TOO_LARGE = 2**63
 #: The numbers that every trial has, and those that may be ``None``.
 _NUMBERS: Mapping[str, type] = {"seconds": float, "fidelity": float, "started": float, "number": int}
 _NUMBERS_OR_NONE: Mapping[str, type] = {"value": float, "odds": float, "best_step": int, "trusted": int}
@@ -111,10 +113,10 @@ class Trial:
         Raises ``UsageError`` for what could be written there, but not be read again.
         """
         for name, kind in _NUMBERS.items():
-            if type(value := getattr(self, name)) is not kind:
+            if not _is_own(value := getattr(self, name), kind):
                 object.__setattr__(self, name, _own(name, value, kind))
         for name, kind in _NUMBERS_OR_NONE.items():
-            if (value := getattr(self, name)) is not None and type(value) is not kind:
+            if (value := getattr(self, name)) is not None and not _is_own(value, kind):
                 object.__setattr__(self, name, _own(name, value, kind))
         # Nearly all numbers are Python's own. A history has millions, and a name for each would take time.
         metrics = {
@@ -126,7 +128,7 @@ class Trial:
         object.__setattr__(self, "curve", tuple(curve))
         reported = [
             (
-                step if type(step) is int else _own(f"reported[{i}][0]", step, int),
+                step if _is_own(step, int) else _own(f"reported[{i}][0]", step, int),
                 number if type(number) is float else _own(f"reported[{i}][1]", number, float),
             )
             for i, (step, number) in enumerate(self.reported)
@@ -148,11 +150,26 @@ class Trial:
         return _rebuild, (state,)
 
 
+def _is_own(value: Any, kind: type) -> bool:
+    """Whether ``value`` is one of Python's own numbers of ``kind`` already, which the history can hold."""
+    return type(value) is kind and (kind is float or _is_held(value))
+
+
+def _is_held(whole: Any) -> bool:
+    """Whether a column of whole numbers can hold the number ``whole``."""
+    return bool(-TOO_LARGE <= whole < TOO_LARGE)
+
+
 def _own(name: str, value: Any, kind: type) -> Any:
-    """``value`` as a number of Python's own ``kind``. Raises ``UsageError`` for what is none; a boolean is none."""
+    """``value`` as a number of Python's own ``kind``.
+
+    Raises ``UsageError`` for what is none, as a boolean is, and for one that is too large to be read again.
+    """
     wanted, what, remedy = _WANTED[kind]
     if not isinstance(value, wanted) or isinstance(value, bool):
         raise UsageError(f"not {what} but of type {type(value).__name__}", field=name, value=value, remedy=remedy)
+    if kind is int and not _is_held(value):
+        raise UsageError("too large for a count or step", field=name, value=value, remedy="Stay below 2**63.")
     try:
         return kind(value) if value == value else math.nan  # one object for every NaN: equal trials compare equal
     except OverflowError as error:

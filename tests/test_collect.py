@@ -452,6 +452,16 @@ class TestOptuna:
         assert [(t.status, t.value) for t in found] == [("failed", None), ("complete", study.trials[1].value)]
         assert found[0].error == "it broke the constraint 'memory'"
 
+    def test_a_report_at_a_step_that_no_column_holds_is_left_out(self):
+        def objective(trial):
+            trial.report(0.5, 3)
+            trial.report(0.6, 2**64)
+            return trial.suggest_float("x", 0, 1)
+
+        store, study = MemoryStore(), self.study()
+        study.optimize(objective, n_trials=1, callbacks=[metatune.OptunaCollector("t", "f", store=store)])
+        assert kept(store)[0].reported == ((3, 0.5),)
+
     def test_of_several_objectives_one_is_the_value(self):
         store, study = MemoryStore(), self.study(directions=["minimize", "maximize"])
         collector = metatune.OptunaCollector("t", "f", metric="accuracy", objective=1, store=store)

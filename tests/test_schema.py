@@ -131,6 +131,22 @@ def test_a_number_beyond_all_floats_makes_no_trial(field):
         Trial(**{"configuration": {"rate": 0.1}, "status": "complete", "value": 0.5, field: 10**400})
 
 
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, np.uint64(2**63)])
+@pytest.mark.parametrize("field", ["number", "best_step", "trusted", "reported"])
+def test_a_count_or_step_of_more_than_64_bits_makes_no_trial(field, value):
+    given = ((value, 0.5),) if field == "reported" else value
+    with pytest.raises(UsageError, match=rf"^{field}.*too large for a count or step.*below 2\*\*63"):
+        Trial(**{"configuration": {"rate": 0.1}, "status": "complete", "value": 0.5, field: given})
+
+
+@pytest.mark.parametrize("value", [2**63 - 1, -(2**63)])
+def test_the_largest_counts_are_read_again(value):
+    fields = {"number": value, "best_step": value, "trusted": value, "reported": ((value, 0.5),)}
+    trial = Trial(configuration={"rate": 0.1}, status="complete", value=0.5, **fields)
+    assert schema.decode_trial(schema.encode_trial(trial, study()).tags) == trial
+    assert [one for _, one in Snapshot.of([(study(), [trial])]).family("lightgbm").trials()] == [trial]
+
+
 def test_large_whole_numbers_of_older_documents_are_read_as_floats():
     trial = Trial(configuration={"rate": 0.1}, status="complete", value=0.5, key="k", curve=(0.4, 0.5))
     document = json.loads(schema.trial_document(trial))

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from metatune.trial import TOO_LARGE
+
 _Kind: TypeAlias = Callable[[Any], bool]
-#: A column of whole numbers ends before it.
-TOO_LARGE = 2**63
 #: Doubles hold all whole numbers up to it.
 _EXACT = 2**53
 _HALF = re.compile("[\ud800-\udfff]")
