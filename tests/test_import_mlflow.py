@@ -183,6 +183,30 @@ def test_nested_runs_are_one_study(uri: str) -> None:
     assert all(set(trial.metrics) <= {"roc_auc"} for trial in trials)
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_the_jobs_of_a_sweep_that_hold_one_run_each_are_one_study(client: MlflowClient, gone: bool) -> None:
+    experiment = client.create_experiment(f"jobs {gone}")
+    sweep = "gone" if gone else add_run(client, experiment, {}, {})
+    for x in range(3):
+        job = add_run(client, experiment, {}, {}, tags={"mlflow.parentRunId": sweep})
+        add_run(client, experiment, {"x": x}, {"accuracy": 0.5 + x / 10}, tags={"mlflow.parentRunId": job})
+    report, [(_, trials)] = imported(client.tracking_uri, f"jobs {gone}")
+    assert sorted(trial.configuration["x"] for trial in trials) == [0, 1, 2]
+    assert report.skipped == {"parent run: its child runs are the trials": 3 if gone else 4}
+
+
+def test_the_folds_of_a_run_that_has_a_score_do_not_join_its_study(client: MlflowClient) -> None:
+    experiment = client.create_experiment("folds")
+    sweep = add_run(client, experiment, {}, {})
+    for x in range(3):
+        run = add_run(client, experiment, {"x": x}, {"accuracy": 0.5}, tags={"mlflow.parentRunId": sweep})
+        for fold in range(2):
+            tags = {"mlflow.parentRunId": run}
+            add_run(client, experiment, {"x": x, "fold": fold}, {"accuracy": 0.4 + fold / 5}, tags=tags)
+    _, studies = imported(client.tracking_uri, "folds")
+    assert sorted(len(trials) for _, trials in studies) == [2, 2, 2, 3]
+
+
 def test_the_dataset_that_only_the_parent_run_names_is_that_of_its_children(client: MlflowClient) -> None:
     experiment = client.create_experiment("parents")
     for name in ("wine", "beer"):

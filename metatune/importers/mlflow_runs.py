@@ -243,8 +243,19 @@ class _Experiment:
         return Origin("mlflow", study, task, family, objective.metric, run.experiment)
 
     def _place(self, run: ForeignRun) -> tuple[str, str, str]:
-        """Study, task and family of ``run``: a study is what one parent run holds, or one experiment."""
-        return run.parent or run.experiment, self._task_name(run), self._family(run)
+        """Study, task and family of ``run``."""
+        return self._study(run), self._task_name(run), self._family(run)
+
+    def _study(self, run: ForeignRun) -> str:
+        """What holds ``run``: its experiment, or the run above it that has a score or is the topmost.
+
+        A run between them that has no score, as one for each job of a sweep, would make a study of a single trial.
+        """
+        lineage = list(self._with_parents(run))
+        for above in lineage[1:]:
+            if above.metrics or above.parent is None:
+                return above.id
+        return lineage[-1].parent or run.experiment  # the topmost may be deleted, or in another experiment
 
     def _family(self, run: ForeignRun) -> str:
         if self._mapping.family is not None:
