@@ -29,7 +29,11 @@ class _Problem(NamedTuple):
 
 
 _PROBLEMS = {
-    "mixed": _Problem("values of several types in one column", "Give each column one type", "turn all into texts"),
+    "mixed": _Problem(
+        "values that are neither texts nor numbers, or of several types",
+        "Give each column one type",
+        "turn all into texts",
+    ),
     "dates": _Problem("dates are not numbers", "Derive numbers from them", "turn them into days since 1970-01-01"),
     "infinite": _Problem("infinite values", "Replace them", "treat them as missing"),
     "huge": _Problem(f"numbers beyond {LARGEST:.1e}, which overflow", "Rescale them", "treat these as missing"),

@@ -17,7 +17,7 @@ from metatune.learners.base import TaskModel
 from metatune.metric import Metric
 from metatune.task import TaskRecord
 from metatune.trial import STATUSES, Trial
-from metatune.wording import duration, legible, number, plural, settings_text, told
+from metatune.wording import duration, legible, number, settings_text, told
 
 _COLUMNS = ("number", "value", "best", "status", "origin", "seconds", "error")
 _PACKAGES = ("metatune", "optuna", "scikit-learn", "lightgbm", "keras")
@@ -87,8 +87,6 @@ class TuneResult:
         rows.append(("trials", self.trials_text))
         rows.append(("study", self.study_id))
         rows += [("note", legible(warning)) for warning in self.warnings]
-        if self.unsaved:
-            rows.append(("note", f"{plural(len(self.unsaved), 'trial')} not in the history yet"))
         rows.append(("next", self._next()))
         return told(f"{legible(self.family)} on {legible(self.task.name, limit=80)}: {self.state}", rows)
 

@@ -54,7 +54,7 @@ def read_target(
             inspector.found(
                 f"infinite or beyond {LARGEST:.1e}",
                 field=f"target {name!r}",
-                value=numbers[~usable][0],
+                value=float(numbers[~usable][0]),
                 remedy="Correct these values",
                 action=f"drop {(~usable).sum():,} of {len(usable):,} rows",
             )
@@ -103,7 +103,7 @@ def _regression(numbers: np.ndarray | None, y: "pd.Series[Any]", name: str, rows
         )
     if numbers.min() == numbers.max():
         raise DataError(
-            "the same value in all rows", field=field, value=numbers[0], remedy="Choose another target column."
+            "the same value in all rows", field=field, value=float(numbers[0]), remedy="Choose another target column."
         )
     return TargetValues(numbers, "regression", (), rows)
 

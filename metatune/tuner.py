@@ -294,7 +294,8 @@ def _attach(result: TuneResult, recorder: Recorder) -> None:
 
 
 def _warnings_of(recorder: Recorder) -> tuple[str, ...]:
-    if recorder.problem is None:
+    if recorder.problem is None and not recorder.unsaved:
         return ()
     waits = "`metatune sync` sends what waits" if recorder.kept else "in memory only"
-    return (f"{plural(len(recorder.unsaved), 'trial')} not in the history yet ({waits}): {recorder.problem}",)
+    why = "" if recorder.problem is None else f": {recorder.problem.problem}"
+    return (f"{plural(len(recorder.unsaved), 'trial')} not in the history yet ({waits}){why}.",)

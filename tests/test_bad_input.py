@@ -1,6 +1,7 @@
 """Every kind of bad input gives one clear error; where a mechanical repair exists, ``repair=True`` makes it."""
 
 import datetime as dt
+import re
 from decimal import Decimal
 
 import numpy as np
@@ -737,3 +738,17 @@ def test_a_group_a_row_is_sent_to_the_folds():
     error = failure(good(), group=np.arange(len(good())))
     assert error.field == "group"
     assert "validation=" in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("y", "value"), [(np.array([1.5, np.inf] * 30), "inf"), (np.full(60, 3.5), "3.5"), (np.full(60, 3), "3")]
+)
+def test_values_of_a_target_are_told_as_they_are_written(y, value):
+    with pytest.raises(DataError, match=rf"\(got {re.escape(value)}(\.0)?\)"):
+        Task.from_arrays(np.arange(60.0)[:, None], y, kind="regression")
+
+
+def test_a_column_of_lists_is_not_told_as_one_of_several_types():
+    frame = good()
+    frame["lists"] = [[1, 2]] * len(frame)
+    assert "neither texts nor numbers" in str(failure(frame))

@@ -415,7 +415,11 @@ def test_trials_wait_for_a_server_that_is_away(here: Path, data: Path, monkeypat
     words = ("tune", str(data / "iris.csv"), "-t", "target", "-f", "knn", "--trials", "2")
     done = run(*words, "--tracking-uri", "http://127.0.0.1:9", "--json")
     assert done.exit_code == 6
-    assert json.loads(done.stdout)["unsaved"] == 2
+    document = json.loads(done.stdout)
+    assert document["unsaved"] == 2
+    (waiting,) = document["warnings"]
+    assert "`metatune sync` sends what waits" in waiting
+    assert "run the command again" not in waiting
     assert "metatune sync" in done.stderr
 
 

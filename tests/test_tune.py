@@ -224,6 +224,7 @@ class TestRecords:
         waiting = len(result.unsaved)
         assert waiting >= 5  # the first may have been quicker
         assert any(f"{waiting} trials" in warning and "metatune sync" in warning for warning in result.warnings)
+        assert repr(result).count("not in the history") == 1
         store.failing = False
         store.add_trials(result.study_id, result.unsaved)
         assert tuple(store.trials(result.study_id)) == result.trials
@@ -572,7 +573,7 @@ class TestResult:
         assert result.model is None
         assert result.test_score is None
 
-    @pytest.mark.parametrize(("rare", "said"), [(25, []), (6, ["'rare' (1)."])])
+    @pytest.mark.parametrize(("rare", "said"), [(25, []), (6, ["'rare' (1 row)."])])
     def test_a_class_that_hardly_occurs_in_the_test_split_is_told(self, rare, said):
         X = np.random.default_rng(0).normal(size=(200, 2))
         task = Task.from_arrays(X, np.where(np.arange(200) < rare, "rare", "usual"))
@@ -588,7 +589,7 @@ class TestResult:
         assert result.test_score is None
         no_score, few = result.warnings
         assert "no test score by roc_auc on 40 test rows: it needs more than 1 class." in no_score
-        assert "0 (0)." in few
+        assert "0 (0 rows)." in few
 
     def test_a_refit_that_fails_does_not_lose_the_search(self, monkeypatch):
         def broken(*args, **options):

@@ -17,7 +17,7 @@ from metatune.cli.display import mlflow_ui, settings
 from metatune.cli.progress import SearchProgress
 from metatune.errors import UsageError
 from metatune.redaction import redacted
-from metatune.wording import legible, number, plural
+from metatune.wording import legible, number
 
 if TYPE_CHECKING:
     from metatune.result import TuneResult
@@ -249,10 +249,6 @@ def _shown(task: "Task", result: "TuneResult", files: dict[str, str], ui: str) -
         grid,
     ]
     notes = [*result.warnings, *map(str, task.repairs)]
-    if result.unsaved:
-        notes.append(
-            f"{plural(len(result.unsaved), 'trial')} not in the history yet: `metatune sync` sends what waits."
-        )
     lines += [Text(f"Note: {legible(note)}", style="yellow") for note in notes]
     if result.interrupted:
         lines.append(Text("Everything so far is kept. To go on:"))

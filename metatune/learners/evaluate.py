@@ -127,10 +127,12 @@ def doubts(task: Task, found: Mapping[str, float]) -> tuple[str, ...]:
         lacking = bool(counts) and present < metric.classes_judged(data.n_classes)
         why = f"it needs more than {plural(present, 'class', 'classes')}" if lacking else "it is not finite"
         told.append(f"There is no test score by {metric.name} on {rows}: {why}.")
-    few = [f"{label!r} ({count})" for label, count in counts.items() if count < _FEW]
+    few = [f"{label!r} ({plural(count, 'row')})" for label, count in counts.items() if count < _FEW]
     if few:
         more = f" and {len(few) - _LISTED:,} more classes" if len(few) > _LISTED else ""
-        told.append(f"The {rows} say little about classes that are rare there: {', '.join(few[:_LISTED])}{more}.")
+        told.append(
+            f"The scores of {rows} say little about classes that are rare there: {', '.join(few[:_LISTED])}{more}."
+        )
     return tuple(told)
 
 
