@@ -23,7 +23,7 @@ from metatune.parameter import can_be_parameter, nearest, plain_distribution, pl
 from metatune.search.budget import TimeBudget
 from metatune.search.candidates import identity
 from metatune.search.proposer import Observation, Proposal, Proposer
-from metatune.space import SearchSpace, check_space
+from metatune.space import SearchSpace, check_configuration, check_space
 from metatune.surrogate.family import FamilySurrogate
 from metatune.task import Task, TaskRecord, check_task
 from metatune.trial import Configuration, ParamValue
@@ -81,8 +81,10 @@ class MetaSampler(BaseSampler):
             remedy = "Give Knowledge.find().surrogate(family), or None for a search without history."
             raise UsageError("no history of a model family", field="surrogate", value=surrogate, remedy=remedy)
         check_space(space)
-        if space is not None and default is not None:
-            space.check(default, "default")
+        if default is not None:
+            check_configuration(default, "default")
+            if space is not None:
+                space.check(default, "default")
         self._surrogate = surrogate
         self._task = _record_of(task)
         self._space = space

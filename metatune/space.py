@@ -158,7 +158,10 @@ class SearchSpace:
         return not self._violation(configuration)
 
     def check(self, configuration: Configuration, field: str = "configuration") -> None:
-        """Raise ``ConfigurationError`` for the first parameter that is unknown, missing, inactive or out of range."""
+        """Raise ``ConfigurationError`` for what is no mapping, and for the first parameter that is unknown, missing,
+        inactive or out of range.
+        """
+        check_configuration(configuration, field)
         violation = self._violation(configuration)
         if violation:
             name, problem, remedy = violation
@@ -265,6 +268,13 @@ class SearchSpace:
                 remedy="Pass what SearchSpace.to_json gave.",
             ) from error
         return cls(parameters, conditions)
+
+
+def check_configuration(configuration: object, field: str) -> None:
+    """Raise ``ConfigurationError`` for what does not map names to values."""
+    if not isinstance(configuration, Mapping):
+        remedy = "Give a dict of names and values."
+        raise ConfigurationError("not a configuration", field=field, value=configuration, remedy=remedy)
 
 
 def check_space(space: object) -> None:

@@ -106,6 +106,7 @@ def tune(
     check_space(space)
     _check_numbers(n_trials, seed, threads, patience)
     _check_amounts(timeout=timeout, trial_seconds=trial_seconds, trial_memory=trial_memory)
+    _check_kinds(warm_start, pruner, on_trial)
     history = _history(store)
     family = named(task, family, objective)
     name = family if isinstance(family, str) else family.name
@@ -163,6 +164,17 @@ def _check_amounts(**amounts: float | None) -> None:
     for field, value in amounts.items():
         if value is not None:
             check_amount(field, value, "megabytes" if field == "trial_memory" else "seconds")
+
+
+def _check_kinds(warm_start: object, pruner: object, on_trial: object) -> None:
+    given = {
+        "warm_start": (warm_start, isinstance(warm_start, Sequence), "Give a list of configurations: [{...}]."),
+        "pruner": (pruner, pruner is None or isinstance(pruner, BasePruner), "Give a pruner of Optuna, or MetaPruner."),
+        "on_trial": (on_trial, on_trial is None or callable(on_trial), "Give a function that takes a Progress."),
+    }
+    for field, (value, fits, remedy) in given.items():
+        if not fits:
+            raise UsageError("an argument of another type", field=field, value=value, remedy=remedy)
 
 
 def _history(store: HistoryStore | Literal[False] | None) -> HistoryStore | None:
