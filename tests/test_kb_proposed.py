@@ -88,6 +88,7 @@ def test_the_engine_goes_on_from_what_it_saw(unit, records):
 
 def test_the_history_that_proposes_is_that_of_the_others(records):
     group = next(study.task.group for study, _ in records if study.task.name == "iris")
+    assert proposed._others(starter_directory(), "a_family_without_trials", group) is None
     others = proposed._others(starter_directory(), "knn", group)
     everybody = proposed._known(starter_directory()).surrogate("knn")
     names = [record.name for record in everybody.records]

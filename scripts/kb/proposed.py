@@ -68,7 +68,7 @@ def _others(folder: Path, family: str, group: str) -> FamilySurrogate | None:
 
     The engine would take that one's trials for another task that foresees them perfectly.
     """
-    known = _known(folder).surrogate(family)
+    known = _known(folder).surrogate(family, missing_ok=True)
     return None if known is None else without_group(known, group)
 
 
