@@ -11,6 +11,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from metatune.errors import UsageError
+from metatune.search.budget import check_count
 from metatune.surrogate.curves import LAG, STARTUP, CurveModel, rung_steps
 
 _LOG = logging.getLogger("metatune")
@@ -43,9 +44,10 @@ class MetaPruner(BasePruner):
     def __init__(
         self, model: CurveModel | None = None, *, startup: int = STARTUP, warmup: int = 0, budget: int | None = None
     ) -> None:
-        for field, value, least in (("startup", startup, 1), ("warmup", warmup, 0), ("budget", budget, 1)):
-            if value is not None and value < least:
-                raise UsageError("too small", field=field, value=value, remedy=f"Use {least} or more.")
+        check_count("startup", startup, 1)
+        check_count("warmup", warmup, 0)
+        if budget is not None:
+            check_count("budget", budget, 1)
         if model is not None and not isinstance(model, CurveModel):
             remedy = "Give Knowledge.find().surrogate(family).curves, or None."
             raise UsageError("no model of learning curves", field="model", value=model, remedy=remedy)

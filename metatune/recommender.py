@@ -13,6 +13,7 @@ from metatune.learners.base import ModelFamily
 from metatune.learners.choice import check_family, check_named, default_for
 from metatune.metafeatures import describe
 from metatune.recommendation import Recommendation, RecommendedConfiguration, SimilarTask
+from metatune.search.budget import check_count
 from metatune.search.candidates import identity
 from metatune.search.gains import Gain, gain_of
 from metatune.search.prior import Prior, percentile
@@ -65,8 +66,7 @@ def recommend(
     check_task(task)
     if knowledge is not None and not isinstance(knowledge, Knowledge):
         raise UsageError("not a knowledge", field="knowledge", value=knowledge, remedy="Give Knowledge.load(folder).")
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise UsageError("a number of configurations", field="n", value=n, remedy="Use a whole number from 1.")
+    check_count("n", n, 1)
     family = default_for(task) if family is None else family
     check_named(family)
     check_space(space)

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
@@ -27,7 +26,7 @@ from metatune.provenance import provenance
 from metatune.recording import Recorder
 from metatune.result import Progress, TuneResult
 from metatune.resume import default_of, knowledge_of, notes_of, take_up, warm_start_of
-from metatune.search.budget import check_amount
+from metatune.search.budget import check_amount, check_count
 from metatune.search_loop import SearchLoop
 from metatune.space import SearchSpace, check_space
 from metatune.strategies import check_strategy, make_sampler
@@ -104,7 +103,10 @@ def tune(
     check_task(task)
     check_strategy(strategy)
     check_space(space)
-    _check_numbers(n_trials, seed, threads, patience)
+    for field, count, least in (("n_trials", n_trials, 1), ("seed", seed, 0), ("threads", threads, 1)):
+        check_count(field, count, least)
+    if patience is not None:
+        check_count("patience", patience, 1)
     _check_amounts(timeout=timeout, trial_seconds=trial_seconds, trial_memory=trial_memory)
     _check_kinds(warm_start, pruner, on_trial)
     history = _history(store)
@@ -149,15 +151,6 @@ def tune(
         unsaved=recorder.unsaved,
         seconds=time.perf_counter() - began,
     )
-
-
-def _check_numbers(n_trials: int, seed: int, threads: int, patience: int | None) -> None:
-    numbers = [("n_trials", n_trials, 1), ("seed", seed, 0), ("threads", threads, 1)]
-    if patience is not None:
-        numbers.append(("patience", patience, 1))
-    for field, value, least in numbers:
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise UsageError("not a whole number in range", field=field, value=value, remedy=f"Give {least} or more.")
 
 
 def _check_amounts(**amounts: float | None) -> None:

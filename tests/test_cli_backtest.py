@@ -377,7 +377,13 @@ def test_people_get_a_table_per_table_and_one_for_all(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "code"),
-    [(("--family", "knn"), 2), (("--stress", "silly"), 2), (("--seeds", "0"), 2), (("--methods", ","), 2)],
+    [
+        (("--family", "knn"), 2),
+        (("--borrowed",), 2),
+        (("--stress", "silly"), 2),
+        (("--seeds", "0"), 2),
+        (("--methods", ","), 2),
+    ],
 )
 def test_wrong_options_are_wrong_usage(folder: Path, words: tuple[str, ...], code: int) -> None:
     assert run("--table", folder, "--methods", "random", *words).exit_code == code

@@ -1,5 +1,7 @@
 """``MetaPruner`` in real Optuna studies: what it promises, in both directions and with any history."""
 
+from typing import Any
+
 import numpy as np
 import optuna
 import pytest
@@ -200,10 +202,11 @@ def test_a_longer_budget_can_be_told() -> None:
     assert shortest[1] > shortest[0]
 
 
-@pytest.mark.parametrize("argument", [{"startup": 0}, {"warmup": -1}, {"budget": 0}])
-def test_numbers_out_of_range_are_refused(argument: dict[str, int]) -> None:
-    with pytest.raises(UsageError):
-        MetaPruner(**argument)  # type: ignore[arg-type]
+@pytest.mark.parametrize(("field", "wrong"), [("startup", 0), ("startup", "5"), ("warmup", -1), ("budget", 2.5)])
+def test_numbers_out_of_range_are_refused(field: str, wrong: Any) -> None:
+    with pytest.raises(UsageError) as caught:
+        MetaPruner(**{field: wrong})
+    assert (caught.value.field, caught.value.value) == (field, wrong)
 
 
 def test_a_complete_trial_is_looked_at_once_to_know_its_length(monkeypatch: pytest.MonkeyPatch) -> None:

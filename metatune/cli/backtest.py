@@ -116,7 +116,9 @@ def backtest(
     if html is not None:  # before hours of searches rather than after them
         html.parent.mkdir(parents=True, exist_ok=True)
     chosen, unavailable = _methods(methods)
-    tables, others = _read(folders, family) if folders else _of_knowledge(knowledge, family, borrowed=borrowed)
+    tables, others = (
+        _read(folders, family, borrowed=borrowed) if folders else _of_knowledge(knowledge, family, borrowed=borrowed)
+    )
     with ReplayProgress(console()) as progress:
         done = run_all(
             tables,
@@ -161,7 +163,7 @@ def _methods(text: str) -> tuple[list[str], dict[str, str]]:
     return usable, reasons
 
 
-def _read(folders: Sequence[Path], family: Sequence[str] | None) -> "Replayable":
+def _read(folders: Sequence[Path], family: Sequence[str] | None, *, borrowed: bool) -> "Replayable":
     from metatune.backtest.history_tables import Replayable
     from metatune.backtest.table import read_tables
 
@@ -169,6 +171,9 @@ def _read(folders: Sequence[Path], family: Sequence[str] | None) -> "Replayable"
         raise UsageError(
             "only knowledge has families", field="--family", value=list(family), remedy="Leave --table or --family out."
         )
+    if borrowed:
+        remedy = "Leave --table or --borrowed out."
+        raise UsageError("only knowledge has borrowed tasks", field="--borrowed", value=True, remedy=remedy)
     return Replayable([read for folder in folders for read in read_tables(folder)], {})
 
 

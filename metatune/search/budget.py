@@ -18,6 +18,12 @@ def check_amount(field: str, value: object, unit: str = "seconds") -> None:
         raise UsageError("not an amount", field=field, value=value, remedy=f"Give {unit} above 0, or None.")
 
 
+def check_count(field: str, value: object, least: int) -> None:
+    """Raise ``UsageError`` unless ``value`` is a whole number, of Python or numpy, that is not below ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise UsageError("not a whole number in range", field=field, value=value, remedy=f"Give {least} or more.")
+
+
 @dataclass(frozen=True)
 class TimeBudget:
     """``seconds`` for ``n_trials`` trials; ``None``: for as many as there is time for.
@@ -30,9 +36,8 @@ class TimeBudget:
 
     def __post_init__(self) -> None:
         check_amount("timeout", self.seconds)
-        n = self.n_trials
-        if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0):
-            raise UsageError("not a number of trials", field="n_trials", value=n, remedy="Give 0 or more, or None.")
+        if self.n_trials is not None:
+            check_count("n_trials", self.n_trials, 0)
 
     def is_short(self, took: Sequence[float], before: Sequence[float] = ()) -> bool:
         """Whether the trials that are left do not fit into the seconds that are left, at the pace of the latest.
