@@ -46,9 +46,10 @@ class MetaSampler(BaseSampler):
     ``surrogate``: what is known of the model family (``Knowledge.surrogate``); without it the sampler is a
     Gaussian-process search. ``task``, with its data or as a record, is described by its meta-features. ``space``: the
     whole space with conditions; without it, the parameters that all trials so far had in common are proposed together
-    and the others sampled independently. Parameters are known by their names; a warning tells once which of them the
-    history lacks. Trials outside of the space, such as those from before a range was narrowed, do not count. A
-    parameter of it that the objective does not ask for counts as it was proposed; one that is sampled independently,
+    and the others sampled independently, and until a trial is complete, each parameter gets what the history proposes
+    by its name, in the space of its latest study. Parameters are known by their names; a warning tells once which of
+    them the history lacks. Trials outside of the space, such as those from before a range was narrowed, do not count.
+    A parameter of it that the objective does not ask for counts as it was proposed; one that is sampled independently,
     because not every trial has it, is random: a warning tells once of either.
     ``default``: a configuration that is always among the first trials. Without a ``space``, values of it that are not
     allowed go to the nearest ones, and a warning tells once which of them are not tried.
@@ -134,18 +135,14 @@ class MetaSampler(BaseSampler):
         if study._is_multi_objective():
             study._storage.set_trial_system_attr(trial._trial_id, ORIGIN, self._origin_of_several(study, trial))
             return self._several.sample_relative(study, trial, search_space)
-        if not search_space:
-            return {}
-        if self._surrogate is not None:
+        if self._surrogate is not None and search_space:
             self._caveats.ignorance(self._surrogate, search_space)
         with self._lock:  # the next worker of this process must see what this one is about to try
-            proposal = self.propose(study, trial, search_space)
-            noted: dict[str, Any] = {PROPOSED: proposal.configuration, ORIGIN: proposal.origin}
-            noted |= {f"metatune:{name}": getattr(proposal, name) for name in _EVIDENCE}
-            for key, value in noted.items():
-                if value == value:  # NaN: no model was asked
-                    study._storage.set_trial_system_attr(trial._trial_id, key, value)
-        return {n: _choice(search_space[n], value) for n, value in proposal.configuration.items()}
+            proposal = self.propose(study, trial, search_space) if search_space else self._blind_proposal(study, trial)
+            if proposal is None:
+                return {}
+            _declare(study, trial, proposal)
+        return {n: _choice(search_space[n], value) for n, value in proposal.configuration.items() if n in search_space}
 
     def propose(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> Proposal:
         """The proposal for ``trial`` in ``search_space``, with its origin; changes nothing in the study.
@@ -155,15 +152,7 @@ class MetaSampler(BaseSampler):
         space = self._space
         if space is None:
             space = SearchSpace({name: plain_distribution(d) for name, d in search_space.items()})
-        proposer = self._proposers.get(space.digest)
-        if proposer is None:
-            proposer = self._proposers[space.digest] = Proposer(
-                self._task,
-                space,
-                surrogate=self._surrogate,
-                default=self._default,
-                seed=self._seed,
-            )
+        proposer = self._proposer(space)
         others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
         ended = [self._observation(study, t, space, sign) for t in others if t.state.is_finished()]
@@ -178,6 +167,24 @@ class MetaSampler(BaseSampler):
         proposal = proposer.propose(observed, running, number=trial.number, ahead=ahead, per_second=hurried)
         self._warn_if_used_up(study, space, observed, proposal)
         return proposal
+
+    def _proposer(self, space: SearchSpace) -> Proposer:
+        """The one for ``space``, made once."""
+        if space.digest not in self._proposers:
+            self._proposers[space.digest] = Proposer(
+                self._task, space, surrogate=self._surrogate, default=self._default, seed=self._seed
+            )
+        return self._proposers[space.digest]
+
+    def _blind_proposal(self, study: Study, trial: FrozenTrial) -> Proposal | None:
+        """What is best tried while no trial is complete that would tell what the objective asks for.
+
+        It is what the history proposes in its own space, or the default; each parameter gets the value of its name.
+        """
+        before = sum(other.number < trial.number for other in study.get_trials(deepcopy=False))
+        if self._surrogate is not None and self._surrogate.tasks:
+            return self._proposer(self._surrogate.space).propose([], number=trial.number, ahead=before)
+        return Proposal(self._default, _DEFAULT) if self._default and not before else None
 
     def _warn_if_used_up(
         self, study: Study, space: SearchSpace, observed: Sequence[Observation], proposal: Proposal
@@ -212,12 +219,16 @@ class MetaSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """A random value for a parameter that no proposal covers, or what the default has where that is tried; with
-        several objectives a value of their sampler.
+        """What was proposed by this name, or the default has where that is tried, as near as is allowed.
+
+        Else a random value; with several objectives one of their sampler.
         """
         default = self._default or {}
-        if param_name in default and trial.system_attrs.get(ORIGIN) == _DEFAULT:
-            value = nearest(plain_distribution(param_distribution), default[param_name])
+        at_hand = {**trial.system_attrs.get(PROPOSED, {})}
+        if trial.system_attrs.get(ORIGIN) == _DEFAULT:
+            at_hand |= default
+        if param_name in at_hand:
+            value = nearest(plain_distribution(param_distribution), at_hand[param_name])
             return _choice(param_distribution, value)
         if study._is_multi_objective():
             return self._several.sample_independent(study, trial, param_name, param_distribution)
@@ -227,6 +238,9 @@ class MetaSampler(BaseSampler):
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Let Optuna's sampler for several objectives see the end; say which parameters are of no use, or random."""
         complete = state == TrialState.COMPLETE
+        proposed = trial.system_attrs.get(PROPOSED)
+        if proposed is not None and trial.params and proposed.keys().isdisjoint(trial.params):
+            study._storage.set_trial_system_attr(trial._trial_id, ORIGIN, "random")
         if complete and self._default is not None and trial.system_attrs.get(ORIGIN) == _DEFAULT:
             self._caveats.not_default(trial, self._default)
         if study._is_multi_objective():
@@ -243,6 +257,15 @@ class MetaSampler(BaseSampler):
         others = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
         first = FIXED not in trial.system_attrs and all(FIXED in t.system_attrs for t in others)
         return _DEFAULT if first and self._default else _SEVERAL
+
+
+def _declare(study: Study, trial: FrozenTrial, proposal: Proposal) -> None:
+    """Write down what ``trial`` is about to try, and why."""
+    noted: dict[str, Any] = {PROPOSED: proposal.configuration, ORIGIN: proposal.origin}
+    noted |= {f"metatune:{name}": getattr(proposal, name) for name in _EVIDENCE}
+    for key, value in noted.items():
+        if value == value:  # NaN: no model was asked
+            study._storage.set_trial_system_attr(trial._trial_id, key, value)
 
 
 def evidence(trial: optuna.Trial) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from metatune.space import SearchSpace
@@ -33,3 +33,8 @@ class StudyRecord:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "notes", dict(self.notes))
+
+
+def latest(studies: Iterable[StudyRecord]) -> StudyRecord:
+    """The one of ``studies`` that was created last; of several, that with the largest id."""
+    return max(studies, key=lambda study: (study.created, study.id))

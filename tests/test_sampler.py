@@ -61,9 +61,54 @@ def test_conditions_of_the_space_are_respected() -> None:
 def test_without_a_space_the_parameters_in_common_are_proposed_together() -> None:
     study = optuna.create_study(direction="maximize", sampler=MetaSampler(planted_surrogate(), seed=0))
     study.optimize(lambda t: utility({"x": t.suggest_float("x", 0, 1), "kind": "good", "extra": 7}), n_trials=10)
-    assert ORIGIN not in study.trials[0].system_attrs
-    assert ORIGIN in study.trials[1].system_attrs
+    assert {t.system_attrs[ORIGIN] for t in study.trials[:3]} == {"portfolio"}
     assert study.best_value > -0.02
+
+
+def define_by_run(trial: optuna.Trial) -> float:
+    """The planted utility, whose parameters nobody knows before the first trial asks for them."""
+    values: Configuration = {"x": trial.suggest_float("x", 0, 1), "y": trial.suggest_float("y", 1e-4, 1, log=True)}
+    kind = trial.suggest_categorical("kind", ["bad", "good"])
+    extra = {"extra": trial.suggest_int("extra", 1, 9)} if kind == "good" else {}
+    return utility({**values, "kind": kind, **extra})
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+@pytest.mark.parametrize("seed", range(3))
+def test_without_a_space_the_first_trial_has_what_the_history_proposes(direction: str, seed: int) -> None:
+    sampler = MetaSampler(planted_surrogate(direction=direction), seed=seed)  # type: ignore[arg-type]
+    study = optuna.create_study(direction=direction, sampler=sampler)
+    sign = 1.0 if direction == "maximize" else -1.0
+    study.optimize(lambda trial: sign * define_by_run(trial), n_trials=1)
+    assert study.trials[0].system_attrs[ORIGIN] == "portfolio"
+    assert abs(study.trials[0].value or 9.0) < 0.2
+
+
+def test_without_a_space_workers_that_begin_together_try_different_things() -> None:
+    study = optuna.create_study(direction="maximize", sampler=MetaSampler(planted_surrogate(), seed=0))
+    asked = [study.ask() for _ in range(4)]
+    values = [define_by_run(trial) for trial in asked]
+    assert len({str(trial.params) for trial in asked}) == 4
+    assert sorted(values)[1] > -1.0  # three of four are among the good
+
+
+def test_the_first_trial_takes_the_nearest_that_the_objective_allows() -> None:
+    study = optuna.create_study(direction="maximize", sampler=MetaSampler(planted_surrogate(), seed=0))
+    study.optimize(lambda t: utility({"x": t.suggest_float("x", 0.6, 1), "kind": "good", "extra": 7}), n_trials=1)
+    assert study.trials[0].params == {"x": 0.6}
+
+
+def test_a_first_trial_that_the_history_knows_nothing_of_is_random() -> None:
+    study = optuna.create_study(sampler=MetaSampler(planted_surrogate(), seed=0))
+    study.optimize(lambda trial: trial.suggest_float("unheard", 0, 1), n_trials=1)
+    assert study.trials[0].system_attrs[ORIGIN] == "random"
+
+
+def test_without_history_or_a_space_the_default_is_first() -> None:
+    study = optuna.create_study(sampler=MetaSampler(default={"x": 0.25}, seed=0))
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    assert [trial.params["x"] == 0.25 for trial in study.trials] == [True, False, False]
+    assert study.trials[0].system_attrs[ORIGIN] == "default"
 
 
 def test_a_choice_that_all_trials_have_in_common_is_learnt_although_both_ways_were_tried() -> None:

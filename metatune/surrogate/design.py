@@ -16,6 +16,7 @@ from scipy.spatial.distance import cdist
 from metatune.encoding import ConfigurationEncoder, Scale
 from metatune.family_table import FamilyTable
 from metatune.space import SearchSpace
+from metatune.study import latest
 from metatune.surrogate.gp import LENGTH_BOUNDS, PRIOR_LENGTH, GaussianProcess, matern52
 from metatune.surrogate.parallel import each
 from metatune.surrogate.surface import TaskSurface
@@ -110,8 +111,7 @@ def design_points(table: FamilyTable, tasks: Sequence[TaskTrials], encoder: Conf
     ranked = [task.best_rows(_BEST_PER_TASK) for task in tasks]
     best = [int(rows[rank]) for rank in range(_BEST_PER_TASK) for rows in ranked]
     used = {int(i) for task in tasks for i in np.unique(table.study[task.rows])}
-    latest = max((table.studies[i] for i in used), key=lambda study: (study.created, study.id))
-    space = latest.space
+    space = latest(table.studies[i] for i in used).space
     drawn = encoder.encode(space.sample(_SIZE, rng), space)
     trials = rng.permutation(np.concatenate([task.rows for task in tasks]))[: 4 * _SIZE]
     tried = encoder.encode_table(table, np.concatenate([best[:_BEST], trials]))

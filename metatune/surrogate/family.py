@@ -15,6 +15,8 @@ from metatune.errors import KnowledgeError
 from metatune.family_table import FamilyTable
 from metatune.metric import Metric
 from metatune.repair import shortened
+from metatune.space import SearchSpace
+from metatune.study import latest
 from metatune.surrogate.cost import CostModel
 from metatune.surrogate.curves import CurveModel
 from metatune.surrogate.design import PRECISION, Design, design_points, typical_length
@@ -103,6 +105,11 @@ class FamilySurrogate:
         """Whether each task has a study of the team's own, bool, shape (tasks,)."""
         own = np.array([study.id not in self.borrowed for study in self.table.studies], dtype=bool)
         return np.array([own[self.table.study[task.rows]].any() for task in self.tasks], dtype=bool)
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """That of the latest study."""
+        return latest(self.table.studies).space
 
     def ignorance(self, parameters: Mapping[str, BaseDistribution]) -> str | None:
         """In words, which of ``parameters`` the history never saw, be it that it calls them otherwise.
