@@ -17,14 +17,23 @@
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 
 from metatune.redaction import redacted
 
+#: What urllib3 says in the end, after all that it tried.
+_CAUSE = re.compile(r"""\(Caused by \w+\(["'](?:\w+\([^)]*\): )?(.+?)["']\)\)""")
+
 
 def first_line(error: BaseException) -> str:
-    """The first line of what ``error`` says; drivers say pages. The name of its class if it says nothing."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    """The first line of what ``error`` says; drivers say pages. The name of its class if it says nothing.
+
+    Of a request that failed, the cause alone.
+    """
+    line = next(iter(str(error).splitlines()), type(error).__name__)
+    cause = _CAUSE.search(line)
+    return line if cause is None else cause[1]
 
 
 class MetatuneError(Exception):

@@ -3,9 +3,10 @@
 import pickle
 
 import pytest
+import requests
 
 from metatune import errors
-from metatune.errors import MetatuneError, MissingDependencyError, UnknownNameError
+from metatune.errors import MetatuneError, MissingDependencyError, UnknownNameError, first_line
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, MetatuneError)]
 
@@ -82,3 +83,12 @@ def test_a_long_path_keeps_its_end():
     error = MetatuneError("altered", field="knowledge", value="/home/" + "x" * 300 + "/meta.txt", remedy="Restore it.")
     assert "/meta.txt'" in str(error)
     assert len(str(error)) < 250
+
+
+def test_of_a_request_that_failed_the_cause_is_said():
+    with pytest.raises(requests.exceptions.ConnectionError) as caught:
+        requests.get("http://127.0.0.1:9/a", timeout=5)
+    assert "HTTPConnection" in str(caught.value)
+    assert first_line(caught.value).startswith("Failed to establish a new connection: ")
+    assert not first_line(caught.value).endswith((")", '"', "'"))
+    assert first_line(ValueError("one (Caused by nothing)\ntwo")) == "one (Caused by nothing)"

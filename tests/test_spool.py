@@ -313,11 +313,13 @@ def test_a_store_that_fails_for_a_while(folder, caplog):
         outbox.add_trial("study-1", trial(i))
     assert not outbox.flush()
     assert outbox.waiting("study-1") == tuple(trial(i) for i in range(5))
-    assert isinstance(outbox.problem, StoreError)
+    failure = outbox.problem
+    assert isinstance(failure, StoreError)
     store.failing = False
     assert outbox.flush()
     assert outbox.problem is None
-    assert len([r for r in caplog.records if r.levelno >= logging.WARNING]) == 1  # said once
+    (said,) = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]  # once
+    assert said.endswith(f"{failure.problem} ({failure.value}).")  # to run the search again is no remedy
     assert store.trials("study-1") == [trial(i) for i in range(5)]
     outbox.drop()
 

@@ -163,7 +163,7 @@ class Outbox:
             if trials:
                 lost = "" if self._journal.kept else "; what is in memory only is lost when this process ends"
                 where = f"`metatune sync` sends what waits in the spool{lost}"
-                reason = self.problem or "the store is slow"
+                reason = "the store is slow" if self.problem is None else self.problem.problem
                 _LOG.warning("%s not in the history yet (%s): %s.", plural(trials, "trial"), reason, where)
             self._journal.let_go(self._waiting)
 
@@ -277,7 +277,9 @@ class Outbox:
         failed = batch[0].study_id
         with self._changed:
             if self.problem is None:
-                _LOG.warning("Trials wait in the spool until the history takes them: %s", error)
+                _LOG.warning(
+                    "Trials wait in the spool until the history takes them: %s (%s).", error.problem, error.value
+                )
             self.problem = error
             self._failures += 1
             self._failed_ever += 1
